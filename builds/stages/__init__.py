@@ -1,0 +1,143 @@
+"""The stages of a build, and the values that pass between them.
+
+A stage is a function ``(context, value before) -> value``. It knows nothing of Django, RQ, HTTP views or the other stages; the
+runner in :mod:`builds.pipeline` opens and closes the stage's row, its log section, its deadline and the cancel check around it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from builds.errors import BuildStopped
+
+if TYPE_CHECKING:
+    from builds.clients.archive import ArchiveHost
+    from builds.clients.desci import DesciServer
+    from builds.manuscript_url import ManuscriptUrl
+
+
+class Log(Protocol):
+    """The log of one build. ``line`` returns the number that the line got (from 1)."""
+
+    def line(self, text: str, *, stream: str = "service") -> int: ...
+
+    def warning(self, text: str) -> int:
+        """Log ``text`` and keep it as a warning on the build, for staff."""
+
+
+class Report(Protocol):
+    """What a stage tells of itself while it runs; kept on its row."""
+
+    def detail(self, text: str) -> None: ...
+
+    def progress(self, done: int, total: int | None) -> None: ...
+
+    def command(self, *, argv: Sequence[str], version: str = "") -> None: ...
+
+    def exited(self, *, exit_code: int | None, peak_memory_bytes: int | None) -> None: ...
+
+    def commit(self, *, commit: str, ref: str, path: str) -> None:
+        """Pin the commit: kept on the build before anything is downloaded."""
+
+
+class Stop:
+    """Whether the build has to stop. Set once, by the thread that renews the lease; never unset."""
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.reason = ""
+
+    def set(self, reason: str) -> None:
+        self.reason = self.reason or reason
+        self.event.set()
+
+    @property
+    def is_set(self) -> bool:
+        return self.event.is_set()
+
+    def check(self) -> None:
+        """Raise :class:`builds.errors.BuildStopped` if the build has to stop."""
+        if self.is_set:
+            raise BuildStopped(self.reason)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until the build has to stop; then raise as :meth:`check` does."""
+        self.event.wait(seconds)
+        self.check()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Sizes in bytes, times in seconds."""
+
+    archive_bytes: int = 1 << 30
+    unpacked_bytes: int = 4 << 30
+    entry_bytes: int = 2 << 30
+    entries: int = 100_000
+    ratio: int = 200
+    build_seconds: float = 3600
+    delivery_patience_seconds: float = 900
+
+
+@dataclass(frozen=True)
+class Context:
+    """All that a stage may use. Made once per build; nothing in it changes."""
+
+    build_id: str
+    job_id: str
+    node_uuid: str
+    url: ManuscriptUrl
+    declared_exports: tuple[Any, ...]
+    workspace: Path
+    limits: Limits
+    archive_host: ArchiveHost
+    desci_server: DesciServer
+    log: Log
+    report: Report
+    stop: Stop
+    build_command: str = ""
+    build_environment: Mapping[str, str] = field(default_factory=dict)
+    build_network: bool = False
+    pinned_commit: str = ""
+    acknowledged: Callable[[], bool] = lambda: True
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A downloaded repository: the zip, the commit it is of, and where in it the project file is (POSIX, relative)."""
+
+    path: Path
+    commit: str
+    ref: str
+    project_path: str
+
+
+@dataclass(frozen=True)
+class Project:
+    """An unpacked repository: ``root`` is its folder, ``file`` the absolute path of the project file inside it."""
+
+    root: Path
+    file: Path
+
+    @property
+    def folder(self) -> Path:
+        return self.file.parent
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that is delivered: the file itself, or, for a MECA, every file in the zip at ``path``.
+
+    ``name`` is the part's filename as CONTRACT §3 has it; for a MECA the folder that its files come under.
+    ``role`` is one of ``pdf``, ``typst``, ``meca``, ``page-content``.
+    """
+
+    role: str
+    name: str
+    path: Path
+    size: int
+    sha256: str
