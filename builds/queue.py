@@ -1,0 +1,44 @@
+"""The queue store's door: RQ is told which build may start. Nothing else is kept there, and all of it may be lost."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+
+from django.conf import settings
+from redis import Redis, RedisError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from rq import Queue
+
+logger = logging.getLogger(__name__)
+
+
+@lru_cache(maxsize=1)
+def hurried_connection() -> Redis:
+    """For a request that must not wait: a second at most, and no second try."""
+    return Redis.from_url(
+        settings.REDIS_URL,
+        socket_connect_timeout=1,
+        socket_timeout=1,
+        retry=Retry(NoBackoff(), 0),
+        health_check_interval=0,
+    )
+
+
+@lru_cache(maxsize=1)
+def builds() -> Queue:
+    return Queue(settings.QUEUE_NAME, connection=hurried_connection(), default_timeout=-1)
+
+
+def enqueue(build_id: str) -> bool:
+    """Tell RQ of a build, with the build's id as job id. False where the queue store is away: the reconciler tells it later.
+
+    The same build told twice does no harm: only one claim of it succeeds.
+    """
+    try:
+        builds().enqueue("builds.tasks.build", build_id, job_id=build_id, result_ttl=0, failure_ttl=3600)
+    except RedisError as error:
+        logger.warning("build %s is not in the queue store yet (%s); the reconciler will put it there", build_id, error)
+        return False
+    return True

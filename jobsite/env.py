@@ -1,0 +1,75 @@
+"""Reading the environment, loudly: a value that makes no sense stops the start with one line that names it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+TRUE = {"1", "true", "yes", "on"}
+FALSE = {"0", "false", "no", "off", ""}
+
+
+class WrongSetting(SystemExit):
+    """Raised for a setting that can't be used. Ends the program with its one line on standard error."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.line = f"jobsite: {name} {problem}"
+        super().__init__(self.line)
+
+
+def text(name: str, default: str = "") -> str:
+    """The variable, or the content of the file that ``<name>_FILE`` names (how secrets are mounted)."""
+    file = os.environ.get(f"{name}_FILE")
+    if file and name not in os.environ:
+        try:
+            return Path(file).read_text().strip()
+        except OSError as error:
+            raise WrongSetting(f"{name}_FILE", f"can't be read: {error}") from error
+    return os.environ.get(name, default)
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    value = text(name, str(default)).strip().lower()
+    if value in TRUE:
+        return True
+    if value in FALSE:
+        return False
+    raise WrongSetting(name, f"must be yes or no, not {value!r}")
+
+
+def integer(name: str, default: int, *, least: int = 0, most: int = sys.maxsize) -> int:
+    value = text(name, str(default)).strip()
+    try:
+        number = int(value)
+    except ValueError:
+        raise WrongSetting(name, f"must be a whole number, not {value!r}") from None
+    if not least <= number <= most:
+        raise WrongSetting(name, f"must be between {least} and {most}, not {number}")
+    return number
+
+
+def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    """An absolute address without its trailing slash."""
+    value = text(name, default).strip().rstrip("/")
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise WrongSetting(name, f"must be an address like {schemes[0]}://host, not {value!r}")
+    return value
+
+
+def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    value = text(name, default).strip()
+    if value not in choices:
+        raise WrongSetting(name, f"must be one of {', '.join(choices)}, not {value!r}")
+    return value
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]

@@ -1,0 +1,190 @@
+"""Django's settings, and Jobsite's own at the end. Everything that differs between installations comes from the environment."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import dj_database_url
+
+from jobsite import embedded, env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEBUG = env.boolean("DEBUG", default=False)
+SECRET_KEY = env.text("SECRET_KEY", "insecure-key-of-a-debugging-session" if DEBUG else "")
+if not SECRET_KEY:
+    raise env.WrongSetting("SECRET_KEY", "is not set; give it 50 random characters, the same ones at every start")
+
+PORT = env.integer("PORT", 5454, least=1, most=65535)
+PUBLIC_URL = env.url("PUBLIC_URL", f"http://localhost:{PORT}")
+DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data"))).expanduser().resolve()
+
+# Links in messages are made from PUBLIC_URL, never from the Host header, so any host may be asked for.
+ALLOWED_HOSTS = env.words("ALLOWED_HOSTS", "*")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "builds",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "jobsite.urls"
+WSGI_APPLICATION = "jobsite.wsgi.application"
+APPEND_SLASH = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE_URL = env.text("DATABASE_URL", f"sqlite:///{DATA_DIR / 'jobsite.sqlite3'}")
+try:
+    DATABASES = {"default": dj_database_url.parse(DATABASE_URL, conn_max_age=60, conn_health_checks=True)}
+except (ValueError, KeyError) as error:
+    raise env.WrongSetting("DATABASE_URL", f"can't be used: {type(error).__name__}") from error
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # Several processes write: the write lock is taken when a transaction begins (an upgrade in its middle can't wait), readers go on
+    # beside it, and a writer waits its turn.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+    }
+    # Tests start the real service as processes, which can't share a database in memory.
+    DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+
+LANGUAGE_CODE = "en-gb"
+USE_I18N = True
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+# Static files are found where they are, without a collecting step, so that a clone runs as it is.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = DEBUG
+
+# --- Security. HTTPS ends at a proxy in front of us; the API is also asked over plain HTTP from inside the network.
+HTTPS = urlsplit(PUBLIC_URL).scheme == "https"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^v1/", r"^readyz$"]
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["builds.api.authentication.SecretAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["builds.api.authentication.HasSecret"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["builds.api.parsers.LimitedJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "builds.api.envelope.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Jobsite",
+    "DESCRIPTION": "Builds journal manuscripts written in MyST Markdown and delivers them to desci-server.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        "builds": {"level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))},
+        "rq": {"handlers": ["console"], "level": "WARNING", "propagate": False},
+    },
+}
+
+# --- Jobsite's own, each with its line in the README's table.
+
+# The queue store. Redis away costs the web process a second at most: the reconciler queues what could not be queued.
+REDIS_URL = env.text("REDIS_URL") or embedded.redis_url(DATA_DIR)
+REDIS_EMBEDDED = not env.text("REDIS_URL")
+QUEUE_NAME = "builds"
+
+# Jobsite's and desci-server's common secret, and those that are still taken from desci-server while it is being changed.
+INTERNAL_SERVICE_SECRET = env.text("INTERNAL_SERVICE_SECRET")
+INTERNAL_SERVICE_SECRETS_OLD = env.words("INTERNAL_SERVICE_SECRETS_OLD")
+SUBMISSION_ACCEPTED_STATUS = int(env.choice("SUBMISSION_ACCEPTED_STATUS", "202", ("200", "202")))
+SUBMISSION_MAX_BYTES = env.integer("SUBMISSION_MAX_BYTES", 100_000_000, least=1)
+REQUIRE_DECLARED_EXPORTS = env.boolean("REQUIRE_DECLARED_EXPORTS", default=False)
+
+DESCI_SERVER_URL = env.url("DESCI_SERVER_URL", "http://host.docker.internal:5420")
+REPORT_COMPLETED = env.boolean("REPORT_COMPLETED", default=True)
+DELIVERY_PATIENCE = env.integer("DELIVERY_PATIENCE", 900, least=1)
+
+GITHUB_URL = env.url("GITHUB_URL", "https://github.com")
+GITHUB_TOKEN = env.text("GITHUB_TOKEN")
+
+BUILD_COMMAND = env.text("BUILD_COMMAND")
+BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
+BUILD_NETWORK = env.boolean("BUILD_NETWORK", default=False)
+BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
+ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
+UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)
+UNPACKED_MAX_ENTRIES = env.integer("UNPACKED_MAX_ENTRIES", 100_000, least=1)
+LOG_MAX_BYTES = env.integer("LOG_MAX_BYTES", 200_000_000, least=10_000)
+
+WORKERS = env.integer("WORKERS", 2, least=0, most=256)
+WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
+LEASE_SECONDS = env.integer("LEASE_SECONDS", 10, least=2)
+WORKER_NAME = env.text("WORKER_NAME", socket.gethostname())
+
+# Why a build failed, and the exports that "deliver again" needs, outlive the build by this.
+EXPORTS_KEPT_DAYS = env.integer("EXPORTS_KEPT_DAYS", 90, least=1)
+
+FILE_UPLOAD_PERMISSIONS = 0o600
+DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the API's own parser limits the body, and says so in the envelope
