@@ -1,0 +1,120 @@
+"""A build's log: lines are appended in batches, and can be read from any line on, from any host, while they are written.
+
+A batch's records are text, one line each: milliseconds since 1970, stage, stream and text, parted by tabs. Batches are fenced: once
+the build has ended, nothing can be added to its log.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.db import OperationalError, transaction
+
+from builds.errors import BuildError, BuildStopped
+from builds.models import Build, LogBatch, State
+
+BATCH_CHARACTERS = 64 * 1024
+FLUSH_SECONDS = 0.25
+# So long a database that answers no writes is waited for, before the build ends with that cause.
+PATIENCE_SECONDS = 60.0
+WARNINGS_KEPT = 100
+
+STREAMS = ("stdout", "stderr", "service", "warning")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    number: int
+    time: datetime
+    stage: str
+    stream: str
+    text: str
+
+
+def read(build: Build, first_line: int = 1) -> Iterator[LogLine]:
+    """The lines of a build's log from number ``first_line`` on, batch by batch: its whole is never in memory."""
+    batches = LogBatch.objects.filter(build=build).order_by("first_line")
+    if first_line > 1:
+        before = batches.filter(first_line__lte=first_line).order_by("-first_line").values_list("first_line", flat=True).first()
+        batches = batches.filter(first_line__gte=before or 1)
+    for batch in batches.iterator(chunk_size=8):
+        for number, record in enumerate(batch.records.split("\n")[: batch.line_count], batch.first_line):
+            if number >= first_line:
+                yield _parse(number, record)
+
+
+def _parse(number: int, record: str) -> LogLine:
+    milliseconds, stage, stream, text = record.split("\t", 3)
+    return LogLine(number, datetime.fromtimestamp(int(milliseconds) / 1000, UTC), stage, stream, text)
+
+
+class LogWriter:
+    """Appends to the log of one running build. Lines may come from one thread while another flushes.
+
+    Raises (from :meth:`line` and :meth:`flush`):
+        BuildStopped: the build has ended in the database; nothing more can be written to it.
+        BuildError: the database took no write for a minute.
+    """
+
+    def __init__(self, build: Build, redact: Callable[[str], str]) -> None:
+        self.stage = ""
+        self.warnings: list[str] = list(build.warnings)
+        self._build = build
+        self._redact = redact
+        self._lock = threading.RLock()
+        self._records: list[str] = []
+        self._size = 0
+        self._written = build.log_lines
+
+    def line(self, text: str, *, stream: str = "service") -> int:
+        """Append a line and return its number."""
+        clean = self._redact(text).replace("\n", " ").replace("\0", "").encode("utf-8", "replace").decode()
+        with self._lock:
+            self._records.append(f"{time.time_ns() // 1_000_000}\t{self.stage}\t{stream}\t{clean}")
+            self._size += len(clean) + 32
+            number = self._written + len(self._records)
+            if self._size >= BATCH_CHARACTERS:
+                self.flush()
+        return number
+
+    def warning(self, text: str) -> int:
+        """Append a line that staff must see, and keep it on the build."""
+        number = self.line(text, stream="warning")
+        if len(self.warnings) < WARNINGS_KEPT:
+            self.warnings.append(self._redact(text).replace("\0", ""))
+            Build.objects.filter(pk=self._build.pk, state=State.RUNNING).update(warnings=self.warnings)
+        return number
+
+    def flush(self) -> None:
+        """Write what has come since the last time, as one batch."""
+        with self._lock:
+            if self._records:
+                self._write_patiently()
+                self._written += len(self._records)
+                self._records, self._size = [], 0
+
+    def _write_patiently(self) -> None:
+        give_up_at = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            try:
+                return self._write()
+            except OperationalError as error:
+                if time.monotonic() > give_up_at:
+                    raise BuildError(f"The log could not be written for a minute: {error}") from error
+                time.sleep(0.5)
+
+    @transaction.atomic
+    def _write(self) -> None:
+        last = self._written + len(self._records)
+        if not Build.objects.filter(pk=self._build.pk, state=State.RUNNING).update(log_lines=last):
+            raise BuildStopped("The build has ended in the database.")
+        LogBatch.objects.create(
+            build=self._build,
+            first_line=self._written + 1,
+            line_count=len(self._records),
+            records="".join(f"{record}\n" for record in self._records),
+        )
