@@ -36,6 +36,14 @@ WORKER_LOST = Cause(
 )
 
 
+WORKER_STOPPED = Cause(
+    Fault.SERVICE,
+    "worker-stopped",
+    "The worker that ran the build was stopped by the operators.",
+    "Nothing has to be changed in the manuscript. Jobsite has queued the build again.",
+)
+
+
 class StaleBuild(Exception):
     """The build is not where this change may start from: it has ended, or somebody else was first."""
 
@@ -152,7 +160,7 @@ def _queue(
     _show(submission, State.QUEUED)
     _event(build, kind, actor, reason)
     _tell(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build))
-    if not_before is None:
+    if not_before is None or not_before <= timezone.now():
         transaction.on_commit(lambda: queue.enqueue(str(build.pk)), robust=True)
     return build
 
@@ -166,7 +174,12 @@ def _queued_message(build: Build) -> str:
 def kept_exports(submission: Submission) -> Build | None:
     """The newest build whose exports are still there to be delivered again."""
     made = submission.builds.filter(artifacts__isnull=False).distinct().order_by("-number")
-    return next((build for build in made if all(a.path.is_file() for a in build.artifacts.all())), None)
+    return next((build for build in made if has_kept_exports(build)), None)
+
+
+def has_kept_exports(build: Build) -> bool:
+    artifacts = list(build.artifacts.all())
+    return bool(artifacts) and all(artifact.path.is_file() for artifact in artifacts)
 
 
 @transaction.atomic
@@ -338,6 +351,12 @@ def lose(build: Build) -> None:
     before = build.submission.builds.filter(number=build.number - 1).first()
     lost_before = before is not None and build.automatic and before.cause_code == WORKER_LOST.code
     fail(build, WORKER_LOST, retry_at=None if lost_before else timezone.now(), retry_mode=_mode_after_loss(build))
+
+
+@transaction.atomic
+def hand_over(build: Build) -> None:
+    """The worker is being stopped by its operators and nothing of the build runs any more: queue it anew. Not counted as a loss."""
+    fail(build, WORKER_STOPPED, retry_at=timezone.now(), retry_mode=_mode_after_loss(build))
 
 
 def _mode_after_loss(build: Build) -> Mode:

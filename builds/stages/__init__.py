@@ -17,6 +17,7 @@ from builds.errors import BuildStopped
 if TYPE_CHECKING:
     from builds.clients.archive import ArchiveHost
     from builds.clients.desci import DesciServer
+    from builds.diagnosis import Clues
     from builds.manuscript_url import ManuscriptUrl
 
 
@@ -79,6 +80,7 @@ class Limits:
     entry_bytes: int = 2 << 30
     entries: int = 100_000
     ratio: int = 200
+    log_bytes: int = 200_000_000
     build_seconds: float = 3600
     delivery_patience_seconds: float = 900
 
@@ -102,7 +104,9 @@ class Context:
     build_command: str = ""
     build_environment: Mapping[str, str] = field(default_factory=dict)
     build_network: bool = False
+    require_declared_exports: bool = False
     pinned_commit: str = ""
+    pinned_path: str = ""
     acknowledged: Callable[[], bool] = lambda: True
 
 
@@ -126,6 +130,28 @@ class Project:
     @property
     def folder(self) -> Path:
         return self.file.parent
+
+
+@dataclass(frozen=True)
+class PlannedExport:
+    """What the build was to make and what is delivered of it: ``path`` is where it has to be, absolute, inside the repository.
+
+    ``role`` and ``name`` as in :class:`Export`. ``declared`` is what the author wrote; empty for what Jobsite adds by itself.
+    """
+
+    role: str
+    name: str
+    path: Path
+    declared: str = ""
+
+
+@dataclass(frozen=True)
+class Built:
+    """A build whose command has ended well: what it was to make, and the lines of its log that may explain what is missing."""
+
+    project: Project
+    exports: tuple[PlannedExport, ...]
+    clues: Clues
 
 
 @dataclass(frozen=True)

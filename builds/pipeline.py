@@ -1,0 +1,176 @@
+"""One build from claim to final state: the five stages, and what each outcome does to the row."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.utils import timezone
+
+from builds import lifecycle, storage
+from builds.errors import BuildError, BuildStopped, Cause, DiskFull, Fault, NobodyWaits
+from builds.lease import Lease
+from builds.logs import LogWriter
+from builds.models import Build, Mode, Stage, StageName, State
+from builds.recorder import StageReport
+from builds.stages import Context
+from builds.stages.build import build as build_stage
+from builds.stages.collect import collect
+from builds.stages.deliver import deliver
+from builds.stages.fetch import fetch
+from builds.stages.unpack import unpack
+
+logger = logging.getLogger(__name__)
+
+# Why a build stops when the operators stop its worker.
+WORKER_ENDS = "The worker was told to end; the build is queued again."
+
+RETRY_DELAYS = (timedelta(seconds=15), timedelta(seconds=60), timedelta(minutes=5))
+
+
+@dataclass
+class Run:
+    """What belongs to one running build: its row, its log, its report, its lease, and the context of its stages."""
+
+    build: Build
+    log: LogWriter
+    report: StageReport
+    lease: Lease
+    context: Context
+
+
+def execute(run: Run) -> None:
+    """Run a claimed build to its end, whatever the end is. Raises nothing that the build could have caused."""
+    try:
+        with run.lease:
+            _through_the_stages(run)
+        lifecycle.succeed(run.build)
+    except (BuildStopped, lifecycle.StaleBuild):
+        _stopped(run)
+    except NobodyWaits as answer:
+        lifecycle.nobody_waits(run.build.submission, answer=str(answer))
+        _stopped(run)
+    except BuildError as error:
+        _failed(run, error.cause)
+    except OSError as error:
+        _failed(run, _cause_of_os_error(error))
+    except Exception:
+        logger.exception("build %s ended by a defect of Jobsite", run.build.pk)
+        _failed(run, BuildError().cause)
+    finally:
+        shutil.rmtree(run.context.workspace, ignore_errors=True)
+
+
+def _through_the_stages(run: Run) -> None:
+    context = run.context
+    if run.build.mode == Mode.DELIVER and run.build.source:
+        exports = storage.take_over(run.build, run.build.source)
+    else:
+        with stage(run, StageName.FETCH):
+            archive = fetch(context)
+        with stage(run, StageName.UNPACK):
+            project = unpack(context, archive)
+            archive.path.unlink(missing_ok=True)
+        with stage(run, StageName.BUILD):
+            built = build_stage(context, project)
+        with stage(run, StageName.COLLECT):
+            exports = storage.keep(run.build, collect(context, built))
+    with stage(run, StageName.DELIVER):
+        deliver(context, exports)
+
+
+@contextmanager
+def stage(run: Run, name: StageName) -> Iterator[None]:
+    """Open the stage's row and log section before its work, close them after it, and note in which stage an error came."""
+    run.context.stop.check()
+    run.report.stage = row = lifecycle.enter_stage(run.build, name)
+    run.log.stage = name
+    try:
+        yield
+    except (BuildStopped, NobodyWaits):
+        lifecycle.leave_stage(row, Stage.State.CANCELLED)
+        raise
+    except BaseException:
+        lifecycle.leave_stage(row, Stage.State.FAILED)
+        raise
+    run.log.flush()
+    run.context.stop.check()
+    lifecycle.leave_stage(row, Stage.State.SUCCEEDED)
+
+
+def _stopped(run: Run) -> None:
+    """Cancelled, or lost its lease: by now nothing of it runs any more. Only a cancelled build may still be written."""
+    run.build.refresh_from_db()
+    if run.build.state == State.RUNNING and run.build.cancel_requested_at:
+        _last_words(run, f"Cancelled by {run.build.cancel_requested_by}: {run.build.cancel_reason}")
+        lifecycle.finish_cancel(run.build)
+    elif run.build.state == State.RUNNING and run.context.stop.reason == WORKER_ENDS:
+        _last_words(run, WORKER_ENDS)
+        lifecycle.hand_over(run.build)
+
+
+def _failed(run: Run, cause: Cause) -> None:
+    run.build.refresh_from_db()
+    if run.build.cancel_requested_at:
+        return _stopped(run)
+    _last_words(run, f"{cause.sentence} {cause.advice}")
+    retry_at = _retry_at(run.build, cause)
+    name = run.report.stage.name if run.report.stage else ""
+    mode = _retry_mode(run.build)
+    try:
+        lifecycle.fail(run.build, cause, stage=name, retry_at=retry_at, retry_mode=mode)
+    except lifecycle.StaleBuild:
+        logger.warning("build %s had ended before it could be told that it failed: %s", run.build.pk, cause.sentence)
+    return None
+
+
+def _last_words(run: Run, text: str) -> None:
+    try:
+        run.log.line(text)
+        run.log.flush()
+    except (BuildStopped, BuildError):
+        logger.warning("the last line of the log of build %s was lost: %s", run.build.pk, text)
+
+
+def _retry_at(build: Build, cause: Cause) -> datetime | None:
+    """When to try again by ourselves: only what was nobody's fault here, and only so often in a row."""
+    if cause.fault != Fault.OUTSIDE:
+        return None
+    tried = _automatic_in_a_row(build)
+    if tried >= min(settings.AUTOMATIC_RETRIES, len(RETRY_DELAYS)):
+        return None
+    return timezone.now() + RETRY_DELAYS[tried]
+
+
+def _automatic_in_a_row(build: Build) -> int:
+    """How many builds up to this one were queued by Jobsite itself, without a person between."""
+    count = 0
+    for automatic in build.submission.builds.filter(number__lte=build.number).order_by("-number").values_list("automatic", flat=True):
+        if not automatic:
+            break
+        count += 1
+    return count
+
+
+def _retry_mode(build: Build) -> Mode:
+    if lifecycle.has_kept_exports(build) or (build.mode == Mode.DELIVER and build.source):
+        return Mode.DELIVER
+    return Mode.SAME_COMMIT if build.commit else Mode.LATEST
+
+
+def _cause_of_os_error(error: OSError) -> Cause:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull().cause
+    logger.exception("build ended by a system error")
+    return Cause(Fault.SERVICE, "system-error", f"The service met a system error: {error.strerror or error}.", BuildError.advice)
+
+
+def workspace_of(build_id: str) -> Path:
+    return Path(settings.DATA_DIR) / "workspaces" / build_id

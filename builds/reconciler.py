@@ -1,0 +1,117 @@
+"""Compares the database with the queue store and with this machine every few seconds, and mends either.
+
+Any number of reconcilers may run at once: each mend is one conditional change, or does no harm when it is done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+from django.db import Error, connection
+from django.utils import timezone
+from redis import Redis, RedisError
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
+
+from builds import lifecycle, process, queue
+from builds.models import Build, State
+
+logger = logging.getLogger(__name__)
+
+PERIOD_SECONDS = 2.0
+# A row younger than this may still be on its way to the queue store.
+ENQUEUE_GRACE = timedelta(seconds=2)
+WORKSPACE_GRACE_SECONDS = 60.0
+
+
+def run(stop: threading.Event) -> None:
+    """Reconcile until ``stop`` is set. A mend that fails (no database, no queue store) is tried again in the next round."""
+    while not stop.is_set():
+        for mend in (lose_lapsed, enqueue_forgotten, end_strays, remove_workspaces, remove_old_exports):
+            _try(mend)
+        stop.wait(PERIOD_SECONDS)
+
+
+def _try(mend: Callable[[], None]) -> None:
+    try:
+        mend()
+    except (RedisError, Error, OSError) as error:
+        logger.warning("%s: %s", mend.__name__, error)
+        connection.close()
+
+
+def lose_lapsed() -> None:
+    """Running builds whose worker is gone."""
+    for build in Build.objects.lost().select_related("submission"):
+        try:
+            lifecycle.lose(build)
+            logger.warning("build %s was lost with its worker %s", build.pk, build.worker)
+        except lifecycle.StaleBuild:
+            continue
+
+
+def enqueue_forgotten() -> None:
+    """Queued builds that the queue store does not know (flushed, restarted, or away when they were accepted)."""
+    connection_ = queue.hurried_connection()
+    if not Build.objects.waiting().exists():
+        return
+    waiting = {str(pk) for pk in Build.objects.waiting().filter(created_at__lt=timezone.now() - ENQUEUE_GRACE).values_list("pk", flat=True)}
+    known = set(queue.builds().get_job_ids())
+    for build_id in sorted(waiting - known):
+        if not _is_being_started(build_id, connection_):
+            queue.enqueue(build_id)
+
+
+def _is_being_started(build_id: str, connection_: Redis) -> bool:
+    """Between the queue's list and the claim a job is only in RQ's intermediate list or with a work-horse."""
+    key = queue.builds().intermediate_queue_key
+    if build_id.encode() in connection_.lrange(key, 0, -1):
+        return True
+    try:
+        return bool(Job.fetch(build_id, connection=connection_).is_started)
+    except NoSuchJobError:
+        return False
+
+
+def end_strays() -> None:
+    """Processes of builds that do not run any more (their worker was killed)."""
+    for build_id in process.strays():
+        if not _runs(build_id):
+            ended = process.end_tree(build_id, grace_seconds=0)
+            logger.warning("ended %d processes that build %s had left behind", ended, build_id)
+
+
+def remove_workspaces() -> None:
+    """Workspaces of builds that do not run any more."""
+    for folder in _folders("workspaces"):
+        age = time.time() - folder.stat().st_mtime
+        if age > WORKSPACE_GRACE_SECONDS and not _runs(folder.name):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def remove_old_exports() -> None:
+    """Kept exports past their time."""
+    limit = time.time() - settings.EXPORTS_KEPT_DAYS * 24 * 3600
+    for folder in _folders("exports"):
+        if folder.stat().st_mtime < limit:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _folders(name: str) -> list[Path]:
+    parent = Path(settings.DATA_DIR) / name
+    return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
+
+
+def _runs(build_id: str) -> bool:
+    try:
+        return Build.objects.filter(pk=uuid.UUID(build_id), state=State.RUNNING).exists()
+    except ValueError:  # not the name of a build: not ours to end or remove
+        return True

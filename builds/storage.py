@@ -1,0 +1,67 @@
+"""The kept exports: moved out of the workspace when they are collected, so that they can be delivered again without a build."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from django.db import transaction
+
+from builds.errors import BuildError
+from builds.models import Artifact, Build, State
+from builds.stages import Export
+
+
+def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
+    """Move the files to the build's folder, record them, and return the exports where they are now."""
+    folder = build.exports_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept = [_moved(export, folder, position) for position, export in enumerate(exports, 1)]
+    _record(build, kept)
+    return kept
+
+
+def _moved(export: Export, folder: Path, position: int) -> Export:
+    path = folder / f"{position}-{export.role}{export.path.suffix[:16]}"
+    shutil.move(export.path, path)
+    return Export(export.role, export.name, path, export.size, export.sha256)
+
+
+@transaction.atomic
+def _record(build: Build, exports: list[Export]) -> None:
+    if not Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
+        return
+    Artifact.objects.bulk_create(
+        Artifact(
+            build=build, role=e.role, name=e.name, file=e.path.name, size=e.size, sha256=e.sha256, position=position
+        )
+        for position, e in enumerate(exports, 1)
+    )
+
+
+def take_over(build: Build, source: Build) -> list[Export]:
+    """The kept exports of ``source`` as this build's own: hard links, so that either may be removed.
+
+    Raises:
+        BuildError: they are gone.
+    """
+    artifacts = list(source.artifacts.all())
+    if not artifacts or not all(artifact.path.is_file() for artifact in artifacts):
+        raise BuildError("The kept exports of this submission are gone.", advice="Retry the submission with a build.")
+    build.exports_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    exports = [_linked(artifact, build.exports_folder) for artifact in artifacts]
+    _record(build, exports)
+    Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=source.commit, ref=source.ref, path=source.path)
+    return exports
+
+
+def _linked(artifact: Artifact, folder: Path) -> Export:
+    path = folder / artifact.file
+    path.unlink(missing_ok=True)
+    try:
+        os.link(artifact.path, path)
+    except OSError:
+        shutil.copyfile(artifact.path, path)
+    return Export(artifact.role, artifact.name, path, artifact.size, artifact.sha256)

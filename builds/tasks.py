@@ -1,0 +1,98 @@
+"""What RQ calls. The one place that joins settings, clients and rows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+
+from django.conf import settings
+
+from builds import lifecycle, pipeline
+from builds.clients.archive import ArchiveHost
+from builds.clients.desci import DesciServer
+from builds.lease import Lease
+from builds.logs import LogWriter
+from builds.manuscript_url import ManuscriptUrl
+from builds.models import Build, Mode, StatusUpdate
+from builds.output import Redactor
+from builds.recorder import StageReport
+from builds.stages import Context, Limits, Stop
+
+logger = logging.getLogger(__name__)
+
+
+def build(build_id: str) -> None:
+    """Run the build, if it still waits for a worker. Its end is written to the database, not returned."""
+    claimed = lifecycle.claim(build_id, worker=f"{settings.WORKER_NAME}:{os.getppid()}")
+    if claimed is None:
+        logger.info("build %s does not wait for a worker any more", build_id)
+        return
+    pipeline.execute(assemble(claimed))
+
+
+def assemble(claimed: Build) -> pipeline.Run:
+    """Everything that the claimed build runs with."""
+    stop = Stop()
+    _stop_on_signal(stop)
+    log = LogWriter(claimed, redactor().redact)
+    report = StageReport(claimed)
+    context = _context(claimed, log, report, stop)
+    context.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return pipeline.Run(claimed, log, report, Lease(claimed, log, stop), context)
+
+
+def redactor() -> Redactor:
+    secrets = [settings.SECRET_KEY, settings.GITHUB_TOKEN, *accepted_secrets()]
+    return Redactor(secret for secret in secrets if secret)
+
+
+def accepted_secrets() -> list[str]:
+    return [secret for secret in (settings.INTERNAL_SERVICE_SECRET, *settings.INTERNAL_SERVICE_SECRETS_OLD) if secret]
+
+
+def _stop_on_signal(stop: Stop) -> None:
+    """An asked-for end of the work-horse ends the build's processes first."""
+    signal.signal(signal.SIGTERM, lambda number, frame: stop.set(pipeline.WORKER_ENDS))
+
+
+def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) -> Context:
+    source = claimed.source if claimed.mode == Mode.SAME_COMMIT else None
+    return Context(
+        build_id=str(claimed.pk),
+        job_id=claimed.submission.job_id,
+        node_uuid=claimed.submission.node_uuid,
+        url=ManuscriptUrl.parse(claimed.submission.url),
+        declared_exports=claimed.submission.front_matter.exports,
+        workspace=pipeline.workspace_of(str(claimed.pk)),
+        limits=limits(),
+        archive_host=ArchiveHost(settings.GITHUB_URL, token=settings.GITHUB_TOKEN),
+        desci_server=DesciServer(settings.DESCI_SERVER_URL, settings.INTERNAL_SERVICE_SECRET),
+        log=log,
+        report=report,
+        stop=stop,
+        build_command=settings.BUILD_COMMAND,
+        build_environment={name: os.environ[name] for name in settings.BUILD_ENVIRONMENT if name in os.environ},
+        build_network=settings.BUILD_NETWORK,
+        require_declared_exports=settings.REQUIRE_DECLARED_EXPORTS,
+        pinned_commit=source.commit if source else "",
+        pinned_path=source.path if source else "",
+        acknowledged=lambda: _has_heard_of(claimed),
+    )
+
+
+def limits() -> Limits:
+    return Limits(
+        archive_bytes=settings.ARCHIVE_MAX_BYTES,
+        unpacked_bytes=settings.UNPACKED_MAX_BYTES,
+        entry_bytes=settings.UNPACKED_MAX_BYTES,
+        entries=settings.UNPACKED_MAX_ENTRIES,
+        log_bytes=settings.LOG_MAX_BYTES,
+        build_seconds=settings.BUILD_TIMEOUT,
+        delivery_patience_seconds=settings.DELIVERY_PATIENCE,
+    )
+
+
+def _has_heard_of(claimed: Build) -> bool:
+    """Whether desci-server has received a status update of this very build: before, it would refuse the files of a retry."""
+    return StatusUpdate.objects.filter(build=claimed, state=StatusUpdate.State.RECEIVED).exists()
