@@ -37,9 +37,7 @@ class BuildError(Exception):
 
     fault: Fault = Fault.SERVICE
     code: str = "internal-error"
-    advice: str = (
-        "Nothing has to be changed in the manuscript. Retry the submission; if it fails again, tell the operators."
-    )
+    advice: str = "Nothing has to be changed in the manuscript. Retry the submission; if it fails again, tell the operators."
 
     def __init__(
         self,
@@ -208,9 +206,7 @@ class DesciServerRefused(BuildError):
 
     fault = Fault.OUTSIDE
     code = "desci-server-refused"
-    advice = (
-        "Nothing has to be changed in the manuscript. The files are kept; the operators of both services have to look."
-    )
+    advice = "Nothing has to be changed in the manuscript. The files are kept; the operators of both services have to look."
 
 
 class SecretRefused(BuildError):

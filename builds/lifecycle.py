@@ -208,9 +208,7 @@ def _retry_source(submission: Submission, mode: Mode) -> Build | None:
     if mode == Mode.SAME_COMMIT:
         source = submission.builds.exclude(commit="").order_by("-number").first()
         if source is None:
-            raise ActRefused(
-                "No build of this submission has found its commit yet; retry it with the latest one instead."
-            )
+            raise ActRefused("No build of this submission has found its commit yet; retry it with the latest one instead.")
     return source
 
 
@@ -245,9 +243,7 @@ def renew(build: Build) -> str:
     renewed = Build.objects.filter(pk=build.pk, state=State.RUNNING).update(lease_expires_at=timezone.now() + _lease())
     if not renewed:
         return "The lease of this build was lost."
-    cancelled = Build.objects.filter(pk=build.pk, cancel_requested_at__isnull=False).values_list(
-        "cancel_reason", flat=True
-    )
+    cancelled = Build.objects.filter(pk=build.pk, cancel_requested_at__isnull=False).values_list("cancel_reason", flat=True)
     return next((reason or "Cancelled." for reason in cancelled), "")
 
 
@@ -258,9 +254,7 @@ def enter_stage(build: Build, name: str) -> Stage:
     Raises:
         StaleBuild: the build does not run any more, or must be cancelled.
     """
-    current = (
-        Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, cancel_requested_at=None).first()
-    )
+    current = Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, cancel_requested_at=None).first()
     if current is None:
         raise StaleBuild
     stage = Stage.objects.create(build=build, name=name, first_log_line=current.log_lines + 1)
@@ -280,9 +274,7 @@ def pin(build: Build, *, commit: str, ref: str, path: str) -> None:
     Raises:
         StaleBuild: the build does not run any more.
     """
-    if not Build.objects.filter(pk=build.pk, state=State.RUNNING).update(
-        commit=commit, ref=ref[:500], path=path[:2000]
-    ):
+    if not Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=commit, ref=ref[:500], path=path[:2000]):
         raise StaleBuild
     build.commit, build.ref, build.path = commit, ref, path
 
@@ -339,9 +331,7 @@ def _retry_by_itself(build: Build, cause: Cause, retry_at: datetime, mode: Mode)
 @transaction.atomic
 def lose(build: Build) -> None:
     """The worker did not renew its lease in time: fail the build, and queue a new one, once."""
-    lapsed = Build.objects.select_for_update().filter(
-        pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now()
-    )
+    lapsed = Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now())
     build = lapsed.select_related("submission", "source").first()  # type: ignore[assignment]  # None is what the next line is for
     if build is None:
         raise StaleBuild

@@ -110,9 +110,7 @@ class BuildQuerySet(models.QuerySet["Build"]):
 
     def waiting(self) -> BuildQuerySet:
         """Queued builds that may start now, oldest first."""
-        return self.filter(Q(not_before=None) | Q(not_before__lte=timezone.now()), state=State.QUEUED).order_by(
-            "created_at"
-        )
+        return self.filter(Q(not_before=None) | Q(not_before__lte=timezone.now()), state=State.QUEUED).order_by("created_at")
 
 
 class Build(models.Model):
@@ -132,9 +130,7 @@ class Build(models.Model):
         help_text="the build whose commit or exports are used",
     )
     requested_by = models.CharField(max_length=200)
-    automatic = models.BooleanField(
-        default=False, help_text="queued by Jobsite itself after a failure that was not the author's"
-    )
+    automatic = models.BooleanField(default=False, help_text="queued by Jobsite itself after a failure that was not the author's")
     created_at = models.DateTimeField(default=timezone.now)
     not_before = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
@@ -184,9 +180,7 @@ class Build(models.Model):
             models.CheckConstraint(condition=~Q(state="failed") | ~Q(cause=""), name="build_failed_has_cause"),
         ]
         indexes = [
-            models.Index(
-                fields=["state", "created_at"], condition=Q(state__in=["queued", "running"]), name="build_unfinished"
-            ),
+            models.Index(fields=["state", "created_at"], condition=Q(state__in=["queued", "running"]), name="build_unfinished"),
         ]
 
     def __str__(self) -> str:
@@ -229,9 +223,7 @@ class Stage(models.Model):
         ordering = ("started_at", "id")
         constraints = [
             models.UniqueConstraint(fields=["build", "name"], name="stage_once"),
-            models.CheckConstraint(
-                condition=Q(state="running") ^ Q(finished_at__isnull=False), name="stage_ended_has_end"
-            ),
+            models.CheckConstraint(condition=Q(state="running") ^ Q(finished_at__isnull=False), name="stage_ended_has_end"),
         ]
 
     def __str__(self) -> str:
@@ -289,9 +281,7 @@ class StatusUpdateQuerySet(models.QuerySet["StatusUpdate"]):
 
     def heads(self) -> StatusUpdateQuerySet:
         """Of each submission the oldest update that desci-server does not have yet: the only one that may be sent."""
-        earlier = StatusUpdate.objects.pending().filter(
-            submission=models.OuterRef("submission"), id__lt=models.OuterRef("id")
-        )
+        earlier = StatusUpdate.objects.pending().filter(submission=models.OuterRef("submission"), id__lt=models.OuterRef("id"))
         return self.pending().filter(~models.Exists(earlier))
 
     def due(self) -> StatusUpdateQuerySet:

@@ -102,9 +102,7 @@ def _skip_if_pointless(update: StatusUpdate) -> None:
     later = StatusUpdate.objects.pending().filter(submission=update.submission_id, id__gt=update.pk)
     if not update.is_final and later.exists():
         later.update(next_try_at=timezone.now() + pause(update.tries + 1))
-        StatusUpdate.objects.pending().filter(pk=update.pk).update(
-            state=StatusUpdate.State.SKIPPED, settled_at=timezone.now()
-        )
+        StatusUpdate.objects.pending().filter(pk=update.pk).update(state=StatusUpdate.State.SKIPPED, settled_at=timezone.now())
 
 
 def _warn(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry) -> None:

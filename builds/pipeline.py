@@ -152,7 +152,9 @@ def _retry_at(build: Build, cause: Cause) -> datetime | None:
 def _automatic_in_a_row(build: Build) -> int:
     """How many builds up to this one were queued by Jobsite itself, without a person between."""
     count = 0
-    for automatic in build.submission.builds.filter(number__lte=build.number).order_by("-number").values_list("automatic", flat=True):
+    for automatic in (
+        build.submission.builds.filter(number__lte=build.number).order_by("-number").values_list("automatic", flat=True)
+    ):
         if not automatic:
             break
         count += 1

@@ -63,7 +63,10 @@ def enqueue_forgotten() -> None:
     connection_ = queue.hurried_connection()
     if not Build.objects.waiting().exists():
         return
-    waiting = {str(pk) for pk in Build.objects.waiting().filter(created_at__lt=timezone.now() - ENQUEUE_GRACE).values_list("pk", flat=True)}
+    waiting = {
+        str(pk)
+        for pk in Build.objects.waiting().filter(created_at__lt=timezone.now() - ENQUEUE_GRACE).values_list("pk", flat=True)
+    }
     known = set(queue.builds().get_job_ids())
     for build_id in sorted(waiting - known):
         if not _is_being_started(build_id, connection_):

@@ -34,9 +34,7 @@ def _record(build: Build, exports: list[Export]) -> None:
     if not Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
         return
     Artifact.objects.bulk_create(
-        Artifact(
-            build=build, role=e.role, name=e.name, file=e.path.name, size=e.size, sha256=e.sha256, position=position
-        )
+        Artifact(build=build, role=e.role, name=e.name, file=e.path.name, size=e.size, sha256=e.sha256, position=position)
         for position, e in enumerate(exports, 1)
     )
 

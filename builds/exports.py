@@ -1,0 +1,180 @@
+"""What an author declares as exports, and where ``myst`` puts each (read from mystmd 1.11's own rules, measured in tests)."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from builds.errors import ExportOutside
+from builds.stages import PlannedExport, Project
+
+FORMAT_BY_EXTENSION = {
+    ".pdf": "pdf",
+    ".tex": "tex",
+    ".doc": "docx",
+    ".docx": "docx",
+    ".md": "md",
+    ".zip": "meca",
+    ".meca": "meca",
+    ".xml": "xml",
+    ".jats": "xml",
+    ".typ": "typst",
+    ".typst": "typst",
+    ".cff": "cff",
+}
+# What mystmd may call an export that was declared so: a PDF is made by LaTeX or by Typst, as its template decides.
+MADE_AS = {"pdf": ("pdf", "typst", "pdf+tex"), "typst": ("typst",), "meca": ("meca",)}
+EXTENSIONS = {"pdf": (".pdf",), "typst": (".pdf", ".typ", ".typst", ".zip"), "meca": (".zip", ".meca")}
+DELIVERED = ("pdf", "typst", "meca")
+
+OWN_MECA = "exports/manuscript.meca.zip"
+BUILD_LOG = "_build/logs/myst.build.json"
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An entry of ``exports``. ``output`` is relative to the project file's folder, or empty where myst chooses."""
+
+    format: str
+    output: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.format} ({self.output})" if self.output else self.format
+
+    @property
+    def is_folder(self) -> bool:
+        return bool(self.output) and not PurePosixPath(self.output).suffix
+
+
+def declared(entry: Any) -> Declared | None:
+    """One entry as myst reads it; None where it declares nothing."""
+    if isinstance(entry, str):
+        return _declared_text(entry.strip())
+    if not isinstance(entry, dict):
+        return None
+    output = entry.get("output")
+    output = output.strip() if isinstance(output, str) else ""
+    made_as = entry.get("format")
+    if isinstance(made_as, str) and made_as.strip():
+        return Declared(_format(made_as.strip()), output)
+    template = entry.get("template")
+    if isinstance(template, str) and template.endswith("-typst"):
+        return Declared("typst", output)
+    return Declared(_format_of_file(output), output) if output or template else None
+
+
+def _declared_text(text: str) -> Declared | None:
+    if text in FORMAT_BY_EXTENSION:
+        return Declared(FORMAT_BY_EXTENSION[text])
+    if "." in text:
+        return Declared(_format_of_file(text), text)
+    return Declared(_format(text)) if text else None
+
+
+def _format(name: str) -> str:
+    return {"jats": "xml", "tex+pdf": "pdf+tex"}.get(name, name)
+
+
+def _format_of_file(name: str) -> str:
+    return FORMAT_BY_EXTENSION.get(PurePosixPath(name).suffix, "pdf")
+
+
+def delivered(entries: Sequence[Any]) -> list[Declared]:
+    """Of each format that is delivered the first entry, in the order of delivery."""
+    every = [export for export in map(declared, entries) if export]
+    firsts = (next((export for export in every if export.format == format_), None) for format_ in DELIVERED)
+    return [export for export in firsts if export]
+
+
+def place(project: Project, output: str) -> Path:
+    """The absolute path of an ``output``.
+
+    Raises:
+        ExportOutside: it is outside the repository, by its name or through a link.
+    """
+    path = Path(os.path.normpath(project.folder / output))
+    root = project.root.resolve()
+    if not path.is_relative_to(project.root) or not path.parent.resolve().is_relative_to(root):
+        raise ExportOutside(f"The export output {output!r} leads out of the repository.", file=project.file.name)
+    return path
+
+
+def remove_stale(project: Project, entries: Iterable[Any]) -> list[str]:
+    """Delete declared outputs that the archive brought along: myst would bundle them, and they would pass for made.
+
+    Returns the names of what was deleted.
+    """
+    removed = []
+    for export in filter(None, map(declared, entries)):
+        if export.output and not export.is_folder:
+            path = place(project, export.output)
+            if path.is_file() or path.is_symlink():
+                path.unlink()
+                removed.append(export.output)
+    return removed
+
+
+def planned(project: Project, export: Declared, log: Sequence[dict[str, Any]]) -> PlannedExport:
+    """Where the export is after a build, whose exports by myst's own account are ``log``."""
+    path = _made(project, export, log)
+    return PlannedExport(export.format, _delivered_name(project, export, path), path, declared=str(export))
+
+
+def _made(project: Project, export: Declared, log: Sequence[dict[str, Any]]) -> Path:
+    exact = place(project, export.output) if export.output and not export.is_folder else None
+    if exact and exact.exists():
+        return exact
+    from_log = [Path(entry["output"]) for entry in log if _may_be(entry, export, project, exact)]
+    return next((path for path in [*from_log, *_found(project, export)] if path.is_file()), None) or (
+        exact or (from_log[0] if from_log else _default(project, export))
+    )
+
+
+def _may_be(entry: dict[str, Any], export: Declared, project: Project, exact: Path | None) -> bool:
+    """Whether an entry of myst's account is this export. Two with one output are told apart there by ``_0``, ``_1``."""
+    if entry.get("format") not in MADE_AS[export.format] or not isinstance(entry.get("output"), str):
+        return False
+    output = Path(entry["output"])
+    if exact:
+        return output.parent == exact.parent and output.stem.rsplit("_", 1)[0] == exact.stem and output.suffix == exact.suffix
+    if export.is_folder and output.parent != place(project, export.output):
+        return False
+    return Path(str(entry.get("$file", ""))) == project.file
+
+
+def _found(project: Project, export: Declared) -> list[Path]:
+    """Files that a command without an account of myst may have made, the newest first; none for an exact output."""
+    if export.output and not export.is_folder:
+        return []
+    folder = place(project, export.output) if export.output else project.folder / "_build" / "exports"
+    pattern = "*" if export.output else "**/*"
+    files = [path for path in folder.glob(pattern) if path.suffix in EXTENSIONS[export.format] and path.is_file()]
+    return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
+
+
+def _default(project: Project, export: Declared) -> Path:
+    folder = place(project, export.output) if export.output else project.folder / "_build" / "exports"
+    return folder / f"{project.file.stem}{EXTENSIONS[export.format][0]}"
+
+
+def _delivered_name(project: Project, export: Declared, path: Path) -> str:
+    """CONTRACT §3: a PDF's base name; for a MECA the path from the project's folder, without its ``.zip``, after a slash."""
+    exact = place(project, export.output) if export.output and not export.is_folder else path
+    if export.format != "meca":
+        return exact.name
+    parts = [part for part in PurePosixPath(os.path.relpath(exact, project.folder)).parts if part != ".."]
+    return "/" + "/".join(parts).removesuffix(".zip")
+
+
+def account(project: Project) -> list[dict[str, Any]]:
+    """The exports of the newest ``myst build`` by its own account; empty where there is none."""
+    try:
+        log = json.loads((project.folder / BUILD_LOG).read_text())
+    except (OSError, ValueError):
+        return []
+    exports = log.get("exports") if isinstance(log, dict) else None
+    return [entry for entry in exports if isinstance(entry, dict)] if isinstance(exports, list) else []

@@ -1,0 +1,73 @@
+"""Runs the commands of one build's build stage: one deadline over all of them, their output into the log, the stage's row kept."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from builds import process
+from builds.diagnosis import Clues
+from builds.errors import CommandTimedOut, LimitHit
+from builds.stages import Context
+
+# What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
+TOC_BUG = "Invalid YAML was generated"
+
+
+class Shell:
+    """The commands of one build, in ``folder`` with ``environment``. ``clues`` keeps what of their output may explain a failure."""
+
+    def __init__(self, context: Context, folder: Path, environment: Mapping[str, str]) -> None:
+        self.context = context
+        self.folder = folder
+        self.environment = environment
+        self.clues = Clues()
+        self.met_toc_bug = False
+        self._deadline = time.monotonic() + context.limits.build_seconds
+        self._peak_memory = 0
+
+    def run(self, argv: Sequence[str], *, shown: str = "") -> int:
+        """Run one command and return its exit code (negative: the signal that ended it).
+
+        Raises:
+            CommandTimedOut: the time of the whole stage is over.
+            LimitHit: it wrote more output than is kept.
+            BuildStopped: the build has to stop; nothing of the command runs any more.
+            ToolMissing: there is no such program.
+        """
+        self.context.log.line(f"$ {shown or shlex.join(argv)}")
+        completed = process.run(
+            argv,
+            cwd=self.folder,
+            env=self.environment,
+            on_line=self._line,
+            deadline_seconds=max(self._deadline - time.monotonic(), 0.1),
+            stop=self.context.stop,
+            marker=self.context.build_id,
+            output_bytes=self.context.limits.log_bytes,
+        )
+        self._tell(completed)
+        if completed.timed_out:
+            minutes = self.context.limits.build_seconds / 60
+            raise CommandTimedOut(
+                f"Failed to build the repo files: the build took longer than the {minutes:g} minutes that it may."
+            )
+        if completed.output_limit_hit:
+            megabytes = self.context.limits.log_bytes / 1e6
+            raise LimitHit(f"Failed to build the repo files: the build wrote more than {megabytes:g} MB of output.")
+        return completed.exit_code if completed.exit_code is not None else -(completed.signal or 0)
+
+    def _line(self, stream: str, text: str) -> None:
+        number = self.context.log.line(text, stream=stream)
+        self.clues.see(number, stream, text)
+        self.met_toc_bug = self.met_toc_bug or TOC_BUG in text
+
+    def _tell(self, completed: process.Completed) -> None:
+        self._peak_memory = max(self._peak_memory, completed.peak_memory_bytes or 0)
+        code = completed.exit_code if completed.exit_code is not None else -(completed.signal or 0)
+        self.context.report.exited(exit_code=code, peak_memory_bytes=self._peak_memory)
+        ended = f"exit code {code}" if code >= 0 else f"ended by signal {-code}"
+        left = f", ended {completed.left_behind} processes that it left behind" if completed.left_behind else ""
+        self.context.log.line(f"{ended} after {completed.duration_seconds:.1f} s{left}")

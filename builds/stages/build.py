@@ -1,0 +1,142 @@
+"""The stage build: runs the command that makes the exports, and completes what it is known to leave out."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+
+from builds import exports, myst, toolchain
+from builds.errors import Fault
+from builds.exports import Declared
+from builds.shell import Shell
+from builds.stages import Built, Context, PlannedExport, Project
+
+# What earlier builds leave behind, and myst would take for its own; a template or a cache that the author keeps there is left alone.
+LEFTOVERS = ("exports", "site", "temp", "logs", "html", "jobsite")
+AUTO, BUNDLED = "auto", "myst"
+
+
+def build(ctx: Context, project: Project) -> Built:
+    """Make the exports.
+
+    Raises:
+        ExportOutside: an output leads out of the repository.
+        CommandFailed, TemplateFailed, CommandTimedOut, LimitHit: the command failed; the cause is in the error.
+    """
+    wanted = exports.delivered(ctx.declared_exports)
+    for export in wanted:
+        exports.place(project, export.output)
+    _clear(ctx, project)
+    command = _command(ctx, project)
+    shell = Shell(ctx, project.folder, _environment(ctx, bundled=not command))
+    if command:
+        _run_command(ctx, shell, command)
+    else:
+        _run_bundled(ctx, shell, project)
+    account = exports.account(project)
+    plans = [exports.planned(project, export, account) for export in wanted]
+    if not command:
+        _complete_pdfs(shell, project, plans)
+    page = _page_content(shell, project)
+    meca = _meca(shell, project, plans, bundled=not command)
+    return Built(project, (*[plan for plan in plans if plan.role != "meca"], meca, page), shell.clues)
+
+
+def _clear(ctx: Context, project: Project) -> None:
+    """Remove what the archive brought along of earlier builds: it would pass for made by this one."""
+    for name in exports.remove_stale(project, ctx.declared_exports):
+        ctx.log.warning(f"Removed {name}, which the repository brought along: exports are made anew.")
+    kept = project.folder / "_build"
+    if kept.is_symlink():
+        kept.unlink()
+    for name in LEFTOVERS:
+        path = kept / name
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _command(ctx: Context, project: Project) -> str:
+    """The command for a shell; empty for the bundled recipe."""
+    if ctx.build_command not in ("", AUTO, BUNDLED):
+        return ctx.build_command
+    if ctx.build_command != BUNDLED and toolchain.has_pixi_task(project):
+        return f"pixi run {toolchain.PIXI_TASK}"
+    return ""
+
+
+def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
+    """The bundled recipe needs no network; a command of the repository's own fetches its packages."""
+    variables = toolchain.environment(ctx.workspace, extra=ctx.build_environment, network=ctx.build_network or not bundled)
+    for name in ("HOME", "TMPDIR"):
+        (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return variables
+
+
+def _run_command(ctx: Context, shell: Shell, command: str) -> None:
+    is_pixi = command.startswith("pixi ")
+    ctx.report.command(argv=[command], version=toolchain.pixi_version(shell.environment["PATH"]) if is_pixi else "")
+    code = shell.run(["/bin/sh", "-c", command], shown=command)
+    if code != 0:
+        raise shell.clues.failure(exit_code=code, command=command)
+
+
+def _run_bundled(ctx: Context, shell: Shell, project: Project) -> None:
+    ctx.report.command(argv=["myst", "build", *myst.EXPORT_FLAGS], version=toolchain.bundled_version())
+    myst.make_exports(shell, project)
+
+
+def _complete_pdfs(shell: Shell, project: Project, plans: list[PlannedExport]) -> None:
+    """Make declared PDFs with our own template, where theirs can't be had here."""
+    made = [_complete_pdf(shell, project, plan) for plan in plans if plan.role in ("pdf", "typst")]
+    if any(made) and any(plan.role == "meca" for plan in plans):
+        myst.make_exports(shell, project, "--meca")  # so that it holds the PDF
+
+
+def _complete_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
+    """An author's mistake is left to be told."""
+    if plan.path.is_file() or plan.path.suffix != ".pdf":
+        return False
+    clue = shell.clues.explain(plan.declared, plan.role, plan.name)
+    if clue is not None and clue.fault == Fault.MANUSCRIPT:
+        return False
+    if not myst.make_own_pdf(shell, project, plan.path):
+        return False
+    why = f" ({clue.text})" if clue else ""
+    shell.context.log.warning(f"{plan.name} was made with the journal's own template: its own could not be used here{why}.")
+    return True
+
+
+def _page_content(shell: Shell, project: Project) -> PlannedExport:
+    page = myst.root_page(project) or myst.make_site_content(shell, project)
+    return PlannedExport("page-content", "index.json", page or project.folder / myst.SITE / "content" / "index.json")
+
+
+def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled: bool) -> PlannedExport:
+    """The declared MECA, or one of our own; with the bundled recipe also where myst has not made the declared one."""
+    plan = next((plan for plan in plans if plan.role == "meca"), None)
+    if plan is None:
+        shell.context.log.warning(f"The project declares no MECA export: Jobsite makes one of its own, {exports.OWN_MECA}.")
+        plan = replace(exports.planned(project, Declared("meca", exports.OWN_MECA), []), declared="")
+        plan.path.unlink(missing_ok=True)
+        _make_meca(shell, project, plan)
+    elif bundled:
+        _make_meca(shell, project, plan)
+    return plan
+
+
+def _make_meca(shell: Shell, project: Project, plan: PlannedExport) -> None:
+    """Make the MECA if it isn't there. A first try may show a bug of mystmd for which there is a cure."""
+    code = 0
+    for attempt in (1, 2):
+        if plan.path.is_file():
+            return
+        if shell.met_toc_bug:
+            shell.context.log.warning(f"{project.file.name} was written anew: mystmd can't bundle a toc that is not indented.")
+            myst.mend_toc(project)
+        elif attempt == 2:
+            break
+        code = myst.make_meca(shell, project, plan.path)
+    if not plan.path.is_file():
+        raise shell.clues.failure(exit_code=code, command="myst build")

@@ -1,0 +1,116 @@
+"""The programs of a build: the bundled ``myst``, Node and Typst, or the repository's own pixi task; and their environment."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from builds.stages import Project
+
+TOOLS = Path(__file__).resolve().parent / "tools"
+SITE_THEME = TOOLS / "site-theme"
+TYPST_TEMPLATE = TOOLS / "typst-template"
+
+SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
+PIXI_TASK = "build-meca"
+
+# A port that nothing listens on: what asks the network is refused at once instead of waiting for ever (myst's requests have no time
+# limit).
+CLOSED = "http://127.0.0.1:9"
+PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+
+
+def environment(workspace: Path, *, extra: Mapping[str, str], network: bool) -> dict[str, str]:
+    """All that a build's programs get to see of an environment: nothing of the service's own."""
+    variables = {
+        "PATH": f"{TOOLS / 'bin'}:{Path(sys.executable).parent}:{SYSTEM_PATH}",
+        "HOME": str(workspace / "home"),
+        "TMPDIR": str(workspace / "tmp"),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TERM": "dumb",
+        "CI": "true",
+        "FORCE_COLOR": "0",
+        "MYSTMD_ALLOW_NODEENV": "0",
+        "PYTHONUNBUFFERED": "1",
+        "npm_config_update_notifier": "false",
+    }
+    if not network:
+        variables.update(dict.fromkeys(PROXY_VARIABLES, CLOSED))
+        variables["npm_config_registry"] = f"{CLOSED}/"
+    return {**variables, **extra}
+
+
+def bundled_version() -> str:
+    return ", ".join(f"{package} {_version(package)}" for package in ("mystmd", "typst"))
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(installed outside)"
+
+
+def pixi_version(path: str) -> str:
+    """What ``pixi --version`` says."""
+    answer = subprocess.run(
+        ["pixi", "--version"],
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return answer.stdout.strip()
+
+
+def has_pixi_task(project: Project) -> bool:
+    """Whether the repository has the task, and pixi is installed here."""
+    return bool(shutil.which("pixi")) and any(PIXI_TASK in tasks for tasks in _pixi_tasks(project))
+
+
+def pixi_folder() -> str:
+    program = shutil.which("pixi")
+    return str(Path(program).parent) if program else ""
+
+
+def _pixi_tasks(project: Project) -> Iterator[Mapping[str, Any]]:
+    """The tasks of the manifest that pixi would use: the nearest one, from the project's folder up to the repository's."""
+    for folder in [project.folder, *project.folder.parents]:
+        if not folder.is_relative_to(project.root):
+            return
+        for manifest, keys in ((folder / "pixi.toml", ()), (folder / "pyproject.toml", ("tool", "pixi"))):
+            table = _table(manifest, keys)
+            if table:
+                yield from _tasks_of(table)
+                return
+
+
+def _table(manifest: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    try:
+        table: Any = tomllib.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    for key in keys:
+        table = table.get(key) if isinstance(table, dict) else None
+    return table if isinstance(table, dict) else {}
+
+
+def _tasks_of(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The tasks of the default environment, of each feature, and of each platform."""
+    features = table.get("feature")
+    parts = [table, *(features.values() if isinstance(features, dict) else ())]
+    for part in parts:
+        targets = part.get("target") if isinstance(part, dict) else None
+        for holder in [part, *(targets.values() if isinstance(targets, dict) else ())]:
+            tasks = holder.get("tasks") if isinstance(holder, dict) else None
+            if isinstance(tasks, dict):
+                yield tasks
