@@ -28,6 +28,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     **{state: frozenset() for state in FINAL},
 }
 
+# Word for word what the service before this one said (CONTRACT §3).
+COMPLETED_MESSAGE = "Files exported successfully"
+
 WORKER_LOST = Cause(
     Fault.SERVICE,
     "worker-lost",
@@ -288,7 +291,7 @@ def succeed(build: Build) -> None:
     _end(build, State.SUCCEEDED)
     _event(build, "succeeded", build.worker, "")
     if settings.REPORT_COMPLETED:
-        _tell(build, StatusUpdate.Status.COMPLETED, "Files exported successfully")
+        _tell(build, StatusUpdate.Status.COMPLETED, COMPLETED_MESSAGE, link=False)
 
 
 @transaction.atomic
@@ -429,8 +432,7 @@ def _event(build: Build, kind: str, actor: str, reason: str) -> None:
     Event.objects.create(submission=build.submission, build=build, kind=kind, actor=actor[:200], reason=reason)
 
 
-def _tell(build: Build, status: StatusUpdate.Status, message: str) -> None:
+def _tell(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True) -> None:
     """Queue a status update, with the link to our page; sent by the outbox."""
-    StatusUpdate.objects.create(
-        submission=build.submission, build=build, status=status, message=f"{message} {build.submission.link}"
-    )
+    text = f"{message} {build.submission.link}" if link else message
+    StatusUpdate.objects.create(submission=build.submission, build=build, status=status, message=text)

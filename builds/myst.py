@@ -47,7 +47,7 @@ def make_site_content(shell: Shell, project: Project) -> Path | None:
     Tried first with all that the author says of the site, then, where that fails (a remote part that can't be had), without it.
     """
     theme = {"template": str(toolchain.SITE_THEME)}
-    for settings in ({"version": 1, "extends": project.file.name, "site": theme}, {**_settings(project), "site": theme}):
+    for settings in ({"version": 1, "extends": project.file.name, "site": theme}, {**read_settings(project), "site": theme}):
         with _overlay(project, settings) as name:
             _myst(shell, name, "build", "--site")
         if page := root_page(project):
@@ -59,7 +59,7 @@ def make_own_pdf(shell: Shell, project: Project, output: Path) -> bool:
     """The manuscript's PDF with our own Typst template, at ``output``."""
     made = project.folder / OWN_PDF
     if not made.is_file():
-        settings = _settings(project)
+        settings = read_settings(project)
         export = {"format": "typst", "template": str(toolchain.TYPST_TEMPLATE), "output": str(OWN_PDF)}
         settings["project"] = {**(settings.get("project") or {}), "exports": [export]}
         settings.pop("site", None)
@@ -74,7 +74,7 @@ def make_own_pdf(shell: Shell, project: Project, output: Path) -> bool:
 
 def mend_toc(project: Project) -> None:
     """Write the project file anew with its lists indented deeper than their keys (mystmd can't bundle it otherwise)."""
-    settings = _settings(project)
+    settings = read_settings(project)
     _unfold(settings)
     with project.file.open("w", encoding="utf-8") as file:
         _yaml().dump(settings, file)
@@ -102,7 +102,7 @@ def root_source(project: Project) -> Path | None:
 
 
 def _first_in_toc(project: Project) -> str:
-    toc = (_settings(project).get("project") or {}).get("toc")
+    toc = (read_settings(project).get("project") or {}).get("toc")
     while isinstance(toc, list) and toc and isinstance(toc[0], dict):
         if isinstance(toc[0].get("file"), str):
             return str(toc[0]["file"])
@@ -137,7 +137,7 @@ def _overlay(project: Project, settings: Any) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
-def _settings(project: Project) -> CommentedMap:
+def read_settings(project: Project) -> CommentedMap:
     """The project file; empty where it can't be read (myst itself says what is wrong with it)."""
     try:
         settings = _yaml().load(project.file.read_text(encoding="utf-8"))

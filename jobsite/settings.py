@@ -183,6 +183,10 @@ WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
 LEASE_SECONDS = env.integer("LEASE_SECONDS", 10, least=2)
 WORKER_NAME = env.text("WORKER_NAME", socket.gethostname())
 
+# How often in a row Jobsite tries again by itself when the fault lies outside, and what a worker that is told to end may still take.
+AUTOMATIC_RETRIES = env.integer("AUTOMATIC_RETRIES", 2, least=0, most=3)
+STOP_GRACE = env.integer("STOP_GRACE", 60, least=0)
+
 # Why a build failed, and the exports that "deliver again" needs, outlive the build by this.
 EXPORTS_KEPT_DAYS = env.integer("EXPORTS_KEPT_DAYS", 90, least=1)
 
