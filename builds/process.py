@@ -1,0 +1,321 @@
+"""Runs a stranger's program and ends all of it.
+
+Processes are started in a session of their own, with an environment that is given whole, and carry a marker in it. What leaves the
+session (``setsid``, double fork) is found as a descendant, because this process takes in orphans (PR_SET_CHILD_SUBREAPER, prctl(2)),
+or by the marker in ``/proc/<pid>/environ``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from builds.errors import BuildError, ToolMissing
+from builds.output import LineSplitter
+from builds.stages import Stop
+
+MARKER = "JOBSITE_BUILD"
+PR_SET_CHILD_SUBREAPER = 36
+READ_BYTES = 64 * 1024
+TICK_SECONDS = 0.1
+SAMPLE_SECONDS = 0.5
+KILL_SECONDS = 30.0
+
+
+class ProcessesLeft(BuildError):
+    """Processes of the build could not be ended."""
+
+    code = "processes-left"
+
+
+@dataclass(frozen=True)
+class Completed:
+    """How a command ended. Of ``exit_code`` and ``signal`` one is None. Memory is the whole tree's, sampled, and the kernel's peak."""
+
+    exit_code: int | None
+    signal: int | None
+    duration_seconds: float
+    peak_memory_bytes: int
+    timed_out: bool
+    output_limit_hit: bool
+    left_behind: int
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    on_line: Callable[[str, str], None],
+    deadline_seconds: float,
+    stop: Stop,
+    marker: str,
+    output_bytes: int = 200_000_000,
+    grace_seconds: float = 10.0,
+) -> Completed:
+    """Run ``argv`` to its end, or end it, with everything that it started. ``on_line`` gets ``stdout`` or ``stderr``, and a line.
+
+    Raises:
+        ToolMissing: there is no such program.
+        BuildStopped: ``stop`` was set; nothing of the program runs any more.
+        ProcessesLeft: something of it could not be ended.
+    """
+    _take_in_orphans()
+    others = _children()
+    process = _start(argv, cwd=cwd, env={**env, MARKER: marker})
+    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes)
+    try:
+        watch.until_end()
+        left_behind = _end(marker, others, grace_seconds, main=process.pid)
+        watch.read_rest()
+    finally:
+        _end(marker, others, 0, main=process.pid)
+        watch.reap()
+        watch.close()
+    stop.check()
+    return watch.completed(left_behind)
+
+
+def _start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            umask=0o077,
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise ToolMissing(f"The program {argv[0]!r} can't be started on this service: {error.strerror}.") from error
+
+
+class _Watch:
+    """Reads both streams of a process as they come, until it has ended or has to."""
+
+    def __init__(
+        self,
+        process: subprocess.Popen[bytes],
+        on_line: Callable[[str, str], None],
+        deadline: float,
+        stop: Stop,
+        output_bytes: int,
+    ) -> None:
+        self.status: int | None = None
+        self._process, self._on_line, self._deadline, self._stop = process, on_line, deadline, stop
+        self._bytes_left = output_bytes
+        self._started_at = time.monotonic()
+        self._ended_at = self._started_at
+        self._peak = 0
+        self._timed_out = False
+        self._selector = selectors.DefaultSelector()
+        for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
+            if stream:
+                os.set_blocking(stream.fileno(), False)
+                self._selector.register(stream.fileno(), selectors.EVENT_READ, (name, LineSplitter()))
+
+    def until_end(self) -> None:
+        next_sample = 0.0
+        while self._may_go_on():
+            self._read(TICK_SECONDS)
+            if time.monotonic() >= next_sample:
+                self._peak = max(self._peak, _memory_of(self._process.pid))
+                next_sample = time.monotonic() + SAMPLE_SECONDS
+            if self._has_ended():
+                return
+
+    def read_rest(self) -> None:
+        """What is still in the pipes. Nobody writes to them any more."""
+        while self._bytes_left > 0 and self._read(0):
+            pass
+        for key in list(self._selector.get_map().values()):
+            self._end_of(key)
+
+    def _may_go_on(self) -> bool:
+        self._timed_out = time.monotonic() >= self._deadline
+        return not (self._timed_out or self._stop.is_set or self._bytes_left <= 0)
+
+    def _read(self, timeout: float) -> bool:
+        """Read once from each stream that has something or has ended; whether there was any."""
+        if not self._selector.get_map():
+            time.sleep(min(timeout, 0.01))
+            return False
+        ready = self._selector.select(timeout)
+        for key, _events in ready:
+            with suppress(BlockingIOError):
+                data = os.read(key.fd, READ_BYTES)
+                if data:
+                    self._pass_on(*key.data, data)
+                else:
+                    self._end_of(key)
+        return bool(ready)
+
+    def _pass_on(self, name: str, splitter: LineSplitter, data: bytes) -> None:
+        self._bytes_left -= len(data)
+        for line in splitter.feed(data):
+            self._on_line(name, line)
+
+    def _end_of(self, key: selectors.SelectorKey) -> None:
+        self._selector.unregister(key.fd)
+        name, splitter = key.data
+        for line in splitter.flush():
+            self._on_line(name, line)
+
+    def _has_ended(self) -> bool:
+        if self.status is None:
+            pid, status, usage = os.wait4(self._process.pid, os.WNOHANG)
+            if pid:
+                self._ended(status, usage.ru_maxrss)
+        return self.status is not None
+
+    def _ended(self, status: int, maxrss_kib: int) -> None:
+        self.status = status
+        self._ended_at = time.monotonic()
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        self._peak = max(self._peak, maxrss_kib * 1024)
+
+    def reap(self) -> None:
+        """After the tree was ended: its first process is a zombie at most."""
+        if self.status is None:
+            with suppress(ChildProcessError):
+                _pid, status, usage = os.wait4(self._process.pid, 0)
+                self._ended(status, usage.ru_maxrss)
+
+    def close(self) -> None:
+        self._selector.close()
+        for stream in (self._process.stdout, self._process.stderr):
+            if stream:
+                stream.close()
+
+    def completed(self, left_behind: int) -> Completed:
+        code = os.waitstatus_to_exitcode(self.status) if self.status is not None else -signal.SIGKILL
+        return Completed(
+            exit_code=code if code >= 0 else None,
+            signal=-code if code < 0 else None,
+            duration_seconds=self._ended_at - self._started_at,
+            peak_memory_bytes=self._peak,
+            timed_out=self._timed_out and self._ended_at >= self._deadline,
+            output_limit_hit=self._bytes_left <= 0,
+            left_behind=left_behind,
+        )
+
+
+# --- ending
+
+
+def strays() -> dict[str, list[int]]:
+    """The processes on this machine that carry a marker, by marker."""
+    found: dict[str, list[int]] = {}
+    for process in psutil.process_iter():
+        marker = _marker(process)
+        if marker:
+            found.setdefault(marker, []).append(process.pid)
+    return found
+
+
+def end_tree(marker: str, *, grace_seconds: float) -> int:
+    """End every process that carries ``marker``, and their descendants. Returns how many there were.
+
+    Raises:
+        ProcessesLeft: some could not be ended.
+    """
+    return _end(marker, None, grace_seconds)
+
+
+def _end(marker: str, others: set[int] | None, grace_seconds: float, *, main: int | None = None) -> int:
+    """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are.
+
+    ``main`` is the first process of the tree: its end is not taken note of here.
+    """
+    tree = _tree(marker, others, main)
+    count = len(tree - {main})
+    _signal(tree, signal.SIGTERM)
+    deadline = time.monotonic() + grace_seconds
+    while tree and time.monotonic() < deadline:
+        time.sleep(0.02)
+        tree = _tree(marker, others, main)
+    deadline = time.monotonic() + KILL_SECONDS
+    while tree:
+        # What forks while it is being killed is stopped first: a stopped process forks no more.
+        _signal(tree, signal.SIGSTOP)
+        _signal(_tree(marker, others, main) | tree, signal.SIGKILL)
+        time.sleep(0.01)
+        tree = _tree(marker, others, main)
+        if tree and time.monotonic() > deadline:
+            raise ProcessesLeft(f"{len(tree)} processes of the build could not be ended: {sorted(tree)[:10]}.")
+    return count
+
+
+def _tree(marker: str, others: set[int] | None, main: int | None) -> set[int]:
+    """The living processes of the build; its zombies are reaped on the way, except ``main``."""
+    found = {process for process in psutil.process_iter() if _marker(process) == marker}
+    if others is not None:
+        found |= {child for child in psutil.Process().children() if child.pid not in others}
+    for process in list(found):
+        with suppress(psutil.Error):
+            found |= set(process.children(recursive=True))
+    return {process.pid for process in found if _is_alive(process, main)} - {os.getpid()}
+
+
+def _marker(process: psutil.Process) -> str:
+    """Read straight from /proc: of a whole machine's processes, this is done often."""
+    if sys.platform != "linux":
+        with suppress(psutil.Error):
+            return process.environ().get(MARKER, "")
+        return ""
+    with suppress(OSError):
+        prefix = f"{MARKER}=".encode()
+        for entry in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
+            if entry.startswith(prefix):
+                return entry.removeprefix(prefix).decode(errors="replace")
+    return ""
+
+
+def _is_alive(process: psutil.Process, main: int | None) -> bool:
+    """Whether it still runs. A zombie of ours is reaped, except ``main``: :class:`_Watch` wants its end."""
+    try:
+        if process.status() != psutil.STATUS_ZOMBIE:
+            return True
+        if process.ppid() == os.getpid() and process.pid != main:
+            os.waitpid(process.pid, os.WNOHANG)
+    except (psutil.Error, ChildProcessError):
+        return False
+    return False
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children()}
+
+
+def _memory_of(pid: int) -> int:
+    total = 0
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for member in [process, *process.children(recursive=True)]:
+            with suppress(psutil.Error):
+                total += member.memory_info().rss
+    return total
+
+
+def _take_in_orphans() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,142 @@
+"""Real programs, well and badly behaved."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from builds import process
+from builds.errors import BuildStopped, ToolMissing
+from builds.stages import Stop
+
+
+def run(tmp_path: Path, script: str, **changes: Any) -> tuple[process.Completed, list[tuple[str, str]]]:
+    lines: list[tuple[str, str]] = []
+    options: dict[str, Any] = {
+        "cwd": tmp_path,
+        "env": {"PATH": os.environ["PATH"]},
+        "on_line": lambda stream, text: lines.append((stream, text)),
+        "deadline_seconds": 30,
+        "stop": Stop(),
+        "marker": f"test-{tmp_path.name}",
+        "grace_seconds": 0.5,
+    }
+    completed = process.run(["/bin/sh", "-c", script], **{**options, **changes})
+    return completed, lines
+
+
+def alive(marker: str) -> list[int]:
+    return process.strays().get(marker, [])
+
+
+def test_both_streams_arrive_line_by_line_with_the_exit_code(tmp_path: Path) -> None:
+    completed, lines = run(tmp_path, "echo one; echo two >&2; printf three; exit 3")
+    assert sorted(lines) == [("stderr", "two"), ("stdout", "one"), ("stdout", "three")]
+    assert (completed.exit_code, completed.signal, completed.timed_out, completed.left_behind) == (3, None, False, 0)
+    assert completed.peak_memory_bytes > 100_000
+
+
+def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
+    seen = threading.Event()
+    done = tmp_path / "done"
+    run(
+        tmp_path,
+        f"echo first; while [ ! -e {done} ]; do sleep 0.05; done; echo last",
+        on_line=lambda stream, text: (done.touch(), seen.set()) if text == "first" else None,
+    )
+    assert seen.is_set()
+
+
+def test_it_gets_nothing_of_our_environment_and_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERNAL_SERVICE_SECRET", "top-secret")
+    _completed, lines = run(tmp_path, "env; cat; echo end")
+    assert "top-secret" not in str(lines)
+    assert lines[-1] == ("stdout", "end")
+
+
+def test_a_deadline_ends_it_with_all_that_it_started(tmp_path: Path) -> None:
+    completed, lines = run(tmp_path, "trap '' TERM; sleep 60 & echo started; while :; do sleep 0.1; done", deadline_seconds=0.7)
+    assert (completed.timed_out, lines[0]) == (True, ("stdout", "started"))
+    assert alive(f"test-{tmp_path.name}") == []
+
+
+def test_what_it_leaves_behind_ends_with_it_however_it_hides(tmp_path: Path) -> None:
+    hidden = (
+        "import os, time\n"
+        "if os.fork() == 0:\n"
+        "    os.setsid()\n"
+        "    if os.fork() == 0:\n"
+        "        os.environ.clear()\n"
+        "        os.execve('/bin/sleep', ['sleep', '61'], {})\n"
+        "    os._exit(0)\n"
+    )
+    (tmp_path / "hide.py").write_text(hidden)
+    completed, _lines = run(tmp_path, f"{sys.executable} hide.py; sleep 62 & setsid sleep 63 & sleep 0.3; echo end")
+    assert (completed.exit_code, completed.left_behind) == (0, 3)
+    commands = [found.info["cmdline"] for found in psutil.process_iter(["cmdline"])]
+    assert [command for command in commands if command in (["sleep", "61"], ["sleep", "62"], ["sleep", "63"])] == []
+
+
+def test_a_stop_ends_it_and_is_raised(tmp_path: Path) -> None:
+    stop = Stop()
+    threading.Timer(0.3, stop.set, ["Cancelled."]).start()
+    with pytest.raises(BuildStopped, match=r"Cancelled\."):
+        run(tmp_path, "sleep 60 & sleep 60", stop=stop)
+    assert alive(f"test-{tmp_path.name}") == []
+
+
+def test_endless_output_hits_the_limit(tmp_path: Path) -> None:
+    completed, lines = run(tmp_path, "yes", output_bytes=1_000_000)
+    assert completed.output_limit_hit
+    assert 400_000 <= len(lines) <= 700_000
+
+
+def test_a_background_writer_does_not_keep_it_from_ending(tmp_path: Path) -> None:
+    completed, _lines = run(tmp_path, "yes & exit 0", deadline_seconds=20)
+    assert (completed.exit_code, completed.timed_out) == (0, False)
+
+
+def test_a_killed_program_is_told_by_its_signal(tmp_path: Path) -> None:
+    completed, _lines = run(tmp_path, "kill -9 $$")
+    assert (completed.exit_code, completed.signal) == (None, 9)
+
+
+def test_an_error_in_the_reader_leaves_nothing_running(tmp_path: Path) -> None:
+    def refuse(stream: str, text: str) -> None:
+        raise BuildStopped("The build has ended in the database.")
+
+    with pytest.raises(BuildStopped):
+        run(tmp_path, "echo x; sleep 60", on_line=refuse)
+    assert alive(f"test-{tmp_path.name}") == []
+
+
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ToolMissing, match="no-such-program"):
+        process.run(
+            ["no-such-program"],
+            cwd=tmp_path,
+            env={},
+            on_line=lambda stream, text: None,
+            deadline_seconds=1,
+            stop=Stop(),
+            marker="x",
+        )
+
+
+def test_a_tree_without_us_as_parent_is_found_by_its_marker(tmp_path: Path) -> None:
+    marker = f"stray-{tmp_path.name}"
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {process.MARKER: marker})
+    for _ in range(50):
+        if alive(marker):
+            break
+        time.sleep(0.02)
+    assert process.strays()[marker] == [pid]
+    assert process.end_tree(marker, grace_seconds=1) == 1
+    assert alive(marker) == []
