@@ -83,6 +83,14 @@ class ArchiveHostDown(BuildError):
     advice = "Nothing has to be changed in the manuscript. Retry the submission when the host answers again."
 
 
+class ArchiveHostRefused(BuildError):
+    """The host of the repository refuses to give it to us."""
+
+    fault = Fault.OUTSIDE
+    code = "archive-host-refused"
+    advice = "Nothing has to be changed in the manuscript. The operators have to look at what the host answers."
+
+
 class ArchiveTooLarge(BuildError):
     """The repository is larger than this service takes."""
 
@@ -161,6 +169,14 @@ class LimitHit(BuildError):
     fault = Fault.MANUSCRIPT
     code = "limit-hit"
     advice = "Make the build smaller, or ask the journal's staff to raise the limit."
+
+
+class PackagesUnreachable(BuildError):
+    """Failed to build the repo files: packages that the build needs could not be fetched."""
+
+    fault = Fault.OUTSIDE
+    code = "packages-unreachable"
+    advice = "Nothing has to be changed in the manuscript. Retry the submission when the packages' host answers again."
 
 
 class ToolMissing(BuildError):

@@ -15,6 +15,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from builds.manuscript_url import commit_link
+
 
 class State(models.TextChoices):
     """Where a build, and its submission, stands."""
@@ -188,7 +190,7 @@ class Build(models.Model):
 
     @property
     def commit_link(self) -> str:
-        return f"https://github.com/{self.submission.repository}/commit/{self.commit}" if self.commit else ""
+        return commit_link(self.submission.repository, self.commit)
 
     @property
     def exports_folder(self) -> Path:
