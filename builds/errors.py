@@ -225,6 +225,14 @@ class DesciServerRefused(BuildError):
     advice = "Nothing has to be changed in the manuscript. The files are kept; the operators of both services have to look."
 
 
+class DesciServerJobFailed(BuildError):
+    """desci-server has the import down as failed, and took no files."""
+
+    fault = Fault.OUTSIDE
+    code = "desci-server-job-failed"
+    advice = "Nothing has to be changed in the manuscript. The files are kept; they are delivered again."
+
+
 class SecretRefused(BuildError):
     """desci-server does not accept our secret: the two services are configured with different ones."""
 

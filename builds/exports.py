@@ -98,7 +98,8 @@ def place(project: Project, output: str) -> Path:
     """
     path = Path(os.path.normpath(project.folder / output))
     root = project.root.resolve()
-    if not path.is_relative_to(project.root) or not path.parent.resolve().is_relative_to(root):
+    folder = path if path == project.root else path.parent
+    if not path.is_relative_to(project.root) or not folder.resolve().is_relative_to(root):
         raise ExportOutside(f"The export output {output!r} leads out of the repository.", file=project.file.name)
     return path
 

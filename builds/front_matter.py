@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 # Control characters, and marks that change the direction of the text after them: a title must not rearrange a page.
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def clean(text: Any, limit: int) -> str:

@@ -14,8 +14,20 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
-from builds import lifecycle, storage
-from builds.errors import BuildError, BuildStopped, Cause, DiskFull, Fault, NobodyWaits
+from builds import exports, lifecycle, storage
+from builds.errors import (
+    ArchiveHostDown,
+    BuildError,
+    BuildStopped,
+    Cause,
+    DesciServerDown,
+    DesciServerJobFailed,
+    DiskFull,
+    ExportsMissing,
+    Fault,
+    NobodyWaits,
+    PackagesUnreachable,
+)
 from builds.lease import Lease
 from builds.logs import LogWriter
 from builds.models import Build, Mode, Stage, StageName, State
@@ -32,7 +44,9 @@ logger = logging.getLogger(__name__)
 # Why a build stops when the operators stop its worker.
 WORKER_ENDS = "The worker was told to end; the build is queued again."
 
-RETRY_DELAYS = (timedelta(seconds=15), timedelta(seconds=60), timedelta(minutes=5))
+RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
+# What may pass without anybody's doing.
+PASSING = {error.code for error in (ArchiveHostDown, PackagesUnreachable, DesciServerDown, DesciServerJobFailed)}
 
 
 @dataclass
@@ -70,8 +84,10 @@ def execute(run: Run) -> None:
 
 def _through_the_stages(run: Run) -> None:
     context = run.context
+    if context.require_declared_exports and not exports.delivered(context.declared_exports):
+        raise ExportsMissing
     if run.build.mode == Mode.DELIVER and run.build.source:
-        exports = storage.take_over(run.build, run.build.source)
+        kept = storage.take_over(run.build, run.build.source)
     else:
         with stage(run, StageName.FETCH):
             archive = fetch(context)
@@ -81,9 +97,9 @@ def _through_the_stages(run: Run) -> None:
         with stage(run, StageName.BUILD):
             built = build_stage(context, project)
         with stage(run, StageName.COLLECT):
-            exports = storage.keep(run.build, collect(context, built))
+            kept = storage.keep(run.build, collect(context, built))
     with stage(run, StageName.DELIVER):
-        deliver(context, exports)
+        deliver(context, kept)
 
 
 @contextmanager
@@ -140,8 +156,8 @@ def _last_words(run: Run, text: str) -> None:
 
 
 def _retry_at(build: Build, cause: Cause) -> datetime | None:
-    """When to try again by ourselves: only what was nobody's fault here, and only so often in a row."""
-    if cause.fault != Fault.OUTSIDE:
+    """When to try again by ourselves: only what lies outside and may pass, and only so often in a row."""
+    if cause.code not in PASSING:
         return None
     tried = _automatic_in_a_row(build)
     if tried >= min(settings.AUTOMATIC_RETRIES, len(RETRY_DELAYS)):

@@ -23,7 +23,7 @@ class Shell:
         self.context = context
         self.folder = folder
         self.environment = environment
-        self.clues = Clues()
+        self.clues = Clues(folder)
         self.met_toc_bug = False
         self._deadline = time.monotonic() + context.limits.build_seconds
         self._peak_memory = 0

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from builds.errors import CommandFailed, ExportOutside
+from builds.errors import BuildError, CommandFailed, ExportOutside
 from builds.stages import Built, Project
 from builds.stages.build import build
 from tests.stages.context import make_context
@@ -107,7 +107,7 @@ def test_committed_exports_and_sites_do_not_pass_for_made(tmp_path: Path) -> Non
     ids=["no YAML", "no version", "no sources", "toc names a missing root"],
 )
 def test_what_myst_cannot_build_ends_in_a_sentence(tmp_path: Path, config: str, files: dict[str, str], words: str) -> None:
-    with pytest.raises(CommandFailed) as raised:
+    with pytest.raises(BuildError) as raised:
         run(tmp_path, {"myst.yml": config, **files}, [])
     assert raised.value.sentence.startswith("Failed to build the repo files")
     assert words in raised.value.sentence

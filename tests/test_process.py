@@ -25,7 +25,7 @@ def run(tmp_path: Path, script: str, **changes: Any) -> tuple[process.Completed,
         "on_line": lambda stream, text: lines.append((stream, text)),
         "deadline_seconds": 30,
         "stop": Stop(),
-        "marker": f"test-{tmp_path.name}",
+        "marker": str(tmp_path),
         "grace_seconds": 0.5,
     }
     completed = process.run(["/bin/sh", "-c", script], **{**options, **changes})
@@ -64,7 +64,7 @@ def test_it_gets_nothing_of_our_environment_and_no_input(tmp_path: Path, monkeyp
 def test_a_deadline_ends_it_with_all_that_it_started(tmp_path: Path) -> None:
     completed, lines = run(tmp_path, "trap '' TERM; sleep 60 & echo started; while :; do sleep 0.1; done", deadline_seconds=0.7)
     assert (completed.timed_out, lines[0]) == (True, ("stdout", "started"))
-    assert alive(f"test-{tmp_path.name}") == []
+    assert alive(str(tmp_path)) == []
 
 
 def test_what_it_leaves_behind_ends_with_it_however_it_hides(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_a_stop_ends_it_and_is_raised(tmp_path: Path) -> None:
     threading.Timer(0.3, stop.set, ["Cancelled."]).start()
     with pytest.raises(BuildStopped, match=r"Cancelled\."):
         run(tmp_path, "sleep 60 & sleep 60", stop=stop)
-    assert alive(f"test-{tmp_path.name}") == []
+    assert alive(str(tmp_path)) == []
 
 
 def test_endless_output_hits_the_limit(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_an_error_in_the_reader_leaves_nothing_running(tmp_path: Path) -> None:
 
     with pytest.raises(BuildStopped):
         run(tmp_path, "echo x; sleep 60", on_line=refuse)
-    assert alive(f"test-{tmp_path.name}") == []
+    assert alive(str(tmp_path)) == []
 
 
 def test_a_missing_program_is_named(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 
 
 def test_a_tree_without_us_as_parent_is_found_by_its_marker(tmp_path: Path) -> None:
-    marker = f"stray-{tmp_path.name}"
+    marker = f"stray of {tmp_path}"
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {process.MARKER: marker})
     for _ in range(50):
         if alive(marker):

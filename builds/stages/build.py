@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from builds import exports, myst, toolchain
-from builds.errors import Fault
 from builds.exports import Declared
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
@@ -95,15 +94,12 @@ def _complete_pdfs(shell: Shell, project: Project, plans: list[PlannedExport]) -
 
 
 def _complete_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
-    """An author's mistake is left to be told."""
     if plan.path.is_file() or plan.path.suffix != ".pdf":
         return False
-    clue = shell.clues.explain(plan.declared, plan.role, plan.name)
-    if clue is not None and clue.fault == Fault.MANUSCRIPT:
-        return False
+    clue = shell.clues.explain(role=plan.role)
     if not myst.make_own_pdf(shell, project, plan.path):
         return False
-    why = f" ({clue.text})" if clue else ""
+    why = f" ({clue.text.rstrip('.')})" if clue else ""
     shell.context.log.warning(f"{plan.name} was made with the journal's own template: its own could not be used here{why}.")
     return True
 
@@ -139,4 +135,4 @@ def _make_meca(shell: Shell, project: Project, plan: PlannedExport) -> None:
             break
         code = myst.make_meca(shell, project, plan.path)
     if not plan.path.is_file():
-        raise shell.clues.failure(exit_code=code, command="myst build")
+        raise shell.clues.failure(exit_code=code, command="myst build", role="meca")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ def make_context(tmp_path: Path, **overrides: Any) -> Context:
     workspace = tmp_path / "workspace"
     workspace.mkdir(exist_ok=True)
     values: dict[str, Any] = {
-        "build_id": f"test-{tmp_path.name}",
+        "build_id": str(uuid.uuid4()),
         "job_id": "job-1",
         "node_uuid": "node-1.",
         "url": ManuscriptUrl.parse("https://github.com/a/b/blob/main/myst.yml"),

@@ -1,0 +1,390 @@
+"""The record in Django's admin: read-only for everyone, superusers too. What authors wrote is shown as text, never as markup.
+
+A page loads a bounded part of what may be large: the beginning of the front matter, a page of the log, the newest tries.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.conf import settings
+from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
+from django.core.exceptions import PermissionDenied
+from django.db.models import Prefetch, QuerySet, TextField
+from django.db.models.functions import Cast, Substr
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.html import format_html, format_html_join
+from django.utils.http import content_disposition_header
+
+from builds import front_matter
+from builds.admin_columns import (
+    NOTHING,
+    build_link,
+    build_state,
+    command,
+    commit_link,
+    download_link,
+    ended_with,
+    event_build,
+    laid_out,
+    link_to,
+    log_link,
+    memory,
+    named,
+    number,
+    outside_link,
+    progress,
+    safe_text,
+    size,
+    stage_link,
+    stage_log,
+    submission_link,
+    submission_of_build,
+    text,
+    time,
+    took,
+    try_list,
+    visible,
+)
+from builds.admin_log import log_context, raw_lines
+from builds.errors import Fault
+from builds.models import (
+    Artifact,
+    Build,
+    Event,
+    FrontMatter,
+    LogBatch,
+    Stage,
+    StatusUpdate,
+    StatusUpdateTry,
+    Submission,
+)
+
+if TYPE_CHECKING:
+    AnyModelAdmin = admin.ModelAdmin[Any]
+    AnyInline = admin.TabularInline[Any, Any]
+else:
+    AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
+
+FRONT_MATTER_CHARACTERS = 20_000
+TRIES_IN_LIST = 3
+TRIES_ON_PAGE = 100
+
+admin.site.site_header = admin.site.site_title = "Jobsite"
+admin.site.index_title = "Submissions, and what became of them"
+admin.site.site_url = None
+
+
+class ReadOnly:
+    """For admins and inlines: everything is history, nothing is added, changed or deleted here."""
+
+    def _never(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    has_add_permission = has_change_permission = has_delete_permission = _never
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return flatten_fieldsets(self.get_fieldsets(request, obj))  # type: ignore[attr-defined]  # mixed into an admin
+
+
+class RecordAdmin(ReadOnly, AnyModelAdmin):
+    """List and page of one model."""
+
+    list_per_page = 50
+    show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
+    ordering = ("-id",)
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
+        context["subtitle"] = visible(str(context["original"]))
+        return super().render_change_form(request, context, *args, **kwargs)
+
+    def gone(self, request: HttpRequest, sentence: str) -> HttpResponse:
+        """A page that says what is not there."""
+        context = {**self.admin_site.each_context(request), "title": "Not found", "sentence": sentence, "opts": self.opts}
+        return TemplateResponse(request, "admin/builds/gone.html", context, status=404)
+
+
+class RowsInline(ReadOnly, AnyInline):
+    template = "admin/builds/rows.html"
+    extra = 0
+    related: tuple[str, ...] = ()
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).select_related(*self.related) if self.related else super().get_queryset(request)
+
+
+class BuildInline(RowsInline):
+    model = Build
+    ordering = ("-number",)
+    related = ("submission",)
+    fields: ClassVar[Any] = (number(), build_state, "mode", text("cause"), commit_link, time("started_at"), took)
+
+
+class StatusUpdateInline(RowsInline):
+    model = StatusUpdate
+    fields: ClassVar[Any] = (time("created_at"), "status", text("message"), "state", "tries", "newest_tries")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        newest = StatusUpdateTry.objects.order_by("-id")[:TRIES_IN_LIST]
+        return super().get_queryset(request).prefetch_related(Prefetch("attempts", newest, to_attr="newest"))
+
+    @admin.display(description="newest tries")
+    def newest_tries(self, update: Any) -> str:
+        more = update.tries - len(update.newest)
+        rest = format_html("<p>{}</p>", link_to(update, f"and {more} before")) if more > 0 else ""
+        return format_html("{}{}", try_list(update.newest), rest)
+
+
+class EventInline(RowsInline):
+    model = Event
+    related = ("build",)
+    verbose_name_plural = "history"
+    fields: ClassVar[Any] = (time("at"), text("kind"), text("actor"), text("reason"), event_build)
+
+
+class StageInline(RowsInline):
+    model = Stage
+    fields: ClassVar[Any] = (
+        *(stage_link, "state", time("started_at"), took, text("detail"), progress),
+        *(command, text("command_version", "version"), ended_with, memory, stage_log),
+    )
+
+
+class ArtifactInline(RowsInline):
+    model = Artifact
+    verbose_name_plural = "exports"
+    fields: ClassVar[Any] = (text("name"), "role", size, "sha256", download_link)
+
+
+# --- pages
+
+
+@admin.register(Submission)
+class SubmissionAdmin(RecordAdmin):
+    list_display: Any = (
+        *(named("title")(lambda row: safe_text(str(row))), text("job_id", "jobId"), text("repository"), "state"),
+        *(time("created_at"), time("updated_at")),
+    )
+    list_filter = ("state", "created_at", "updated_at", ("unwanted_at", admin.EmptyFieldListFilter))
+    search_fields = ("job_id", "node_uuid", "repository", "title", "authors")
+    search_help_text = "jobId, node uuid, repository, title or author"
+    inlines = (BuildInline, StatusUpdateInline, EventInline)
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("state", text("title"), text("authors"), "manuscript", text("repository"))}),
+        ("desci-server", {"fields": (text("job_id", "jobId"), text("node_uuid"), time("unwanted_at"))}),
+        ("Times", {"fields": (time("created_at"), time("updated_at"))}),
+        ("Front matter", {"fields": ("document",), "classes": ("collapse",)}),
+    )
+
+    def manuscript(self, submission: Submission) -> str:
+        return outside_link(submission.url)
+
+    @admin.display(description="parsedDocument")
+    def document(self, submission: Submission) -> str:
+        """Its beginning only, cut in the database: it may be 100 MB."""
+        beginning = Substr(Cast("document", TextField()), 1, FRONT_MATTER_CHARACTERS + 1)
+        stored = FrontMatter.objects.filter(pk=submission.pk).values_list(beginning, flat=True).first() or ""
+        cut = f"Cut after the first {FRONT_MATTER_CHARACTERS:,} characters." if len(stored) > FRONT_MATTER_CHARACTERS else ""
+        shown = visible(laid_out(stored[:FRONT_MATTER_CHARACTERS]))
+        return format_html('<pre style="white-space:pre-wrap"><bdi>{}</bdi></pre><p>{}</p>', shown, cut)
+
+
+class FaultFilter(admin.SimpleListFilter):
+    title = parameter_name = "fault"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(fault.value, fault.value) for fault in Fault]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(fault=self.value()) if self.value() else queryset
+
+
+@admin.register(Build)
+class BuildAdmin(RecordAdmin):
+    ordering = ("-created_at",)
+    list_display: Any = (
+        *(number(), submission_link, build_state, "fault", "cause_code", "mode", "worker", commit_link),
+        *(time("created_at"), time("started_at"), took),
+    )
+    list_display_links = None
+    list_select_related = ("submission",)
+    list_filter = ("state", FaultFilter, ("cause_code", admin.AllValuesFieldListFilter), "mode", "automatic", "created_at")
+    search_fields = ("=id", "submission__job_id", "submission__repository", "submission__title", "worker", "commit", "cause_code")
+    search_help_text = "build id, worker, commit, cause code, or the submission's jobId, repository or title"
+    inlines = (StageInline, ArtifactInline, EventInline)
+    fieldsets: ClassVar[Any] = (
+        (None, {"fields": ("number", submission_link, build_state, "mode", "log", commit_link, text("ref"), text("path"))}),
+        ("Cause", {"fields": ("fault", "cause_code", text("cause"), text("advice"), "place", "log_line", "warnings_given")}),
+        ("Request", {"fields": (text("requested_by"), "automatic", "source_build", time("created_at"), time("not_before"))}),
+        ("Run", {"fields": (text("worker"), time("started_at"), time("finished_at"), took, time("lease_expires_at"))}),
+        (
+            "Cancel",
+            {
+                "fields": (
+                    *(time("cancel_requested_at"), text("cancel_requested_by"), text("cancel_reason"), time("resubmitted_at")),
+                )
+            },
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("warnings")
+
+    def log(self, build: Build) -> str:
+        return log_link(build.pk, words=f"log, {build.log_lines:,} lines")
+
+    def place(self, build: Build) -> str:
+        """File and line of the cause."""
+        return safe_text(f"{build.cause_file}:{build.cause_line}" if build.cause_line else build.cause_file)
+
+    def log_line(self, build: Build) -> str:
+        return log_link(build.pk, build.cause_log_line, f"line {build.cause_log_line}") if build.cause_log_line else NOTHING
+
+    @admin.display(description="warnings")
+    def warnings_given(self, build: Build) -> str:
+        items = format_html_join("", "<li>{}</li>", ((safe_text(str(warning)),) for warning in build.warnings))
+        return format_html("<ul>{}</ul>", items) if items else NOTHING
+
+    @admin.display(description="uses what this build found or made")
+    def source_build(self, build: Build) -> str:
+        return link_to(build.source, f"Build {build.source.number}") if build.source else NOTHING
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<uuid:build_id>/log/", view(self.log_page), name="builds_build_log"),
+            path("<uuid:build_id>/log/raw/", view(self.raw_log), name="builds_build_raw_log"),
+            *super().get_urls(),
+        ]
+
+    def _build(self, request: HttpRequest, build_id: UUID) -> Build | None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return Build.objects.select_related("submission").filter(pk=build_id).first()
+
+    def log_page(self, request: HttpRequest, build_id: UUID) -> HttpResponse:
+        build = self._build(request, build_id)
+        if build is None:
+            return self.gone(request, "There is no such build.")
+        wanted = request.GET.get("from", "")
+        # More digits than a line number can have are no number of a line.
+        first = min(max(int(wanted), 1), max(build.log_lines, 1)) if re.fullmatch(r"[0-9]{1,10}", wanted) else 1
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "build": build, **log_context(build, first)}
+        return TemplateResponse(request, "admin/builds/log.html", context)
+
+    def raw_log(self, request: HttpRequest, build_id: UUID) -> HttpResponseBase:
+        build = self._build(request, build_id)
+        if build is None:
+            return self.gone(request, "There is no such build.")
+        name = front_matter.clean(f"{build.submission.job_id}-build-{build.number}.log", 200)
+        return StreamingHttpResponse(
+            raw_lines(build),
+            content_type="text/plain; charset=utf-8",
+            headers={"Content-Disposition": content_disposition_header(True, name)},
+        )
+
+
+@admin.register(Stage)
+class StageAdmin(RecordAdmin):
+    list_display: Any = ("name", submission_of_build, build_link, "state", time("started_at"), took, ended_with, memory)
+    list_select_related = ("build__submission",)
+    list_filter = ("name", "state", "started_at")
+    search_fields = ("build__submission__job_id", "build__submission__repository", "detail", "command")
+    search_help_text = "the submission's jobId or repository, detail or command"
+    fields: ClassVar[Any] = (
+        *("name", submission_of_build, build_link, "state", time("started_at"), time("finished_at"), took, text("detail")),
+        *(progress, command, text("command_version", "version"), ended_with, memory, stage_log),
+    )
+
+
+@admin.register(LogBatch)
+class LogBatchAdmin(RecordAdmin):
+    """Not on the index: a log is read on its build's log page."""
+
+    list_display: Any = ("__str__", submission_of_build, build_link)
+    list_select_related = ("build__submission",)
+    fields: ClassVar[Any] = (submission_of_build, build_link, "first_line", "line_count", "log")
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).defer("records")
+
+    def log(self, batch: LogBatch) -> str:
+        return log_link(batch.build_id, batch.first_line, "these lines in the log")
+
+
+@admin.register(Artifact)
+class ArtifactAdmin(RecordAdmin):
+    list_display: Any = (text("name"), "role", size, submission_of_build, build_link, download_link)
+    list_select_related = ("build__submission",)
+    list_filter = ("role",)
+    search_fields = ("name", "sha256", "build__submission__job_id", "build__submission__repository")
+    search_help_text = "name, sha256, or the submission's jobId or repository"
+    fields: ClassVar[Any] = (text("name"), "role", submission_of_build, build_link, size, "sha256", text("file"), download_link)
+
+    def get_urls(self) -> list[URLPattern]:
+        download = self.admin_site.admin_view(self.download)
+        return [path("<int:artifact_id>/download/", download, name="builds_artifact_download"), *super().get_urls()]
+
+    def download(self, request: HttpRequest, artifact_id: int) -> HttpResponseBase:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        artifact = Artifact.objects.select_related("build").filter(pk=artifact_id).first()
+        file = artifact and kept_file(artifact)
+        if not artifact or not file:
+            kept = f"Exports are kept for {settings.EXPORTS_KEPT_DAYS} days."
+            return self.gone(request, f"The file of this export is not there any more. {kept}")
+        name = front_matter.clean(PurePosixPath(artifact.name).name, 200)
+        name = name if name.endswith(file.suffix) else name + file.suffix
+        return FileResponse(file.open("rb"), as_attachment=True, filename=name, content_type="application/octet-stream")
+
+
+def kept_file(artifact: Artifact) -> Path | None:
+    """The artifact's own file among its build's kept exports; None where it is gone, or the row names anything else."""
+    is_own = artifact.file == Path(artifact.file).name and artifact.path.is_file() and not artifact.path.is_symlink()
+    return artifact.path if is_own else None
+
+
+@admin.register(StatusUpdate)
+class StatusUpdateAdmin(RecordAdmin):
+    list_display: Any = (
+        "id",
+        submission_link,
+        "status",
+        text("message"),
+        "state",
+        "tries",
+        time("created_at"),
+        time("next_try_at"),
+    )
+    list_select_related = ("submission",)
+    list_filter = ("state", "status", "created_at")
+    search_fields = ("submission__job_id", "submission__node_uuid", "submission__repository", "message")
+    search_help_text = "the submission's jobId, node uuid or repository, or the message"
+    fields: ClassVar[Any] = (
+        *(submission_link, build_link, "status", text("message"), "state", time("created_at"), time("settled_at")),
+        *(time("next_try_at"), "tries", "newest_tries"),
+    )
+
+    def newest_tries(self, update: StatusUpdate) -> str:
+        return try_list(update.attempts.order_by("-id")[:TRIES_ON_PAGE])
+
+
+@admin.register(Event)
+class EventAdmin(RecordAdmin):
+    list_display: Any = (time("at"), text("kind"), text("actor"), submission_link, event_build, text("reason"))
+    list_select_related = ("submission", "build")
+    list_filter = ("at", ("kind", admin.AllValuesFieldListFilter))
+    search_fields = ("kind", "actor", "reason", "submission__job_id", "submission__repository")
+    search_help_text = "kind, actor, reason, or the submission's jobId or repository"
+    fields: ClassVar[Any] = (time("at"), text("kind"), text("actor"), submission_link, event_build, text("reason"))

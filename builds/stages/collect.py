@@ -1,0 +1,83 @@
+"""The stage collect: every export that was to be made is there and is what it should be."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from builds import inspection
+from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside
+from builds.stages import Built, Context, Export, PlannedExport
+
+CHUNK = 1 << 20
+
+
+def collect(ctx: Context, built: Built) -> list[Export]:
+    """Check what the build made, and take its sizes and sums.
+
+    Raises:
+        ExportNotMade, TemplateFailed, …: one is missing; with the line of the log that explains it.
+        ExportBroken: one is damaged.
+        ExportOutside: one leads out of the repository.
+    """
+    exports = list(_collected(ctx, built))
+    size = sum(export.size for export in exports)
+    ctx.report.detail(f"{len(exports)} exports, {size / 1e6:.1f} MB")
+    return exports
+
+
+def _collected(ctx: Context, built: Built) -> Iterator[Export]:
+    for plan in built.exports:
+        ctx.stop.check()
+        if not plan.path.is_file():
+            raise _missing(built, plan)
+        _check_place(built, plan)
+        size = plan.path.stat().st_size
+        if size == 0:
+            raise ExportBroken(f"Failed to build the repo files: {_shown(plan)} was made but is empty.", file=plan.name)
+        _inspect(ctx, plan)
+        export = Export(plan.role, plan.name, plan.path, size, _sha256(ctx, plan.path))
+        ctx.log.line(f"{_shown(plan)}: {size} bytes, sha256 {export.sha256}")
+        yield export
+
+
+def _missing(built: Built, plan: PlannedExport) -> BuildError:
+    """The error that names the export and says why, where a line of the log does."""
+    clue = built.clues.explain(role=plan.role)
+    start = f"Failed to build the repo files: {_shown(plan)} was not made"
+    if clue is None:
+        return ExportNotMade(f"{start}.", file=built.project.file.name)
+    return clue.rule.error(
+        f"{start}: {clue.text}", advice=clue.rule.advice or ExportNotMade.advice, file=clue.file, line=clue.line, log_line=clue.number
+    )
+
+
+def _check_place(built: Built, plan: PlannedExport) -> None:
+    if not Path(os.path.realpath(plan.path)).is_relative_to(os.path.realpath(built.project.root)):
+        raise ExportOutside(f"{_shown(plan)} is a link that leads out of the repository.", file=plan.name)
+
+
+def _inspect(ctx: Context, plan: PlannedExport) -> None:
+    if plan.role == "meca":
+        inspection.inspect_meca(plan.path, _shown(plan), ctx.limits, check=ctx.stop.check, warn=ctx.log.warning)
+    elif plan.role == "page-content":
+        inspection.inspect_page_content(plan.path, _shown(plan))
+    elif plan.path.suffix.lower() == ".pdf":
+        inspection.inspect_pdf(plan.path, _shown(plan))
+
+
+def _shown(plan: PlannedExport) -> str:
+    if plan.role == "page-content":
+        return "the content of the first page (index.json)"
+    return f"the export {plan.declared}" if plan.declared else f"the {plan.role} export that Jobsite makes by itself"
+
+
+def _sha256(ctx: Context, path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK):
+            ctx.stop.check()
+            digest.update(block)
+    return digest.hexdigest()

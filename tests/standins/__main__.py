@@ -1,0 +1,50 @@
+"""Both stand-ins as a process of their own, until SIGTERM or SIGINT.
+
+Prints ``GITHUB_URL=…`` and ``DESCI_SERVER_URL=…``, a line each, once both listen: the settings that the service wants.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.standins import ArchiveHost, DesciServer
+from tests.standins.desci_server import SECRET
+
+SAMPLE = Path(__file__).parents[1] / "sample"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    # Watched before anything is started, so that a signal that comes early is not lost.
+    ended = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: ended.set())
+    archive = ArchiveHost(port=options.archive_port, proxy=options.proxy)
+    # What is received is hashed and dropped: this may run for weeks.
+    desci = DesciServer(options.secret, port=options.desci_port, keep_files=False)
+    if options.seed_sample:
+        archive.add("jobsite", "sample", SAMPLE)
+    with archive, desci:
+        sys.stdout.write(f"GITHUB_URL={archive.url}\nDESCI_SERVER_URL={desci.url}\n")
+        sys.stdout.flush()
+        ended.wait()
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.standins", description=__doc__)
+    parser.add_argument("--archive-port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--desci-port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--secret", default=os.environ.get("INTERNAL_SERVICE_SECRET") or SECRET)
+    parser.add_argument("--seed-sample", action="store_true", help="put the sample manuscript at jobsite/sample")
+    parser.add_argument("--proxy", default="", help="where requests for any other repository are sent on to")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()
