@@ -129,9 +129,7 @@ def _is_there(href: str, files: dict[str, zipfile.ZipInfo]) -> bool:
     return any(name in files or any(file.startswith(f"{name.rstrip('/')}/") for file in files) for name in names)
 
 
-def _check_xml(
-    archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo], name: str, warn: Callable[[str], object]
-) -> None:
+def _check_xml(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo], name: str, warn: Callable[[str], object]) -> None:
     for file_name in files:
         if not file_name.lower().endswith(".xml") or file_name == MANIFEST:
             continue
@@ -150,7 +148,7 @@ class _Hrefs(xml.sax.ContentHandler):
         super().__init__()
         self.found: list[str] = []
 
-    def startElement(self, name: str, attrs: Any) -> None:  # noqa: N802 - SAX's name
+    def startElement(self, name: str, attrs: Any) -> None:
         self.found += [value for key, value in attrs.items() if key.rpartition(":")[2] == "href" and value]
 
 

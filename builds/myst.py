@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 
 from builds import toolchain
 from builds.shell import Shell
@@ -60,7 +61,10 @@ def make_own_pdf(shell: Shell, project: Project, output: Path) -> bool:
     made = project.folder / OWN_PDF
     if not made.is_file():
         settings = read_settings(project)
-        export = {"format": "typst", "template": str(toolchain.TYPST_TEMPLATE), "output": str(OWN_PDF)}
+        # Without an article myst takes every page but the first.
+        page = root_source(project)
+        article = {"article": str(page)} if page else {}
+        export = {"format": "typst", "template": str(toolchain.TYPST_TEMPLATE), "output": str(OWN_PDF), **article}
         settings["project"] = {**(settings.get("project") or {}), "exports": [export]}
         settings.pop("site", None)
         with _overlay(project, settings) as name:

@@ -31,7 +31,7 @@ SENDERS = 4
 
 def pause(tries: int) -> timedelta:
     """How long to wait after so many tries: 1 s, 2 s, 4 s … 5 min."""
-    return min(FIRST_PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
+    return min(FIRST_PAUSE * (1 << min(tries - 1, 10)), LONGEST_PAUSE)
 
 
 def run(stop: threading.Event) -> None:

@@ -158,7 +158,8 @@ class _Watch:
             with suppress(BlockingIOError):
                 data = os.read(key.fd, READ_BYTES)
                 if data:
-                    self._pass_on(*key.data, data)
+                    name, splitter = key.data
+                    self._pass_on(name, splitter, data)
                 else:
                     self._end_of(key)
         return bool(ready)

@@ -43,12 +43,8 @@ def assemble(claimed: Build) -> pipeline.Run:
 
 
 def redactor() -> Redactor:
-    secrets = [settings.SECRET_KEY, settings.GITHUB_TOKEN, *accepted_secrets()]
+    secrets = [settings.SECRET_KEY, settings.GITHUB_TOKEN, *settings.INTERNAL_SERVICE_SECRETS]
     return Redactor(secret for secret in secrets if secret)
-
-
-def accepted_secrets() -> list[str]:
-    return [secret for secret in (settings.INTERNAL_SERVICE_SECRET, *settings.INTERNAL_SERVICE_SECRETS_OLD) if secret]
 
 
 def _stop_on_signal(stop: Stop) -> None:

@@ -17,6 +17,7 @@ SECRET_KEY = env.text("SECRET_KEY", "insecure-key-of-a-debugging-session" if DEB
 if not SECRET_KEY:
     raise env.WrongSetting("SECRET_KEY", "is not set; give it 50 random characters, the same ones at every start")
 
+HOST = env.text("HOST", "0.0.0.0")  # noqa: S104 - desci-server runs on another machine, or in another container
 PORT = env.integer("PORT", 5454, least=1, most=65535)
 PUBLIC_URL = env.url("PUBLIC_URL", f"http://localhost:{PORT}")
 DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "data"))).expanduser().resolve()
@@ -132,6 +133,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "ENUM_NAME_OVERRIDES": {
+        "State": "builds.models.State",
+        "StageState": "builds.models.Stage.State",
+        "Mode": "builds.models.Mode",
+        "Fault": ["manuscript", "template", "service", "outside"],
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
@@ -157,7 +164,7 @@ QUEUE_NAME = "builds"
 
 # Jobsite's and desci-server's common secret, and those that are still taken from desci-server while it is being changed.
 INTERNAL_SERVICE_SECRET = env.text("INTERNAL_SERVICE_SECRET")
-INTERNAL_SERVICE_SECRETS_OLD = env.words("INTERNAL_SERVICE_SECRETS_OLD")
+INTERNAL_SERVICE_SECRETS = [secret for secret in (INTERNAL_SERVICE_SECRET, *env.words("INTERNAL_SERVICE_SECRETS_OLD")) if secret]
 SUBMISSION_ACCEPTED_STATUS = int(env.choice("SUBMISSION_ACCEPTED_STATUS", "202", ("200", "202")))
 SUBMISSION_MAX_BYTES = env.integer("SUBMISSION_MAX_BYTES", 100_000_000, least=1)
 REQUIRE_DECLARED_EXPORTS = env.boolean("REQUIRE_DECLARED_EXPORTS", default=False)

@@ -140,7 +140,8 @@ def test_submit_supersedes_the_unfinished_submission_of_the_node() -> None:
     queued, running = submit("job-1"), submit("job-2", node_uuid="node-2.")
     build = claimed(running)
     submit("job-3"), submit("job-4", node_uuid="node-2.")
-    queued.refresh_from_db(), build.refresh_from_db()
+    queued.refresh_from_db()
+    build.refresh_from_db()
     assert queued.state == State.CANCELLED
     assert (build.state, build.cancel_requested_by) == (State.RUNNING, "desci-server")
     assert told(queued)[-1].startswith("FAILED Cancelled by desci-server: Superseded by the newer submission job-3.")
@@ -155,8 +156,10 @@ def test_claim_succeeds_once_among_many() -> None:
         connection.close()
 
     threads = [threading.Thread(target=claim) for _ in range(8)]
-    [thread.start() for thread in threads]
-    [thread.join() for thread in threads]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert sorted(claim is not None for claim in claims) == [False] * 7 + [True]
 
 

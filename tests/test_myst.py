@@ -73,9 +73,14 @@ def test_a_toc_that_mystmd_cannot_bundle_is_mended(tmp_path: Path, toc: str) -> 
 
 def test_a_pdf_whose_template_cannot_be_had_is_made_with_ours(tmp_path: Path) -> None:
     exports = [{"format": "pdf", "template": "arxiv_nips", "output": "out/paper.pdf"}, {"format": "meca", "output": "m.zip"}]
-    config = MYST + "  exports:\n" + "".join(
-        f"    - format: {e['format']}\n      output: {e['output']}\n" + (f"      template: {e['template']}\n" if "template" in e else "")
-        for e in exports
+    config = (
+        MYST
+        + "  exports:\n"
+        + "".join(
+            f"    - format: {e['format']}\n      output: {e['output']}\n"
+            + (f"      template: {e['template']}\n" if "template" in e else "")
+            for e in exports
+        )
     )
     built = run(tmp_path, {"myst.yml": config, "index.md": "# P\n\nText.\n"}, exports)
     assert [(e.role, e.name) for e in built.exports] == [("pdf", "paper.pdf"), ("meca", "/m"), ("page-content", "index.json")]
@@ -119,7 +124,14 @@ def test_an_output_outside_the_repository_is_refused_before_anything_runs(tmp_pa
 
 
 def test_a_command_of_the_operators_runs_in_the_project_folder(tmp_path: Path) -> None:
-    command = 'test "$PWD" = "$(cd .. && pwd)/paper" && mkdir exports && cp ../a.zip exports/a.zip && mkdir -p _build/site/content && echo "{}" > _build/site/content/index.json'
+    steps = (
+        'test "$PWD" = "$(cd .. && pwd)/paper"',
+        "mkdir exports",
+        "cp ../a.zip exports/a.zip",
+        "mkdir -p _build/site/content",
+        'echo "{}" > _build/site/content/index.json',
+    )
+    command = " && ".join(steps)
     files = {"paper/myst.yml": MYST, "a.zip": "made"}
     exports = [{"format": "meca", "output": "exports/a.zip"}]
     built = run(tmp_path, files, exports, name="paper/myst.yml", build_command=command)
@@ -127,7 +139,7 @@ def test_a_command_of_the_operators_runs_in_the_project_folder(tmp_path: Path) -
 
 
 def test_a_failed_command_fails_the_build(tmp_path: Path) -> None:
-    with pytest.raises(CommandFailed, match="^Failed to build the repo files"):
+    with pytest.raises(CommandFailed, match=r"^Failed to build the repo files"):
         run(tmp_path, {"myst.yml": MYST}, [], build_command="echo 'Error: it broke' >&2; exit 3")
 
 

@@ -46,12 +46,14 @@ def test_both_streams_arrive_line_by_line_with_the_exit_code(tmp_path: Path) -> 
 def test_lines_arrive_while_it_runs(tmp_path: Path) -> None:
     seen = threading.Event()
     done = tmp_path / "done"
-    run(
-        tmp_path,
-        f"echo first; while [ ! -e {done} ]; do sleep 0.05; done; echo last",
-        on_line=lambda stream, text: (done.touch(), seen.set()) if text == "first" else None,
-    )
-    assert seen.is_set()
+
+    def answer(stream: str, text: str) -> None:
+        if text == "first":
+            done.touch()
+            seen.set()
+
+    completed, _lines = run(tmp_path, f"echo first; while [ ! -e {done} ]; do sleep 0.05; done; echo last", on_line=answer)
+    assert (seen.is_set(), completed.exit_code) == (True, 0)
 
 
 def test_it_gets_nothing_of_our_environment_and_no_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

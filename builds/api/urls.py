@@ -1,3 +1,17 @@
-from django.urls import URLPattern
+from django.urls import path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-urlpatterns: list[URLPattern] = []
+from builds.api import views
+
+SUBMISSIONS = "v1/services/process-journal-submission"
+
+urlpatterns = [
+    path(SUBMISSIONS, views.SubmissionsView.as_view(), name="submissions"),
+    path(f"{SUBMISSIONS}/<str:job_id>", views.SubmissionView.as_view(), name="submission"),
+    path(f"{SUBMISSIONS}/<str:job_id>/cancel", views.CancelView.as_view(), name="cancel"),
+    path(f"{SUBMISSIONS}/<str:job_id>/retry", views.RetryView.as_view(), name="retry"),
+    path(f"{SUBMISSIONS}/<str:job_id>/log", views.LogView.as_view(), name="log"),
+    path("v1/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("readyz", views.ReadyView.as_view(), name="ready"),
+]

@@ -107,7 +107,9 @@ class ArchiveHost:
             if not is_whole(to):
                 raise _TryAgain("what it sent is no whole zip archive")
 
-        self._patiently(lambda: until_stopped(stop, once, tick=lambda: progress(transfer.done, transfer.total)), stop, self._patience)
+        self._patiently(
+            lambda: until_stopped(stop, once, tick=lambda: progress(transfer.done, transfer.total)), stop, self._patience
+        )
         progress(transfer.done, transfer.done)
 
     def _refs(self, url: ManuscriptUrl, stop: Stopper) -> dict[str, str] | None:

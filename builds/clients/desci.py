@@ -82,7 +82,9 @@ class DesciServer:
     def _address(self, node_uuid: str, resource: str, job_id: str, act: str) -> str:
         return f"{self._base}/v1/nodes/{quote(node_uuid, safe='')}/{resource}/{quote(job_id, safe='')}/{act}"
 
-    def _post(self, address: str, *, timeout: tuple[float, float], headers: dict[str, str] | None = None, **content: Any) -> Answer:
+    def _post(
+        self, address: str, *, timeout: tuple[float, float], headers: dict[str, str] | None = None, **content: Any
+    ) -> Answer:
         started_at = time.monotonic()
         try:
             # `auth` keeps a .netrc of the machine out of it.

@@ -97,7 +97,9 @@ class Clues:
     def failure(self, *, exit_code: int, command: str, role: str = "") -> BuildError:
         """The error for a command that failed, or has not made its export of ``role``."""
         if exit_code in KILLED:
-            return LimitHit(f"{START}the command was killed, most likely because it used too much memory (exit code {exit_code}).")
+            return LimitHit(
+                f"{START}the command was killed, most likely because it used too much memory (exit code {exit_code})."
+            )
         clue = self.explain(role=role)
         if clue:
             return self._error(clue)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builds.diagnosis.rule import FILE, STOP, YAML_REASON, MECA, MEND_CONFIG, MEND_FILE, NO_NETWORK, SITE, Weight, rule
+from builds.diagnosis.rule import FILE, MECA, MEND_CONFIG, MEND_FILE, NO_NETWORK, SITE, STOP, YAML_REASON, Weight, rule
 from builds.errors import ProjectFileInvalid, TemplateFailed
 
 CONFIG_RULES = (

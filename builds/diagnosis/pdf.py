@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builds.diagnosis.rule import STOP, WORD, BOTH_PDFS, NO_LATEX, NO_NETWORK, OTHER, PDF, SITE, VENDOR, Weight, rule
+from builds.diagnosis.rule import BOTH_PDFS, NO_LATEX, NO_NETWORK, OTHER, PDF, SITE, STOP, VENDOR, WORD, Weight, rule
 from builds.errors import TemplateFailed, ToolMissing
 
 TEMPLATE_RULES = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from builds.diagnosis.rule import WORD, MEND_PIXI, SMALLER, Weight, rule
+from builds.diagnosis.rule import MEND_PIXI, SMALLER, WORD, Weight, rule
 from builds.errors import DiskFull, LimitHit, PackagesUnreachable, ToolMissing
 
 SERVICE_RULES = (
@@ -97,7 +97,11 @@ PROGRAM_RULES = (
     ),
     rule(Weight.ECHO, r"^(?:\w+\.)*CalledProcessError: (?P<reason>.+)", "a program that the build calls failed: {reason}"),
     rule(Weight.ECHO, r"^make(?:\[\d+\])?: \*\*\* \[(?P<reason>.+)\]", "make failed at {reason}."),
-    rule(Weight.THROWN, r"^npm (?:ERR!|error) (?:enoent |\d+ )?(?P<reason>(?:Missing|Could not|Cannot|Invalid|[45]\d\d ).+)", "npm: {reason}"),
+    rule(
+        Weight.THROWN,
+        r"^npm (?:ERR!|error) (?:enoent |\d+ )?(?P<reason>(?:Missing|Could not|Cannot|Invalid|[45]\d\d ).+)",
+        "npm: {reason}",
+    ),
     rule(
         Weight.THROWN,
         r"^(?:Uncaught )?(?:\w+\.)*?(?P<kind>[A-Z]\w*?(?:Error|Exception)): (?P<reason>.+)",

@@ -50,7 +50,11 @@ def _missing(built: Built, plan: PlannedExport) -> BuildError:
     if clue is None:
         return ExportNotMade(f"{start}.", file=built.project.file.name)
     return clue.rule.error(
-        f"{start}: {clue.text}", advice=clue.rule.advice or ExportNotMade.advice, file=clue.file, line=clue.line, log_line=clue.number
+        f"{start}: {clue.text}",
+        advice=clue.rule.advice or ExportNotMade.advice,
+        file=clue.file,
+        line=clue.line,
+        log_line=clue.number,
     )
 
 

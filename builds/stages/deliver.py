@@ -12,6 +12,7 @@ from builds.clients.desci import Answer, Outcome, classify
 from builds.clients.multipart import FilePart, Multipart, WrongSize
 from builds.clients.waiting import Backoff, until_stopped
 from builds.errors import (
+    BuildError,
     DesciServerDown,
     DesciServerJobFailed,
     DesciServerRefused,
@@ -43,7 +44,7 @@ def deliver(ctx: Context, exports: Sequence[Export]) -> None:
         try:
             answer = _send(ctx, exports)
         except DesciServerDown as error:
-            problem = error
+            problem: BuildError = error
             ctx.log.line(f"Try {attempt}: {error.sentence} Whether the files arrived is unknown; they are sent again.")
         else:
             ctx.log.line(f"Try {attempt}: desci-server answered {answer} after {answer.seconds:.1f} s.")
@@ -55,7 +56,7 @@ def deliver(ctx: Context, exports: Sequence[Export]) -> None:
             raise problem
 
 
-def _problem(answer: Answer, outcome: Outcome) -> DesciServerDown | SecretRefused:
+def _problem(answer: Answer, outcome: Outcome) -> BuildError:
     """What to raise if it does not pass; what can't pass is raised at once."""
     if outcome == Outcome.GONE:
         raise NobodyWaits(str(answer))
@@ -110,7 +111,7 @@ def _in_order(exports: Sequence[Export]) -> list[Export]:
 def _parts(export: Export, stack: ExitStack) -> Iterator[FilePart]:
     """The file; of a MECA all files in it, straight from the zip."""
     if export.role != "meca":
-        yield FilePart(export.name, export.path.stat().st_size, partial(export.path.open, "rb"))
+        yield FilePart(export.name, export.path.stat().st_size, lambda: export.path.open("rb"))
         return
     archive = stack.enter_context(zipfile.ZipFile(export.path))
     for info in meca_files(archive):

@@ -239,7 +239,9 @@ def _unsafe(name: str, why: str) -> ArchiveUnsafe:
 
 
 def _too_large(ctx: Context) -> ArchiveTooLarge:
-    return ArchiveTooLarge(f"The repository unpacks to more than the {ctx.limits.unpacked_bytes / 1e6:g} MB that this service takes.")
+    return ArchiveTooLarge(
+        f"The repository unpacks to more than the {ctx.limits.unpacked_bytes / 1e6:g} MB that this service takes."
+    )
 
 
 def _warn_of_absent(ctx: Context, root: Path, pointers: list[str]) -> None:

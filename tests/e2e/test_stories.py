@@ -48,7 +48,11 @@ def test_the_sample_is_delivered_as_bare_myst_makes_it(service: Service) -> None
     assert names[0] == "sample.pdf"
     assert names[-1] == "index.json"
     assert all(name.startswith("/exports/sample.meca/") for name in names[1:-1])
-    assert {"/exports/sample.meca/manifest.xml", "/exports/sample.meca/sample.xml", "/exports/sample.meca/bundle/myst.yml"} <= set(names)
+    assert {
+        "/exports/sample.meca/manifest.xml",
+        "/exports/sample.meca/sample.xml",
+        "/exports/sample.meca/bundle/myst.yml",
+    } <= set(names)
     assert delivery.fields == {"uuid": "node-sample.", "contextPath": "root"}
     status = service.status("sample")
     assert status["state"] == "succeeded"
@@ -63,9 +67,11 @@ def test_what_is_delivered_is_byte_equal_to_what_the_build_made(service: Service
     service.archive.add("jobsite", "equal", SAMPLE)
     service.post(submission("equal", "jobsite/equal", exports=SAMPLE_EXPORTS))
     service.wait("equal", "succeeded", timeout=120)
-    [kept] = service.data_dir.glob("exports/*/*-meca.zip") if len(list(service.data_dir.glob("exports/*"))) == 1 else [
-        path for path in service.data_dir.glob("exports/*/*-meca.zip") if _sha256(path) == _meca_sha256(service, "equal")
-    ]
+    [kept] = (
+        service.data_dir.glob("exports/*/*-meca.zip")
+        if len(list(service.data_dir.glob("exports/*"))) == 1
+        else [path for path in service.data_dir.glob("exports/*/*-meca.zip") if _sha256(path) == _meca_sha256(service, "equal")]
+    )
     parts = {part.filename: part.sha256 for part in service.desci.deliveries["equal"][-1].parts}
     with zipfile.ZipFile(kept) as archive:
         files = [name for name in archive.namelist() if not name.endswith("/")]
@@ -85,7 +91,11 @@ def _meca_sha256(service: Service, job_id: str) -> str:
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("https://github.com/no/such/blob/main/myst.yml", "archive-not-found", "repository, branch or file not found, or private"),
+        (
+            "https://github.com/no/such/blob/main/myst.yml",
+            "archive-not-found",
+            "repository, branch or file not found, or private",
+        ),
         ("https://github.com/jobsite/plain/blob/none/myst.yml", "archive-not-found", "not found"),
         ("https://github.com/jobsite/plain/blob/main/other.yml", "project-file-missing", "other.yml"),
     ],

@@ -1,0 +1,53 @@
+"""Reads a request's body, up to a limit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import IO, Any
+
+from django.conf import settings
+from rest_framework.exceptions import APIException, ParseError
+from rest_framework.parsers import BaseParser
+
+CHUNK = 1 << 16
+
+
+class BodyTooLarge(APIException):
+    status_code = 413
+
+    def __init__(self) -> None:
+        super().__init__(f"The body is larger than the {settings.SUBMISSION_MAX_BYTES} bytes that this service takes.")
+
+
+class LimitedJSONParser(BaseParser):
+    """A JSON object. A body over SUBMISSION_MAX_BYTES is refused: by its announced length, or as soon as it has grown so far."""
+
+    media_type = "application/json"
+
+    def parse(
+        self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        announced = parser_context["request"].META.get("CONTENT_LENGTH") if parser_context else None
+        if announced and announced.isdigit() and int(announced) > settings.SUBMISSION_MAX_BYTES:
+            raise BodyTooLarge
+        try:
+            value = json.loads(_read(stream), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            raise ParseError(f"The body is not valid JSON: {str(error)[:200]}.") from error
+        if not isinstance(value, dict):
+            raise ParseError("The body must be a JSON object.")
+        return value
+
+
+def _read(stream: IO[bytes]) -> bytes:
+    body = bytearray()
+    while chunk := stream.read(CHUNK):
+        body += chunk
+        if len(body) > settings.SUBMISSION_MAX_BYTES:
+            raise BodyTooLarge
+    return bytes(body)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")

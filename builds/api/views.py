@@ -1,0 +1,157 @@
+"""The machine's door (CONTRACT §1 and §5): each view checks what it is given and calls one verb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpResponseBase, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from builds import lifecycle, logs
+from builds.api import schema
+from builds.api.envelope import Conflict, Refusal, success
+from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
+from builds.lifecycle import ActRefused, JobConflict, StaleBuild
+from builds.manuscript_url import ManuscriptUrl
+from builds.models import Build, Mode, Submission
+
+ACTOR = "the API"
+ACCEPTED = "Job queued for processing"
+
+
+class SubmissionsView(APIView):
+    @extend_schema(operation_id="submit", request=SubmissionRequest, responses=schema.SUBMIT)
+    def post(self, request: Request) -> Response:
+        """Submit a manuscript. The same jobId again does what its state asks for: nothing, a new build, or a new delivery."""
+        data: Any = request.data
+        _check_required(data)
+        form = SubmissionRequest(data=data)
+        form.is_valid(raise_exception=True)
+        values = form.validated_data
+        try:
+            submission = lifecycle.submit(_request(values))
+        except JobConflict as conflict:
+            message = f"The jobId {values['jobId']!r} is known with another uuid or url. Nothing was changed."
+            raise Conflict(message) from conflict
+        told = {"jobId": submission.job_id, "uuid": submission.node_uuid, "message": ACCEPTED}
+        return success(told, status=settings.SUBMISSION_ACCEPTED_STATUS, **told)
+
+
+def _check_required(data: dict[str, Any]) -> None:
+    """The two refusals that the contract has word for word."""
+    if any(
+        data.get(name) in (None, "") or (isinstance(data[name], str) and not data[name].strip())
+        for name in ("url", "jobId", "uuid")
+    ):
+        raise Refusal("URL, jobId and uuid are required")
+    if data.get("parsedDocument") in (None, ""):
+        raise Refusal("parsedDocument is required")
+
+
+def _request(values: dict[str, Any]) -> lifecycle.Request:
+    return lifecycle.Request(
+        job_id=values["jobId"],
+        node_uuid=values["uuid"],
+        url=values["url"],
+        repository=ManuscriptUrl.parse(values["url"]).slug,
+        document=values["parsedDocument"],
+    )
+
+
+class SubmissionView(APIView):
+    @extend_schema(operation_id="status", responses=schema.STATUS)
+    def get(self, request: Request, job_id: str) -> Response:
+        """Where a submission stands, and why it failed."""
+        return success(status(_submission(job_id)))
+
+
+class CancelView(APIView):
+    @extend_schema(operation_id="cancel", request=CancelRequest, responses=schema.ACT)
+    def post(self, request: Request, job_id: str) -> Response:
+        """Ask for the end of an unfinished submission. Running, it is cancelled once nothing of it runs any more."""
+        reason = _checked(CancelRequest, request.data)["reason"]
+        submission = _submission(job_id)
+        try:
+            lifecycle.request_cancel(submission.newest_build(), actor=ACTOR, reason=reason or "No reason given.")
+        except StaleBuild as stale:
+            raise Conflict("This submission has ended already; there is nothing to cancel.") from stale
+        return success(status(_submission(job_id)), status=202)
+
+
+class RetryView(APIView):
+    @extend_schema(operation_id="retry", request=RetryRequest, responses=schema.ACT)
+    def post(self, request: Request, job_id: str) -> Response:
+        """Queue a new attempt at a submission that has ended."""
+        values = _checked(RetryRequest, request.data)
+        try:
+            lifecycle.retry(_submission(job_id), Mode(values["mode"]), actor=ACTOR, reason=values["reason"])
+        except ActRefused as refused:
+            raise Conflict(str(refused)) from refused
+        return success(status(_submission(job_id)), status=202)
+
+
+class LogView(APIView):
+    @extend_schema(
+        operation_id="log",
+        parameters=[
+            OpenApiParameter("from", int, description="the number of the first line, from 1"),
+            OpenApiParameter("attempt", int, description="the newest, if not given"),
+        ],
+        responses={(200, "text/plain"): OpenApiResponse(str, description="one line of the log a line"), **schema.ERRORS},
+    )
+    def get(self, request: Request, job_id: str) -> HttpResponseBase:
+        """The log of an attempt as text, from a line on; the header X-Next-Line says where to go on later."""
+        values = _checked(LogRequest, request.query_params)
+        build = _build(_submission(job_id), values.get("attempt"))
+        response = StreamingHttpResponse(_lines(build, values["from"]), content_type="text/plain; charset=utf-8")
+        response["X-Next-Line"] = str(max(build.log_lines + 1, values["from"]))
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _lines(build: Build, first: int) -> Iterator[bytes]:
+    """No further than the build's row said when it was asked, so that X-Next-Line is true."""
+    for line in logs.read(build, first):
+        if line.number > build.log_lines:
+            return
+        yield f"{line.text}\n".encode()
+
+
+class ReadyView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(operation_id="ready", responses=schema.READY)
+    def get(self, request: Request) -> Response:
+        """Whether submissions can be accepted: the database answers and is migrated."""
+        Submission.objects.exists()
+        return Response({"status": "ok"})
+
+
+def _checked(form_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    form = form_class(data=data)
+    form.is_valid(raise_exception=True)
+    return dict(form.validated_data)
+
+
+def _submission(job_id: str) -> Submission:
+    submission = Submission.objects.filter(job_id=job_id).first() if job_id.isprintable() else None
+    if submission is None:
+        raise Http404(f"There is no submission with the jobId {job_id!r}.")
+    return submission
+
+
+def _build(submission: Submission, attempt: int | None) -> Build:
+    if attempt is None:
+        return submission.newest_build()
+    build = submission.builds.filter(number=attempt).first()
+    if build is None:
+        raise Http404(f"This submission has no attempt {attempt}.")
+    return build
