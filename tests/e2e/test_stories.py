@@ -85,7 +85,7 @@ def _sha256(path: Path) -> str:
 
 
 def _meca_sha256(service: Service, job_id: str) -> str:
-    return next(export["sha256"] for export in service.status(job_id)["exports"] if export["role"] == "meca")
+    return next(str(export["sha256"]) for export in service.status(job_id)["exports"] if export["role"] == "meca")
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.seed_sample:
         archive.add("jobsite", "sample", SAMPLE)
     with archive, desci:
-        sys.stdout.write(f"GITHUB_URL={archive.url}\nDESCI_SERVER_URL={desci.url}\n")
+        if not options.quiet:
+            sys.stdout.write(f"GITHUB_URL={archive.url}\nDESCI_SERVER_URL={desci.url}\n")
         sys.stdout.flush()
         ended.wait()
 
@@ -42,6 +43,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--desci-port", type=int, default=0, help="0: any free one")
     parser.add_argument("--secret", default=os.environ.get("INTERNAL_SERVICE_SECRET") or SECRET)
     parser.add_argument("--seed-sample", action="store_true", help="put the sample manuscript at jobsite/sample")
+    parser.add_argument("--quiet", action="store_true", help="do not print the addresses")
     parser.add_argument("--proxy", default="", help="where requests for any other repository are sent on to")
     return parser.parse_args(arguments)
 

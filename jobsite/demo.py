@@ -1,0 +1,137 @@
+"""``python -m jobsite.demo``: the service for a newcomer, with all that it needs to show a finished build.
+
+Secrets are made and kept in the data folder. Where ``DESCI_SERVER_URL`` is not set, stand-ins for desci-server and for GitHub run
+beside the service, and the sample manuscript is sent to it; the latter passes on what it does not have to the real GitHub.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from pathlib import Path
+
+import django
+import requests
+from django.core.management import CommandError
+
+from jobsite.embedded import kept_secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+USER = "admin"
+JOB_ID = "sample"
+SAMPLE = {
+    "url": "https://github.com/jobsite/sample/blob/main/myst.yml",
+    "jobId": JOB_ID,
+    "uuid": "sample-node.",
+    "parsedDocument": {
+        "title": "How Many Workers Does a Build Queue for Reproducible Manuscripts Need?",
+        "authors": [{"name": "Irene Vasquez"}, {"name": "Tomas Lindqvist"}],
+        "exports": [
+            {"format": "meca", "output": "exports/sample.meca.zip"},
+            {"format": "jats", "output": "exports/sample.xml"},
+            {"format": "typst", "output": "exports/sample.pdf", "template": "./template"},
+        ],
+    },
+}
+PATIENCE_SECONDS = 180
+
+
+def main() -> None:
+    data = Path(os.environ.get("DATA_DIR") or BASE_DIR / "data").expanduser().resolve()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobsite.settings")
+    os.environ.setdefault("SECRET_KEY", kept_secret(data / "secret-key"))
+    os.environ.setdefault("INTERNAL_SERVICE_SECRET", kept_secret(data / "internal-service-secret"))
+    os.environ.setdefault("STOP_GRACE", "5")
+    with_stand_ins = "DESCI_SERVER_URL" not in os.environ and "GITHUB_URL" not in os.environ
+    ports = _free_ports(2) if with_stand_ins else []
+    if ports:
+        os.environ["GITHUB_URL"], os.environ["DESCI_SERVER_URL"] = (f"http://127.0.0.1:{port}" for port in ports)
+    os.environ["JOBSITE_DEMO_SAMPLE"] = "yes" if with_stand_ins else ""
+    django.setup()
+    _serve(ports)
+
+
+def _serve(ports: list[int]) -> None:
+    from builds.service import serve  # noqa: PLC0415 - after Django is set up
+    from builds.supervisor import Program  # noqa: PLC0415
+
+    extra = [Program("welcome", [sys.executable, "-m", "jobsite.demo", "welcome"], restart=False)]
+    if ports:
+        numbers = ["--archive-port", str(ports[0]), "--desci-port", str(ports[1])]
+        command = [sys.executable, "-m", "tests.standins", *numbers, "--seed-sample", "--proxy", "https://github.com", "--quiet"]
+        extra.append(Program("stand-ins", command, ends=3))
+    try:
+        serve(extra)
+    except CommandError as error:
+        sys.exit(f"jobsite: {error}")
+
+
+def _free_ports(count: int) -> list[int]:
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
+
+# --- what a newcomer is told, in a process beside the service
+
+
+def welcome() -> None:
+    """Wait for the service, make the sign-in, print both, and send the sample."""
+    django.setup()
+    from django.conf import settings  # noqa: PLC0415 - after Django is set up
+
+    address = f"http://localhost:{settings.PORT}"
+    _wait_for(f"{address}/readyz")
+    password = _sign_in(Path(settings.DATA_DIR))
+    _say(f"\nJobsite runs at {address}\n  sign in at {address}/admin/ as {USER}, password {password}")
+    _say(f"  the API's secret (header X-Internal-Secret): {settings.INTERNAL_SERVICE_SECRET}")
+    if os.environ.get("JOBSITE_DEMO_SAMPLE"):
+        _send_sample(f"{address}/v1/services/process-journal-submission", settings.INTERNAL_SERVICE_SECRET)
+    _say("Ctrl-C ends everything.\n")
+
+
+def _sign_in(data: Path) -> str:
+    from django.contrib.auth import get_user_model  # noqa: PLC0415 - after Django is set up
+
+    password = kept_secret(data / "admin-password")[:20]
+    if not get_user_model().objects.filter(username=USER).exists():
+        get_user_model().objects.create_superuser(USER, password=password)
+    return password
+
+
+def _send_sample(address: str, secret: str) -> None:
+    """Through the public endpoint, as desci-server would; then wait for its end."""
+    headers = {"X-Internal-Secret": secret}
+    requests.post(address, json=SAMPLE, headers=headers, timeout=10).raise_for_status()
+    _say("  the sample manuscript is being built …")
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        status = requests.get(f"{address}/{JOB_ID}", headers=headers, timeout=10).json()["data"]
+        if status["finishedAt"]:
+            why = f": {status['cause']['sentence']}" if status["cause"] else ""
+            _say(f"  the sample manuscript has {status['state']}{why}: {status['link']}")
+            return
+        time.sleep(0.25)
+    _say(f"  the sample manuscript is not finished after {PATIENCE_SECONDS} s; see {status['link']}")
+
+
+def _wait_for(address: str) -> None:
+    while True:
+        try:
+            if requests.get(address, timeout=5).ok:
+                return
+        except requests.RequestException:
+            time.sleep(0.1)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    welcome() if sys.argv[1:] == ["welcome"] else main()
