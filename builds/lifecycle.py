@@ -164,7 +164,7 @@ def _queue(
     _event(build, kind, actor, reason)
     _tell(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build))
     if not_before is None or not_before <= timezone.now():
-        transaction.on_commit(lambda: queue.enqueue(str(build.pk)), robust=True)
+        transaction.on_commit(lambda: queue.enqueue_soon(str(build.pk)), robust=True)
     return build
 
 

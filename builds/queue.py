@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
 from django.conf import settings
@@ -29,6 +31,23 @@ def hurried_connection() -> Redis:
 @lru_cache(maxsize=1)
 def builds() -> Queue:
     return Queue(settings.QUEUE_NAME, connection=hurried_connection(), default_timeout=-1)
+
+
+@lru_cache(maxsize=1)
+def _enqueuer() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="enqueue")
+
+
+_may_wait = threading.BoundedSemaphore(100)
+
+
+def enqueue_soon(build_id: str) -> None:
+    """:func:`enqueue` without waiting for it: an answer to a request must not hang on a queue store that hangs.
+
+    What is lost on the way (the process ends, too many wait) the reconciler makes up for.
+    """
+    if _may_wait.acquire(blocking=False):
+        _enqueuer().submit(enqueue, build_id).add_done_callback(lambda done: _may_wait.release())
 
 
 def enqueue(build_id: str) -> bool:

@@ -25,7 +25,6 @@ POLL_SECONDS = 0.1
 LONGEST_PAUSE = 30.0
 # A program that has run so long was well: its next death is its first.
 WELL_SECONDS = 60.0
-KILL_SECONDS = 5.0
 
 
 @dataclass
@@ -120,25 +119,28 @@ class Supervisor:
             self._end([program for program in self._programs if program.ends == turn and program.is_running])
 
     def _end(self, programs: list[Program]) -> None:
+        """End the programs of one turn together; each is urged and killed at its own time, or, told again, without grace."""
         for program in programs:
             program.signal(signal.SIGTERM)
-        told = self._told
-        self._wait(programs, max((program.grace for program in programs), default=0), lambda: self._told > max(told, 1))
-        for program in programs:
-            if program.urge:
-                program.signal(program.urge)
-        self._wait(programs, max((program.urged for program in programs), default=0), lambda: False)
-        for program in programs:
-            if program.is_running:
-                logger.error("%s did not end when it was told to; killed", program.name)
-            program.signal(signal.SIGKILL)
-        self._wait(programs, KILL_SECONDS, lambda: False)
+        told, started_at = max(self._told, 1), time.monotonic()
+        urged: set[str] = set()
+        while any(program.is_running for program in programs):
+            if self._told > told:
+                told, started_at = self._told, time.monotonic() - max(program.grace for program in programs)
+            for program in programs:
+                self._press(program, time.monotonic() - started_at, urged)
+            time.sleep(POLL_SECONDS)
 
     @staticmethod
-    def _wait(programs: list[Program], seconds: float, cut_short: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + seconds
-        while any(program.is_running for program in programs) and time.monotonic() < deadline and not cut_short():
-            time.sleep(POLL_SECONDS)
+    def _press(program: Program, waited: float, urged: set[str]) -> None:
+        if not program.is_running or waited < program.grace:
+            return
+        if program.urge and program.name not in urged:
+            urged.add(program.name)
+            program.signal(program.urge)
+        elif waited >= program.grace + program.urged:
+            logger.error("%s did not end when it was told to; killed", program.name)
+            program.signal(signal.SIGKILL)
 
 
 def _end_with_parent(parent: int) -> Callable[[], None]:

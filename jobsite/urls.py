@@ -10,5 +10,6 @@ urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index"), name="home"),
 ]
 
+handler400 = "builds.api.envelope.bad_request"
 handler404 = "builds.api.envelope.not_found"
 handler500 = "builds.api.envelope.server_error"

@@ -94,6 +94,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return defaults.page_not_found(request, exception)
 
 
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """A request that is refused before it reaches a view, such as one for a host that is not ours."""
+    if request.path.startswith(API_PATHS):
+        return JsonResponse(_failure("The request can't be understood, or names a host that is not answered here."), status=400)
+    return defaults.bad_request(request, exception)
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
     if request.path.startswith(API_PATHS):
         return JsonResponse(_failure(WENT_WRONG), status=500)
