@@ -28,8 +28,7 @@ class LimitedJSONParser(BaseParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        announced = parser_context["request"].META.get("CONTENT_LENGTH") if parser_context else None
-        if announced and announced.isdigit() and int(announced) > settings.SUBMISSION_MAX_BYTES:
+        if _announced(parser_context or {}) > settings.SUBMISSION_MAX_BYTES:
             raise BodyTooLarge
         try:
             value = json.loads(_read(stream), parse_constant=_refuse_constant)
@@ -38,6 +37,13 @@ class LimitedJSONParser(BaseParser):
         if not isinstance(value, dict):
             raise ParseError("The body must be a JSON object.")
         return value
+
+
+def _announced(parser_context: Mapping[str, Any]) -> int:
+    """The length that the client has announced; 0 where it has not (then CONTENT_LENGTH is how far we read)."""
+    meta = parser_context["request"].META if "request" in parser_context else {}
+    length = str(meta.get("CONTENT_LENGTH") or "")
+    return int(length) if length.isdigit() and "HTTP_TRANSFER_ENCODING" not in meta else 0
 
 
 def _read(stream: IO[bytes]) -> bytes:

@@ -1,0 +1,76 @@
+"""What only a real web server and a real socket show of the API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+from tests.e2e.conftest import SECRET, SUBMISSIONS, Service
+
+pytestmark = pytest.mark.e2e
+
+HEADERS = {"X-Internal-Secret": SECRET, "Content-Type": "application/json"}
+
+
+def pieces(count: int) -> Iterator[bytes]:
+    """A body of ``count`` megabytes without an announced length."""
+    for _ in range(count):
+        yield b"x" * 1_000_000
+
+
+def body(job_id: str) -> dict[str, Any]:
+    url = "https://github.com/jobsite/none/blob/main/myst.yml"
+    return {"url": url, "jobId": job_id, "uuid": f"{job_id}.", "parsedDocument": {"title": "T"}}
+
+
+def web_memory(service: Service) -> int:
+    """The peak of what the web server's processes have held."""
+    assert service.process is not None
+    webs = [p for p in psutil.Process(service.process.pid).children(recursive=True) if "jobsite.wsgi" in " ".join(p.cmdline())]
+    statuses = [Path(f"/proc/{web.pid}/status").read_text() for web in webs]
+    return max(int(status.partition("VmHWM:")[2].split()[0]) * 1024 for status in statuses)
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_body_over_the_limit_is_refused_without_being_held(service: Service, announced: bool) -> None:
+    before = web_memory(service)
+    content: Any = b"".join(pieces(150)) if announced else pieces(150)
+    try:
+        answer = requests.post(f"{service.url}{SUBMISSIONS}", data=content, headers=HEADERS, timeout=60)
+    except requests.ConnectionError:
+        assert announced, "refused by its announced length, before it was all sent"
+    else:
+        assert (answer.status_code, answer.json()["ok"]) == (413, False)
+    assert web_memory(service) - before < (20_000_000 if announced else 260_000_000)
+
+
+def test_a_body_without_an_announced_length_is_taken(service: Service) -> None:
+    content = json.dumps(body("chunked")).encode()
+    answer = requests.post(f"{service.url}{SUBMISSIONS}", data=iter([content[:20], content[20:]]), headers=HEADERS, timeout=30)
+    assert (answer.status_code, answer.json()["jobId"]) == (202, "chunked")
+
+
+def test_fifty_posts_with_one_job_id_at_once_make_one_build(service: Service) -> None:
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: service.call("POST", json=body("fifty")), range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert [attempt["number"] for attempt in service.status("fifty")["attempts"]] == [1]
+
+
+def test_a_newer_submission_for_the_node_supersedes_the_older_one(service: Service) -> None:
+    service.archive.add("jobsite", "slow", {"myst.yml": "version: 1\n", "index.md": "# P\n"})
+    service.archive.fail("/jobsite/slow", action="hang", times=3)
+    first = {**body("older"), "uuid": "one-node.", "url": "https://github.com/jobsite/slow/blob/main/myst.yml"}
+    service.post(first)
+    service.post({**body("newer"), "uuid": "one-node."})
+    status = service.wait("older", "cancelled", timeout=60)
+    assert status["state"] == "cancelled"
+    service.desci.wait_for(lambda server: server.statuses("older")[-1:] == ["FAILED"], timeout=20)
+    assert "Superseded by the newer submission newer" in service.desci.updates["older"][-1].message
