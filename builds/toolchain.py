@@ -95,9 +95,10 @@ def has_pixi_task(project: Project) -> bool:
     return bool(shutil.which("pixi")) and any(PIXI_TASK in tasks for tasks in _pixi_tasks(project))
 
 
-def pixi_folder() -> str:
+def pixi_folder() -> Path | None:
+    """Where pixi is installed, wherever that is on the service's own PATH."""
     program = shutil.which("pixi")
-    return str(Path(program).parent) if program else ""
+    return Path(program).parent if program else None
 
 
 def _pixi_tasks(project: Project) -> Iterator[Mapping[str, Any]]:

@@ -44,11 +44,11 @@ def main() -> None:
     os.environ.setdefault("SECRET_KEY", kept_secret(data / "secret-key"))
     os.environ.setdefault("INTERNAL_SERVICE_SECRET", kept_secret(data / "internal-service-secret"))
     os.environ.setdefault("STOP_GRACE", "5")
-    with_stand_ins = "DESCI_SERVER_URL" not in os.environ and "GITHUB_URL" not in os.environ
-    ports = _free_ports(2) if with_stand_ins else []
-    if ports:
-        os.environ["GITHUB_URL"], os.environ["DESCI_SERVER_URL"] = (f"http://127.0.0.1:{port}" for port in ports)
-    os.environ["JOBSITE_DEMO_SAMPLE"] = "yes" if with_stand_ins else ""
+    ports = [] if os.environ.get("DESCI_SERVER_URL") else _free_ports(2)
+    # The sample is in the stand-in for GitHub: where another host is asked for, there is none.
+    os.environ["JOBSITE_DEMO_SAMPLE"] = "yes" if ports and not os.environ.get("GITHUB_URL") else ""
+    for name, port in zip(("GITHUB_URL", "DESCI_SERVER_URL"), ports, strict=False):
+        os.environ[name] = os.environ.get(name) or f"http://127.0.0.1:{port}"
     django.setup()
     _serve(ports)
 

@@ -185,6 +185,8 @@ UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)
 UNPACKED_MAX_ENTRIES = env.integer("UNPACKED_MAX_ENTRIES", 100_000, least=1)
 LOG_MAX_BYTES = env.integer("LOG_MAX_BYTES", 200_000_000, least=10_000)
 
+DISK_RESERVE = env.integer("DISK_RESERVE", 200_000_000)
+
 WORKERS = env.integer("WORKERS", 2, least=0, most=256)
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
 LEASE_SECONDS = env.integer("LEASE_SECONDS", 10, least=2)

@@ -15,7 +15,7 @@ RANKS = {
     1: ("process", "stages", "models", "toolchain", "diagnosis", "clients"),
     2: ("queue", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "myst"),
-    4: ("recorder", "lease", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
+    4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
     7: ("management", "api", "admin", "admin_columns", "admin_log"),

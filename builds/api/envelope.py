@@ -27,6 +27,12 @@ class Conflict(exceptions.APIException):
     status_code = 409
 
 
+class Unavailable(exceptions.APIException):
+    """Nothing can be accepted now, so nothing was."""
+
+    status_code = 503
+
+
 class Refusal(exceptions.APIException):
     """A 400 whose body is the message alone, where the contract has it so."""
 
@@ -47,6 +53,8 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
         logger.exception("a request to %s failed", context["request"].path, exc_info=error)
         return Response(_failure(WENT_WRONG), status=500)
     response.data = _body(error, context)
+    if response.status_code == 503:
+        response["Retry-After"] = RETRY_AFTER_SECONDS
     return response
 
 

@@ -14,9 +14,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from builds import lifecycle, logs
+from builds import lifecycle, logs, readiness
 from builds.api import schema
-from builds.api.envelope import Conflict, Refusal, success
+from builds.api.envelope import Conflict, Refusal, Unavailable, success
 from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
 from builds.lifecycle import ActRefused, JobConflict, StaleBuild
 from builds.manuscript_url import ManuscriptUrl
@@ -35,6 +35,8 @@ class SubmissionsView(APIView):
         form = SubmissionRequest(data=data)
         form.is_valid(raise_exception=True)
         values = form.validated_data
+        if problem := readiness.disk_problem():
+            raise Unavailable(problem)
         try:
             submission = lifecycle.submit(_request(values))
         except JobConflict as conflict:
@@ -130,8 +132,10 @@ class ReadyView(APIView):
 
     @extend_schema(operation_id="ready", responses=schema.READY)
     def get(self, request: Request) -> Response:
-        """Whether submissions can be accepted: the database answers and is migrated."""
-        Submission.objects.exists()
+        """Whether submissions can be accepted, and which part is at fault where they can't."""
+        problems = readiness.problems()
+        if problems:
+            raise Unavailable(" ".join(problems.values()))
         return Response({"status": "ok"})
 
 

@@ -68,6 +68,8 @@ def _command(ctx: Context, project: Project) -> str:
 def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
     """The bundled recipe needs no network; a command of the repository's own fetches its packages."""
     variables = toolchain.environment(ctx.workspace, extra=ctx.build_environment, network=ctx.build_network or not bundled)
+    if not bundled and (folder := toolchain.pixi_folder()):
+        variables["PATH"] = f"{variables['PATH']}:{folder}"
     for name in ("HOME", "TMPDIR"):
         (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
     return variables

@@ -146,10 +146,18 @@ def test_without_a_database_it_is_not_ready_and_takes_nothing(api: ApiClient, mo
     def no_database(*args: object, **kwargs: object) -> None:
         raise OperationalError("no such host")
 
-    monkeypatch.setattr("builds.models.Submission.objects.exists", no_database)
+    monkeypatch.setattr("builds.readiness.transaction.atomic", no_database)
     monkeypatch.setattr(lifecycle, "submit", no_database)
     for answer in (api.call("GET", "/readyz"), api.submit()):
         assert (answer.status_code, answer.json()["ok"], answer["Retry-After"]) == (503, False, "5")
+
+
+def test_with_a_full_disk_it_is_not_ready_and_takes_nothing(api: ApiClient, settings: Any) -> None:
+    settings.DISK_RESERVE = 1 << 60
+    for answer in (api.call("GET", "/readyz"), api.submit()):
+        assert (answer.status_code, answer.json()["ok"], answer["Retry-After"]) == (503, False, "5")
+        assert "are free in the data folder" in answer.json()["message"]
+    assert not Submission.objects.exists()
 
 
 def test_the_description_is_served_to_anybody(api: ApiClient) -> None:

@@ -1,0 +1,71 @@
+"""A repository with the pixi task, and a pixi that does what the real one does with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from builds.errors import CommandFailed
+from builds.stages import Built, Project
+from builds.stages.build import build
+from tests.stages.context import KeptReport, make_context
+
+MANIFEST = '[workspace]\nchannels = []\nplatforms = ["linux-64"]\n[tasks]\nbuild-meca = "make it"\n'
+MYST = "version: 1\nproject:\n  title: T\n"
+MAKES = "mkdir -p exports _build/site/content && echo made > exports/a.zip && echo '{}' > _build/site/content/index.json"
+
+
+@pytest.fixture
+def pixi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pixi, on the PATH of the service, that runs what the test writes into it."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    return folder / "pixi"
+
+
+def run(
+    tmp_path: Path, pixi: Path, task: str, *, manifest: str = MANIFEST, name: str = "pixi.toml", command: str = ""
+) -> tuple[Built, KeptReport]:
+    pixi.write_text(
+        f'#!/bin/sh\n[ "$1" = --version ] && echo "pixi 9.9" && exit\n[ "$*" = "run build-meca" ] || exit 9\n{task}\n'
+    )
+    pixi.chmod(0o755)
+    root = tmp_path / "repository"
+    root.mkdir()
+    for file, text in ((name, manifest), ("myst.yml", MYST), ("index.md", "# P\n")):
+        (root / file).write_text(text)
+    report = KeptReport()
+    context = make_context(
+        tmp_path, build_command=command, report=report, declared_exports=({"format": "meca", "output": "exports/a.zip"},)
+    )
+    return build(context, Project(root, root / "myst.yml")), report
+
+
+@pytest.mark.parametrize(
+    ("name", "manifest"),
+    [
+        ("pixi.toml", MANIFEST),
+        ("pyproject.toml", "[tool.pixi.tasks]\nbuild-meca = 'x'\n"),
+        ("pixi.toml", "[feature.x.tasks]\nbuild-meca = 'x'\n"),
+    ],
+)
+def test_the_task_is_run_where_there_is_one(tmp_path: Path, pixi: Path, name: str, manifest: str) -> None:
+    built, report = run(tmp_path, pixi, MAKES, manifest=manifest, name=name)
+    assert built.exports[0].path.read_text() == "made\n"
+    assert (report.commands, report.version, report.exit_codes) == ([["pixi run build-meca"]], "pixi 9.9", [0])
+
+
+@pytest.mark.parametrize(("manifest", "command"), [("[tasks]\nother = 'x'\n", ""), ("not [ toml", ""), (MANIFEST, "myst")])
+def test_otherwise_the_bundled_recipe_is(tmp_path: Path, pixi: Path, manifest: str, command: str) -> None:
+    built, report = run(tmp_path, pixi, "exit 7", manifest=manifest, command=command)
+    assert built.exports[0].path.read_bytes().startswith(b"PK")
+    assert report.commands[0][0] == "myst"
+
+
+def test_a_task_that_fails_fails_the_build_with_its_words(tmp_path: Path, pixi: Path) -> None:
+    with pytest.raises(CommandFailed, match=r"^Failed to build the repo files: .*no such notebook") as failed:
+        run(tmp_path, pixi, "echo 'Error: no such notebook' >&2; exit 1")
+    assert failed.value.log_line == 2
