@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 EMBEDDED := $(shell sed -n 's/^\([a-z].*==.*\)/\1/p' requirements-embedded.txt)
 
-.PHONY: setup run test bench lint check clean
+.PHONY: setup run test chaos bench lint check clean
 
 setup: .venv/runs
 
@@ -19,6 +19,9 @@ lint: .venv/tests
 	SECRET_KEY=checked-only $(BIN)/python manage.py makemigrations --check --dry-run
 
 check: test
+
+chaos: .venv/tests ## the service under kills, stops, flushes and silence, for long; SEED=n repeats a run
+	$(BIN)/python -m tests.e2e.chaos --submissions $(or $(SUBMISSIONS),300) $(if $(SEED),--seed $(SEED))
 
 bench: .venv/tests ## the benchmarks, each beside its baseline
 	$(BIN)/python -m bench
