@@ -8,12 +8,13 @@ import time
 from types import TracebackType
 
 from django.conf import settings
-from django.db import OperationalError, connection
+from django.db import connection
 
 from builds import lifecycle
-from builds.errors import BuildError, BuildStopped
+from builds.errors import BuildStopped
 from builds.logs import FLUSH_SECONDS, LogWriter
 from builds.models import Build
+from builds.patience import DATABASE_AWAY
 from builds.stages import Stop
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,9 @@ class Lease:
                 if time.monotonic() - renewed_at >= settings.LEASE_SECONDS / 4:
                     renewed_at = self._renew(renewed_at)
                 self._flush()
+        except Exception:
+            logger.exception("the lease of build %s can't be kept", self._build.pk)
+            self._stop.set("The lease of this build could not be kept.")
         finally:
             connection.close()
 
@@ -54,8 +58,9 @@ class Lease:
         started_at = time.monotonic()
         try:
             reason = lifecycle.renew(self._build)
-        except OperationalError as error:
+        except DATABASE_AWAY as error:
             logger.warning("the lease of build %s could not be renewed: %s", self._build.pk, error)
+            connection.close_if_unusable_or_obsolete()
             if time.monotonic() - renewed_at > settings.LEASE_SECONDS:
                 self._stop.set("The lease of this build ran out while the database was away.")
             return renewed_at
@@ -64,9 +69,11 @@ class Lease:
         return started_at
 
     def _flush(self) -> None:
+        """Never waits for the database: the lease is more urgent, and the lines are kept for the next time."""
         try:
-            self._log.flush()
+            self._log.flush_at_once()
         except BuildStopped as stopped:
             self._stop.set(str(stopped))
-        except BuildError as error:
-            self._stop.set(error.sentence)
+        except DATABASE_AWAY as error:
+            logger.warning("the log of build %s could not be written: %s", self._build.pk, error)
+            connection.close_if_unusable_or_obsolete()

@@ -6,6 +6,7 @@ desci-server must hear beside it. A verb that comes too late raises :class:`Stal
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,7 +18,7 @@ from django.utils import timezone
 
 from builds import front_matter, queue
 from builds.errors import Cause, Fault
-from builds.models import FINAL, Build, Event, FrontMatter, Mode, Stage, State, StatusUpdate, Submission
+from builds.models import FINAL, UNFINISHED, Build, Event, FrontMatter, Mode, Stage, State, StatusUpdate, Submission
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"
@@ -108,7 +109,8 @@ def _supersede_others(submission: Submission) -> None:
     """desci-server has already deleted its older tasks for this node."""
     older = Build.objects.unfinished().filter(submission__node_uuid=submission.node_uuid).exclude(submission=submission)
     for build in older.select_related("submission"):
-        request_cancel(build, actor=DESCI_SERVER, reason=f"Superseded by the newer submission {submission.job_id}.")
+        with suppress(StaleBuild):  # it has ended meanwhile
+            request_cancel(build, actor=DESCI_SERVER, reason=f"Superseded by the newer submission {submission.job_id}.")
 
 
 def _submit_again(submission: Submission, request: Request) -> None:
@@ -124,8 +126,10 @@ def _submit_again(submission: Submission, request: Request) -> None:
         Submission.objects.filter(pk=submission.pk).update(**_described(request))
         _queue(submission, actor=DESCI_SERVER, kind="submitted again")
     elif newest.cancel_requested_at:
-        Build.objects.filter(pk=newest.pk).update(resubmitted_at=timezone.now())
+        if not Build.objects.filter(pk=newest.pk, state__in=UNFINISHED).update(resubmitted_at=timezone.now()):
+            return _submit_again(submission, request)  # it has ended meanwhile
         _event(newest, "submitted again", DESCI_SERVER, "While its build is being cancelled; a new one follows.")
+    return None
 
 
 def _deliver_again(submission: Submission, newest: Build) -> dict[str, Any]:
@@ -318,7 +322,8 @@ def fail(
 
 
 def _retry_by_itself(build: Build, cause: Cause, retry_at: datetime, mode: Mode) -> None:
-    source = {Mode.DELIVER: build.source or build, Mode.SAME_COMMIT: build}.get(mode)
+    has_own = {Mode.DELIVER: build.artifacts.exists(), Mode.SAME_COMMIT: bool(build.commit)}.get(mode)
+    source = None if has_own is None else build if has_own else build.source
     _queue(
         build.submission,
         actor=JOBSITE,
@@ -353,7 +358,7 @@ def hand_over(build: Build) -> None:
 
 
 def _mode_after_loss(build: Build) -> Mode:
-    if build.mode == Mode.DELIVER:
+    if build.mode == Mode.DELIVER or has_kept_exports(build):
         return Mode.DELIVER
     return Mode.SAME_COMMIT if build.commit else Mode(build.mode)
 
@@ -399,8 +404,8 @@ def request_cancel(build: Build, *, actor: str, reason: str) -> None:
 @transaction.atomic
 def finish_cancel(build: Build) -> None:
     """Nothing of the build runs any more: it is cancelled."""
-    build.refresh_from_db()
     _end(build, State.CANCELLED)
+    build.refresh_from_db()  # now that nobody else can change the row: who asked, and whether desci-server has asked anew
     _event(build, "cancelled", build.cancel_requested_by, build.cancel_reason)
     if build.submission.unwanted_at is None or build.resubmitted_at:
         message = f"Cancelled by {build.cancel_requested_by}: {build.cancel_reason}"

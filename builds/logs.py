@@ -12,15 +12,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from django.db import OperationalError, transaction
+from django.db import transaction
 
 from builds.errors import BuildError, BuildStopped
 from builds.models import Build, LogBatch, State
+from builds.patience import DATABASE_AWAY, patiently
 
 BATCH_CHARACTERS = 64 * 1024
 FLUSH_SECONDS = 0.25
-# So long a database that answers no writes is waited for, before the build ends with that cause.
-PATIENCE_SECONDS = 60.0
 WARNINGS_KEPT = 100
 
 STREAMS = ("stdout", "stderr", "service", "warning")
@@ -86,35 +85,44 @@ class LogWriter:
         number = self.line(text, stream="warning")
         if len(self.warnings) < WARNINGS_KEPT:
             self.warnings.append(self._redact(text).replace("\0", ""))
-            Build.objects.filter(pk=self._build.pk, state=State.RUNNING).update(warnings=self.warnings)
+            running = Build.objects.filter(pk=self._build.pk, state=State.RUNNING)
+            patiently(lambda: running.update(warnings=self.warnings))
         return number
 
     def flush(self) -> None:
-        """Write what has come since the last time, as one batch."""
+        """Write what has come since the last time, as one batch; wait for a database that is away."""
         with self._lock:
-            if self._records:
-                self._write_patiently()
-                self._written += len(self._records)
-                self._records, self._size = [], 0
-
-    def _write_patiently(self) -> None:
-        give_up_at = time.monotonic() + PATIENCE_SECONDS
-        while True:
             try:
-                return self._write()
-            except OperationalError as error:
-                if time.monotonic() > give_up_at:
-                    raise BuildError(f"The log could not be written for a minute: {error}") from error
-                time.sleep(0.5)
+                patiently(self._write)
+            except DATABASE_AWAY as error:
+                raise BuildError(f"The log could not be written for a minute: {error}") from error
+
+    def flush_at_once(self) -> None:
+        """As :meth:`flush`, for who can't wait: nothing where another thread is writing, and one try only.
+
+        Raises (too):
+            OperationalError, InterfaceError: the database is away; the lines are kept for the next time.
+        """
+        if self._lock.acquire(blocking=False):
+            try:
+                self._write()
+            finally:
+                self._lock.release()
+
+    def _write(self) -> None:
+        if self._records:
+            self._write_batch()
+            self._written += len(self._records)
+            self._records, self._size = [], 0
 
     @transaction.atomic
-    def _write(self) -> None:
+    def _write_batch(self) -> None:
         last = self._written + len(self._records)
         if not Build.objects.filter(pk=self._build.pk, state=State.RUNNING).update(log_lines=last):
             raise BuildStopped("The build has ended in the database.")
-        LogBatch.objects.create(
+        # There already, where the database was cut off after it had taken the batch and before it said so. More lines may have come.
+        LogBatch.objects.update_or_create(
             build=self._build,
             first_line=self._written + 1,
-            line_count=len(self._records),
-            records="".join(f"{record}\n" for record in self._records),
+            defaults={"line_count": len(self._records), "records": "".join(f"{record}\n" for record in self._records)},
         )

@@ -73,11 +73,14 @@ def send(update: StatusUpdate, server: DesciServer) -> None:
     try:
         submission = update.submission
         answer = server.update_status(submission.node_uuid, submission.job_id, update.status, update.message)
-    except DesciServerDown as error:
+    except Exception as error:  # whatever it was: staff must see why the update does not leave, and that it is tried again
+        if not isinstance(error, DesciServerDown):
+            logger.exception("status update %s could not be sent", update.pk)
         seconds = (timezone.now() - started_at).total_seconds()
-        _record(update, Outcome.TRY_AGAIN, StatusUpdateTry(status_update=update, error=error.sentence, seconds=seconds))
+        _record(update, Outcome.TRY_AGAIN, StatusUpdateTry(status_update=update, error=str(error), seconds=seconds))
     else:
-        attempt = StatusUpdateTry(status_update=update, code=answer.code, body=answer.body[:4000], seconds=answer.seconds)
+        body = answer.body[:4000].replace("\0", "")  # PostgreSQL takes none in a text
+        attempt = StatusUpdateTry(status_update=update, code=answer.code, body=body, seconds=answer.seconds)
         _record(update, classify(answer), attempt, answer)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import errno
 import logging
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -31,6 +30,7 @@ from builds.errors import (
 from builds.lease import Lease
 from builds.logs import LogWriter
 from builds.models import Build, Mode, Stage, StageName, State
+from builds.patience import patiently
 from builds.recorder import StageReport
 from builds.stages import Context
 from builds.stages.build import build as build_stage
@@ -65,7 +65,7 @@ def execute(run: Run) -> None:
     try:
         with run.lease:
             _through_the_stages(run)
-        lifecycle.succeed(run.build)
+        patiently(lambda: lifecycle.succeed(run.build))
     except (BuildStopped, lifecycle.StaleBuild):
         _stopped(run)
     except NobodyWaits as answer:
@@ -79,11 +79,12 @@ def execute(run: Run) -> None:
         logger.exception("build %s ended by a defect of Jobsite", run.build.pk)
         _failed(run, BuildError().cause)
     finally:
-        shutil.rmtree(run.context.workspace, ignore_errors=True)
+        storage.remove(run.context.workspace)
 
 
 def _through_the_stages(run: Run) -> None:
     context = run.context
+    context.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     if context.require_declared_exports and not exports.delivered(context.declared_exports):
         raise ExportsMissing
     if run.build.mode == Mode.DELIVER and run.build.source:
@@ -106,42 +107,44 @@ def _through_the_stages(run: Run) -> None:
 def stage(run: Run, name: StageName) -> Iterator[None]:
     """Open the stage's row and log section before its work, close them after it, and note in which stage an error came."""
     run.context.stop.check()
-    run.report.stage = row = lifecycle.enter_stage(run.build, name)
+    run.report.stage = row = patiently(lambda: lifecycle.enter_stage(run.build, name))
     run.log.stage = name
     try:
         yield
     except (BuildStopped, NobodyWaits):
-        lifecycle.leave_stage(row, Stage.State.CANCELLED)
+        patiently(lambda: lifecycle.leave_stage(row, Stage.State.CANCELLED))
         raise
     except BaseException:
-        lifecycle.leave_stage(row, Stage.State.FAILED)
+        patiently(lambda: lifecycle.leave_stage(row, Stage.State.FAILED))
         raise
+    # A cancel that comes now is seen before the next stage. After the last one there is nothing to stop: desci-server has the files.
     run.log.flush()
-    run.context.stop.check()
-    lifecycle.leave_stage(row, Stage.State.SUCCEEDED)
+    patiently(lambda: lifecycle.leave_stage(row, Stage.State.SUCCEEDED))
 
 
 def _stopped(run: Run) -> None:
     """Cancelled, or lost its lease: by now nothing of it runs any more. Only a cancelled build may still be written."""
-    run.build.refresh_from_db()
-    if run.build.state == State.RUNNING and run.build.cancel_requested_at:
-        _last_words(run, f"Cancelled by {run.build.cancel_requested_by}: {run.build.cancel_reason}")
-        lifecycle.finish_cancel(run.build)
-    elif run.build.state == State.RUNNING and run.context.stop.reason == WORKER_ENDS:
-        _last_words(run, WORKER_ENDS)
-        lifecycle.hand_over(run.build)
+    patiently(run.build.refresh_from_db)
+    with suppress(lifecycle.StaleBuild):
+        if run.build.state == State.RUNNING and run.build.cancel_requested_at:
+            _last_words(run, f"Cancelled by {run.build.cancel_requested_by}: {run.build.cancel_reason}")
+            patiently(lambda: lifecycle.finish_cancel(run.build))
+        elif run.build.state == State.RUNNING and run.context.stop.reason == WORKER_ENDS:
+            _last_words(run, WORKER_ENDS)
+            patiently(lambda: lifecycle.hand_over(run.build))
 
 
 def _failed(run: Run, cause: Cause) -> None:
-    run.build.refresh_from_db()
-    if run.build.cancel_requested_at:
+    patiently(run.build.refresh_from_db)
+    if run.build.cancel_requested_at or run.context.stop.reason == WORKER_ENDS:
         return _stopped(run)
+    storage.remove(run.context.workspace)  # what is written now may need the room
     _last_words(run, f"{cause.sentence} {cause.advice}")
     retry_at = _retry_at(run.build, cause)
     name = run.report.stage.name if run.report.stage else ""
     mode = _retry_mode(run.build)
     try:
-        lifecycle.fail(run.build, cause, stage=name, retry_at=retry_at, retry_mode=mode)
+        patiently(lambda: lifecycle.fail(run.build, cause, stage=name, retry_at=retry_at, retry_mode=mode))
     except lifecycle.StaleBuild:
         logger.warning("build %s had ended before it could be told that it failed: %s", run.build.pk, cause.sentence)
     return None

@@ -71,7 +71,7 @@ def run(
         BuildStopped: ``stop`` was set; nothing of the program runs any more.
         ProcessesLeft: something of it could not be ended.
     """
-    _take_in_orphans()
+    take_in_orphans()
     others = _children()
     process = _start(argv, cwd=cwd, env={**env, MARKER: marker})
     watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes)
@@ -236,8 +236,18 @@ def end_tree(marker: str, *, grace_seconds: float) -> int:
     return _end(marker, None, grace_seconds)
 
 
+def end_orphans(*, own: Iterable[int] = ()) -> int:
+    """End all children of this process but its ``own``, and what they started. For a process that takes in orphans.
+
+    Raises:
+        ProcessesLeft: some could not be ended.
+    """
+    return _end("", set(own), 0)
+
+
 def _end(marker: str, others: set[int] | None, grace_seconds: float, *, main: int | None = None) -> int:
-    """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are.
+    """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are. An empty
+    ``marker`` is no process's.
 
     ``main`` is the first process of the tree: its end is not taken note of here.
     """
@@ -262,7 +272,7 @@ def _end(marker: str, others: set[int] | None, grace_seconds: float, *, main: in
 
 def _tree(marker: str, others: set[int] | None, main: int | None) -> set[int]:
     """The living processes of the build; its zombies are reaped on the way, except ``main``."""
-    found = {process for process in psutil.process_iter() if _marker(process) == marker}
+    found = {process for process in psutil.process_iter() if _marker(process) == marker} if marker else set()
     if others is not None:
         found |= {child for child in psutil.Process().children() if child.pid not in others}
     for process in list(found):
@@ -317,6 +327,7 @@ def _memory_of(pid: int) -> int:
     return total
 
 
-def _take_in_orphans() -> None:
+def take_in_orphans() -> None:
+    """From now on, what loses its parent below this process becomes its child (Linux; not handed on to children)."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -6,11 +6,11 @@ Any number of reconcilers may run at once: each mend is one conditional change, 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
-from builds import lifecycle, process, queue
-from builds.models import Build, State
+from builds import lifecycle, process, queue, storage
+from builds.errors import BuildError
+from builds.models import FINAL, Build, State
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +44,19 @@ def run(stop: threading.Event) -> None:
 def _try(mend: Callable[[], None]) -> None:
     try:
         mend()
-    except (RedisError, Error, OSError) as error:
+    except (RedisError, Error, OSError, BuildError) as error:
         logger.warning("%s: %s", mend.__name__, error)
+        connection.close()
+    except Exception:  # one mend's defect must not keep the others from their work
+        logger.exception("%s failed", mend.__name__)
         connection.close()
 
 
 def lose_lapsed() -> None:
-    """Running builds whose worker is gone."""
+    """Running builds whose worker is gone. What it has left running on this machine ends first: the row may say "cancelled" then."""
     for build in Build.objects.lost().select_related("submission"):
         try:
+            process.end_tree(str(build.pk), grace_seconds=0)
             lifecycle.lose(build)
             logger.warning("build %s was lost with its worker %s", build.pk, build.worker)
         except lifecycle.StaleBuild:
@@ -75,19 +80,17 @@ def enqueue_forgotten() -> None:
 
 def _is_being_started(build_id: str, connection_: Redis) -> bool:
     """Between the queue's list and the claim a job is only in RQ's intermediate list or with a work-horse."""
-    key = queue.builds().intermediate_queue_key
-    if build_id.encode() in connection_.lrange(key, 0, -1):
-        return True
+    is_on_its_way = build_id.encode() in connection_.lrange(queue.builds().intermediate_queue_key, 0, -1)
     try:
-        return bool(Job.fetch(build_id, connection=connection_).is_started)
-    except NoSuchJobError:
+        return bool(Job.fetch(build_id, connection=connection_).is_started) or is_on_its_way
+    except NoSuchJobError:  # an entry of the list whose job is gone leads nowhere
         return False
 
 
 def end_strays() -> None:
-    """Processes of builds that do not run any more (their worker was killed)."""
+    """Processes of builds that do not run any more (their worker was killed). Those of another Jobsite's builds are not ours to end."""
     for build_id in process.strays():
-        if not _runs(build_id):
+        if _has_ended(build_id):
             ended = process.end_tree(build_id, grace_seconds=0)
             logger.warning("ended %d processes that build %s had left behind", ended, build_id)
 
@@ -97,15 +100,15 @@ def remove_workspaces() -> None:
     for folder in _folders("workspaces"):
         age = time.time() - folder.stat().st_mtime
         if age > WORKSPACE_GRACE_SECONDS and not _runs(folder.name):
-            shutil.rmtree(folder, ignore_errors=True)
+            storage.remove(folder)
 
 
 def remove_old_exports() -> None:
     """Kept exports past their time."""
     limit = time.time() - settings.EXPORTS_KEPT_DAYS * 24 * 3600
     for folder in _folders("exports"):
-        if folder.stat().st_mtime < limit:
-            shutil.rmtree(folder, ignore_errors=True)
+        if folder.stat().st_mtime < limit and not _runs(folder.name):
+            storage.remove(folder)
 
 
 def _folders(name: str) -> list[Path]:
@@ -113,8 +116,14 @@ def _folders(name: str) -> list[Path]:
     return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
 
 
+def _has_ended(build_id: str) -> bool:
+    with suppress(ValueError):
+        return Build.objects.filter(pk=uuid.UUID(build_id), state__in=FINAL).exists()
+    return False
+
+
 def _runs(build_id: str) -> bool:
     try:
         return Build.objects.filter(pk=uuid.UUID(build_id), state=State.RUNNING).exists()
-    except ValueError:  # not the name of a build: not ours to end or remove
+    except ValueError:  # not the name of a build: not ours to remove
         return True

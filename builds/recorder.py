@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from builds import lifecycle
 from builds.models import Build, Stage, State
+from builds.patience import patiently
 
 PROGRESS_SECONDS = 0.5
 
@@ -37,8 +38,9 @@ class StageReport:
         self._write(exit_code=exit_code, peak_memory_bytes=peak_memory_bytes)
 
     def commit(self, *, commit: str, ref: str, path: str) -> None:
-        lifecycle.pin(self._build, commit=commit, ref=ref, path=path)
+        patiently(lambda: lifecycle.pin(self._build, commit=commit, ref=ref, path=path))
 
     def _write(self, **fields: object) -> None:
         if self.stage:
-            Stage.objects.filter(pk=self.stage.pk, build__state=State.RUNNING).update(**fields)
+            row = Stage.objects.filter(pk=self.stage.pk, build__state=State.RUNNING)
+            patiently(lambda: row.update(**fields))

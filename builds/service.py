@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import shutil
-import signal
 import socket
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from builds import toolchain
+from builds import process, toolchain
 from builds.supervisor import Program, Supervisor
+from builds.worker import BREAK_OFF
 from jobsite import embedded
+
+logger = logging.getLogger(__name__)
 
 MANAGE = str(settings.BASE_DIR / "manage.py")
 # What RQ's worker and its work-horse take to end a build that is broken off: TERM, 10 s of grace, KILL, proof.
-BREAK_OFF_SECONDS = 30.0
+BREAK_OFF_SECONDS = 35.0
 QUEUE_STORES = ("valkey-server", "redis-server")
 
 
@@ -37,7 +41,8 @@ def serve(extra: Sequence[Program] = ()) -> None:
         for sentence in toolchain.missing():
             sys.stderr.write(f"jobsite: {sentence}\n")
         call_command("migrate", verbosity=0)
-        Supervisor([*queue_store, *_programs(), *extra]).run()
+        process.take_in_orphans()
+        Supervisor([*queue_store, *_programs(), *extra], tend=_end_orphans).run()
 
 
 def _programs() -> list[Program]:
@@ -50,10 +55,28 @@ def _programs() -> list[Program]:
     ]
 
 
+def _end_orphans(running: Sequence[Program]) -> None:
+    """End what a worker that was killed together with its work-horse has left behind, also what bears no build's marker any more.
+
+    What runs the same program as one of ours is spared: a work-horse that has lost its worker ends its build by itself.
+    """
+    own = {program.process.pid for program in running if program.process}
+    argvs = [list(program.argv) for program in running]
+    for child in psutil.Process().children():
+        with suppress(psutil.Error):
+            if child.cmdline() in argvs:
+                own.add(child.pid)
+    try:
+        if count := process.end_orphans(own=own):
+            logger.warning("ended %d processes that lost their worker", count)
+    except process.ProcessesLeft as error:
+        logger.error("%s", error)
+
+
 def _worker(number: int) -> Program:
-    """Told once, it goes on to the end of its build; told again, it breaks the build off, and the build is queued anew."""
+    """Told to end, it goes on to the end of its build; urged, it breaks the build off, and the build is queued anew."""
     grace = float(settings.STOP_GRACE)
-    return Program(f"worker {number}", _manage("worker"), grace=grace, urge=signal.SIGTERM, urged=BREAK_OFF_SECONDS)
+    return Program(f"worker {number}", _manage("worker"), grace=grace, urge=BREAK_OFF, urged=BREAK_OFF_SECONDS)
 
 
 def _manage(*arguments: str) -> list[str]:

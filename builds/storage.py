@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from django.db import transaction
 
 from builds.errors import BuildError
 from builds.models import Artifact, Build, State
+from builds.patience import patiently
 from builds.stages import Export
 
 
@@ -18,8 +20,12 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
     """Move the files to the build's folder, record them, and return the exports where they are now."""
     folder = build.exports_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    kept = [_moved(export, folder, position) for position, export in enumerate(exports, 1)]
-    _record(build, kept)
+    try:
+        kept = [_moved(export, folder, position) for position, export in enumerate(exports, 1)]
+        patiently(lambda: _record(build, kept))
+    except BaseException:
+        remove(folder)  # nobody would find them: they are not recorded
+        raise
     return kept
 
 
@@ -50,7 +56,7 @@ def take_over(build: Build, source: Build) -> list[Export]:
         raise BuildError("The kept exports of this submission are gone.", advice="Retry the submission with a build.")
     build.exports_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     exports = [_linked(artifact, build.exports_folder) for artifact in artifacts]
-    _record(build, exports)
+    patiently(lambda: _record(build, exports))
     Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=source.commit, ref=source.ref, path=source.path)
     return exports
 
@@ -63,3 +69,21 @@ def _linked(artifact: Artifact, folder: Path) -> Export:
     except OSError:
         shutil.copyfile(artifact.path, path)
     return Export(artifact.role, artifact.name, path, artifact.size, artifact.sha256)
+
+
+def remove(folder: Path) -> None:
+    """Remove ``folder`` with all in it, also where a stranger's program has taken away the right to."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if folder.is_dir():
+        _make_writable(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _make_writable(folder: Path) -> None:
+    with suppress(OSError):
+        folder.chmod(0o700)
+    for path, names, _files in os.walk(folder):
+        for inside in (Path(path, name) for name in names):
+            with suppress(OSError):
+                if not inside.is_symlink():
+                    inside.chmod(0o700)

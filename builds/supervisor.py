@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.1
+TEND_SECONDS = 2.0
 LONGEST_PAUSE = 30.0
 # A program that has run so long was well: its next death is its first.
 WELL_SECONDS = 60.0
@@ -60,10 +61,14 @@ class Program:
 
 
 class Supervisor:
-    """Runs programs until SIGTERM or SIGINT; a second one cuts the grace short."""
+    """Runs programs until SIGTERM or SIGINT; a second one cuts the grace short.
 
-    def __init__(self, programs: Sequence[Program]) -> None:
+    ``tend`` is called every few seconds, and once when all has ended, with the programs that run.
+    """
+
+    def __init__(self, programs: Sequence[Program], *, tend: Callable[[Sequence[Program]], None] = lambda running: None) -> None:
         self._programs = list(programs)
+        self._tend, self._tended_at = tend, 0.0
         self._told = 0
 
     def run(self) -> None:
@@ -73,9 +78,13 @@ class Supervisor:
             while not self._told:
                 for program in self._programs:
                     self._keep(program)
+                if time.monotonic() - self._tended_at > TEND_SECONDS:
+                    self._tended_at = time.monotonic()
+                    self._tend([program for program in self._programs if program.is_running])
                 time.sleep(POLL_SECONDS)
         finally:
             self._end_all()
+            self._tend([])
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._told += 1
@@ -123,12 +132,14 @@ class Supervisor:
         for program in programs:
             program.signal(signal.SIGTERM)
         told, started_at = max(self._told, 1), time.monotonic()
+        cut_at = float("inf")
         urged: set[str] = set()
         while any(program.is_running for program in programs):
+            now = time.monotonic()
             if self._told > told:
-                told, started_at = self._told, time.monotonic() - max(program.grace for program in programs)
+                cut_at = min(cut_at, now)
             for program in programs:
-                self._press(program, time.monotonic() - started_at, urged)
+                self._press(program, max(now - started_at, program.grace + now - cut_at), urged)
             time.sleep(POLL_SECONDS)
 
     @staticmethod

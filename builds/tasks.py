@@ -11,6 +11,7 @@ from django.conf import settings
 from builds import lifecycle, pipeline
 from builds.clients.archive import ArchiveHost
 from builds.clients.desci import DesciServer
+from builds.errors import BuildError
 from builds.lease import Lease
 from builds.logs import LogWriter
 from builds.manuscript_url import ManuscriptUrl
@@ -24,21 +25,26 @@ logger = logging.getLogger(__name__)
 
 def build(build_id: str) -> None:
     """Run the build, if it still waits for a worker. Its end is written to the database, not returned."""
+    stop = Stop()
+    _stop_on_signal(stop)
     claimed = lifecycle.claim(build_id, worker=f"{settings.WORKER_NAME}:{os.getppid()}")
     if claimed is None:
         logger.info("build %s does not wait for a worker any more", build_id)
         return
-    pipeline.execute(assemble(claimed))
+    try:
+        run = assemble(claimed, stop)
+    except Exception:
+        logger.exception("build %s can't be begun, by a defect of Jobsite", build_id)
+        lifecycle.fail(claimed, BuildError().cause)
+    else:
+        pipeline.execute(run)
 
 
-def assemble(claimed: Build) -> pipeline.Run:
+def assemble(claimed: Build, stop: Stop) -> pipeline.Run:
     """Everything that the claimed build runs with."""
-    stop = Stop()
-    _stop_on_signal(stop)
     log = LogWriter(claimed, redactor().redact)
     report = StageReport(claimed)
     context = _context(claimed, log, report, stop)
-    context.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     return pipeline.Run(claimed, log, report, Lease(claimed, log, stop), context)
 
 

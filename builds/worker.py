@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import signal
 import sys
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from types import FrameType
 from typing import Any
 
+from redis import RedisError
 from rq import Queue, Worker
 from rq.job import Job
 
-from builds.process import end_tree
+from builds.process import ProcessesLeft, end_orphans, take_in_orphans
 
+logger = logging.getLogger(__name__)
+
+# Tells a worker to break its build off; the build is queued anew.
+BREAK_OFF = signal.SIGUSR1
 PR_SET_PDEATHSIG = 1
-TERM_GRACE_SECONDS = 12.0
+# The build's processes get 10 s to end by themselves; then they are killed, and the end is written.
+TERM_GRACE_SECONDS = 20.0
 
 
 class JobsiteWorker(Worker):
@@ -52,13 +62,46 @@ class JobsiteWorker(Worker):
         while time.monotonic() < deadline and self._is_running(pid):
             time.sleep(0.1)
         self._signal(pid, sig)
+        if sig == signal.SIGKILL:
+            with suppress(ChildProcessError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
+    def _install_signal_handlers(self) -> None:
+        super()._install_signal_handlers()  # type: ignore[no-untyped-call]
+        signal.signal(BREAK_OFF, self._break_off)
+
+    def _break_off(self, number: int, frame: FrameType | None) -> None:
+        """End at once. A second SIGTERM would do the same, but RQ does not hear it within a second of the first."""
+        self._shutdown_requested_date = datetime.now(UTC) - timedelta(minutes=1)
+        self.request_force_stop(number, frame)
 
     def monitor_work_horse(self, job: Job, queue: Queue, execution: Any) -> None:
-        """Wait for the work-horse; whatever it has left behind ends with it, however it ended."""
+        """Wait for the work-horse; whatever it has left behind ends with it, however it ended.
+
+        What it leaves becomes a child of this process. The build's marker is not asked for: after the queue store has lost its data
+        the same build may have been queued twice, and then it runs well with another worker.
+        """
+        take_in_orphans()
         try:
             super().monitor_work_horse(job, queue, execution)
         finally:
-            end_tree(job.id, grace_seconds=0)
+            if not (self.horse_pid and self._is_running(self.horse_pid)):
+                self._end_what_is_left(job)
+
+    def maintain_heartbeats(self, job: Job, execution: Any) -> None:
+        """A queue store that is away must not end a build that goes on well without it."""
+        try:
+            super().maintain_heartbeats(job, execution)
+        except RedisError as error:
+            logger.warning("the queue store can't be told of job %s: %s", job.id, error)
+
+    @staticmethod
+    def _end_what_is_left(job: Job) -> None:
+        try:
+            if count := end_orphans():
+                logger.warning("ended %d processes that build %s had left behind", count, job.id)
+        except ProcessesLeft as error:
+            logger.error("build %s: %s", job.id, error)
 
     @staticmethod
     def _signal(pid: int, number: signal.Signals) -> None:

@@ -11,7 +11,7 @@ import pytest
 BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
-    0: ("errors", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
+    0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
     1: ("process", "stages", "models", "toolchain", "diagnosis", "clients"),
     2: ("queue", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "myst"),

@@ -7,6 +7,7 @@ runner in :mod:`builds.pipeline` opens and closes the stage's row, its log secti
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,11 +47,19 @@ class Report(Protocol):
 
 
 class Stop:
-    """Whether the build has to stop. Set once, by the thread that renews the lease; never unset."""
+    """Whether the build has to stop. Set once, by the thread that renews the lease; never unset.
+
+    It sets itself when the lease has run out: a worker that was paused learns so from the clock, before it does anything more.
+    """
 
     def __init__(self) -> None:
         self.event = threading.Event()
         self.reason = ""
+        self._holds_until = float("inf")
+
+    def hold_until(self, moment: float) -> None:
+        """The lease holds until ``moment``, by the monotonic clock."""
+        self._holds_until = moment
 
     def set(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -58,6 +67,8 @@ class Stop:
 
     @property
     def is_set(self) -> bool:
+        if time.monotonic() > self._holds_until:
+            self.set("The lease of this build ran out.")
         return self.event.is_set()
 
     def check(self) -> None:

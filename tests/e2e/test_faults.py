@@ -1,0 +1,290 @@
+"""Faults on the real service: whatever is killed, stopped or emptied, each submission ends once and nothing of it is left running."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from redis import Redis
+
+from builds import process
+from jobsite import embedded
+from tests import quick
+from tests.e2e.conftest import FINAL, SECRET, Service
+from tests.e2e.test_stories import submission
+from tests.standins import ArchiveHost, DesciServer
+
+pytestmark = pytest.mark.e2e
+
+SECONDS = 90
+SETTINGS = {"BUILD_COMMAND": quick.COMMAND, "LEASE_SECONDS": "3", "WORKERS": "2"}
+# What a build can leave behind: one that ignores SIGTERM, one in a session of its own, one that has also dropped its environment.
+STUBBORN = """
+(trap '' TERM; while true; do sleep 7{mark}; done) &
+setsid -f sleep 7{mark}
+env -i setsid -f sleep 7{mark}
+"""
+
+
+@pytest.fixture(scope="module")
+def quick_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service whose builds are scripts of their repositories."""
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        running = Service(tmp_path_factory.mktemp("faults") / "data", archive, desci, **SETTINGS)
+        running.start()
+        yield running
+        running.stop()
+
+
+def wait_until(holds: Callable[[], object], what: Callable[[], object] = lambda: "") -> None:
+    until = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < until, what()
+        time.sleep(0.05)
+
+
+def post(service: Service, job_id: str, before: str = "", *, once: str = "") -> None:
+    """Submit a repository whose build runs ``before``; ``once`` only in the first attempt."""
+    if once:
+        flag = service.data_dir.parent / f"{job_id}.flag"
+        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi"
+    service.archive.add("faults", job_id, quick.repository(before))
+    service.post(submission(job_id, f"faults/{job_id}", exports=quick.EXPORTS))
+
+
+def running_with(mark: str) -> list[psutil.Process]:
+    """The processes of the build with that mark, wherever they have gone."""
+    found = []
+    for candidate in psutil.process_iter():
+        with suppress(psutil.Error):
+            if f"7{mark}" in candidate.cmdline() and candidate.status() != psutil.STATUS_ZOMBIE:
+                found.append(candidate)
+    return found
+
+
+def wait_for_stage(service: Service, mark: str, count: int = 3) -> None:
+    wait_until(lambda: len(running_with(mark)) >= count, service.output)
+
+
+def workers(service: Service) -> list[psutil.Process]:
+    assert service.process is not None
+    children = psutil.Process(service.process.pid).children()
+    return [child for child in children if child.cmdline()[-1:] == ["worker"]]
+
+
+def work_horse(service: Service, mark: str) -> psutil.Process:
+    """The work-horse that runs the build with that mark: what that build's processes come down to."""
+    ours = {process.pid for process in running_with(mark)}
+    for worker in workers(service):
+        for horse in worker.children():
+            if ours & {child.pid for child in horse.children(recursive=True)}:
+                return horse
+    raise AssertionError(service.output())
+
+
+def attempts(service: Service, job_id: str) -> list[dict[str, Any]]:
+    return sorted(service.status(job_id)["attempts"], key=lambda attempt: int(attempt["number"]))
+
+
+def check_one_final(service: Service, job_id: str, final: str = "COMPLETED") -> None:
+    """desci-server has heard one final status, as the last word, and where it is a success has got the files."""
+    service.desci.wait_for(lambda server: server.statuses(job_id)[-1:] == [final], timeout=SECONDS)
+    assert [status for status in service.desci.statuses(job_id) if status != "IN_PROGRESS"] == [final]
+    assert "PENDING" not in [update.status for update in service.desci.updates[job_id]]
+    assert bool(service.desci.deliveries[job_id]) is (final == "COMPLETED")
+
+
+def queue_store(service: Service) -> psutil.Process:
+    assert service.process is not None
+    return next(child for child in psutil.Process(service.process.pid).children() if "valkey" in child.name())
+
+
+def flush_queue_store(service: Service) -> None:
+    with Redis.from_url(embedded.redis_url(service.data_dir)) as store:
+        store.flushall()
+
+
+@pytest.mark.parametrize("whom", ["worker", "work-horse", "both"])
+def test_what_runs_a_build_is_killed(quick_service: Service, whom: str) -> None:
+    """Nothing of the build is left, and a second attempt delivers it."""
+    job_id, mark = f"killed-{whom}", f"{len(whom)}001"
+    post(quick_service, job_id, once=f"{STUBBORN.format(mark=mark)}\nsleep 600")
+    wait_for_stage(quick_service, mark)
+    horse = work_horse(quick_service, mark)
+    worker = horse.parent()
+    assert worker is not None
+    for victim in {"worker": [worker], "work-horse": [horse], "both": [worker, horse]}[whom]:
+        victim.kill()
+    quick_service.wait(job_id, "succeeded", timeout=SECONDS)
+    wait_until(lambda: not running_with(mark), quick_service.output)
+    first, second = attempts(quick_service, job_id)
+    assert first["state"] == "failed"
+    assert first["cause"]["code"] in ("worker-lost", "worker-stopped")
+    assert (first["cause"]["fault"], second["state"]) == ("service", "succeeded")
+    check_one_final(quick_service, job_id)
+
+
+def test_cancelled_is_said_only_when_nothing_runs_any_more(quick_service: Service) -> None:
+    mark = "2002"
+    post(quick_service, "cancelled", f"{STUBBORN.format(mark=mark)}\ntrap '' TERM\nwhile true; do sleep 600; done")
+    wait_for_stage(quick_service, mark)
+    answer = quick_service.call("POST", "/cancelled/cancel", json={"reason": "Wrong branch."})
+    assert answer.status_code < 300, answer.text
+    states = set()
+
+    def is_cancelled() -> bool:
+        state = quick_service.status("cancelled")["state"]
+        states.add(state)
+        return bool(state == "cancelled")
+
+    wait_until(is_cancelled, quick_service.output)
+    assert running_with(mark) == []
+    assert "running" in states, "the request alone is no end"
+    check_one_final(quick_service, "cancelled", "FAILED")
+    assert "Wrong branch." in quick_service.desci.updates["cancelled"][-1].message
+
+
+def test_a_flushed_queue_store_loses_no_submission(quick_service: Service) -> None:
+    names = [f"flushed-{number}" for number in range(6)]
+    for name in names:
+        post(quick_service, name, "sleep 0.5")
+    flush_queue_store(quick_service)
+    for name in names:
+        quick_service.wait(name, "succeeded", timeout=SECONDS)
+        check_one_final(quick_service, name)
+        assert len(attempts(quick_service, name)) == 1
+
+
+def test_a_build_goes_on_while_the_queue_store_dies_and_comes_back(quick_service: Service) -> None:
+    """Longer than RQ's time between two signs of life, which it can't give."""
+    gate = quick_service.data_dir.parent / "gate"
+    post(quick_service, "storeless", f"until [ -e {gate} ]; do sleep 0.1; done")
+    wait_until(lambda: quick_service.status("storeless")["state"] == "running")
+    killed = queue_store(quick_service)
+    killed.kill()
+    wait_until(lambda: queue_store_is_back(quick_service, killed.pid), quick_service.output)
+    gate.touch()
+    quick_service.wait("storeless", "succeeded", timeout=SECONDS)
+    assert len(attempts(quick_service, "storeless")) == 1
+    check_one_final(quick_service, "storeless")
+
+
+def queue_store_is_back(service: Service, before: int) -> bool:
+    with suppress(StopIteration, psutil.Error):
+        return queue_store(service).pid != before
+    return False
+
+
+def test_submissions_are_accepted_while_the_queue_store_hangs(quick_service: Service) -> None:
+    hung = queue_store(quick_service)
+    hung.suspend()
+    try:
+        quick_service.archive.add("faults", "hung", quick.repository())
+        body = submission("hung", "faults/hung", exports=quick.EXPORTS)
+        answer = quick_service.call("POST", json=body)  # desci-server gives up after 10 s
+        assert answer.status_code == 202
+        assert answer.elapsed.total_seconds() < 10
+    finally:
+        hung.resume()
+    quick_service.wait("hung", "succeeded", timeout=SECONDS)
+    check_one_final(quick_service, "hung")
+
+
+def test_as_many_builds_run_at_once_as_there_are_workers(quick_service: Service) -> None:
+    gate = quick_service.data_dir.parent / "workers"
+    names = [f"at-once-{number}" for number in range(3)]
+    for name in names:
+        post(quick_service, name, f"until [ -e {gate} ]; do sleep 0.1; done")
+
+    def states() -> list[str]:
+        return sorted(quick_service.status(name)["state"] for name in names)
+
+    wait_until(lambda: states() == ["queued", "running", "running"], quick_service.output)
+    for _ in range(10):
+        assert states() == ["queued", "running", "running"]
+    gate.touch()
+    for name in names:
+        quick_service.wait(name, "succeeded", timeout=SECONDS)
+
+
+@pytest.mark.parametrize(("taken", "words"), [("port", "can't be used"), ("folder", "runs already on")])
+def test_a_start_that_cannot_be_says_why(quick_service: Service, tmp_path: Path, taken: str, words: str) -> None:
+    folder = quick_service.data_dir if taken == "folder" else tmp_path / "data"
+    second = Service(folder, quick_service.archive, quick_service.desci, **SETTINGS)
+    second._log = tmp_path / "log"
+    if taken == "port":
+        second.port = quick_service.port
+    with pytest.raises(AssertionError, match="has ended"):
+        second._is_ready = lambda: False  # type: ignore[method-assign]
+        second.start()
+    assert second.process is not None
+    assert second.process.wait(SECONDS) == 1
+    assert words in second.output()
+    assert "Traceback" not in second.output()
+
+
+def everything(service: Service) -> list[psutil.Process]:
+    assert service.process is not None
+    top = psutil.Process(service.process.pid)
+    return [top, *top.children(recursive=True)]
+
+
+def test_the_whole_service_killed_and_stopped_loses_nothing(tmp_path: Path) -> None:
+    """As when the machine loses power; then ended by its operators during a build, and started once more."""
+    names = [f"whole-{number}" for number in range(4)]
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        service = Service(tmp_path / "data", archive, desci, **SETTINGS)
+        service.start()
+        try:
+            for number, name in enumerate(names):
+                post(service, name, once=f"{STUBBORN.format(mark=f'4{number}04')}\nsleep 600" if number < 2 else "sleep 0.1")
+            for mark in ("4004", "4104"):
+                wait_for_stage(service, mark)
+            shown = service.log(names[0]).splitlines()
+            for victim in everything(service):
+                with suppress(psutil.NoSuchProcess):
+                    victim.kill()
+            assert service.process is not None
+            service.process.wait(SECONDS)
+            service.start()
+            for name in names:
+                service.wait(name, "succeeded", timeout=SECONDS)
+                check_one_final(service, name)
+            first = service.call("GET", f"/{names[0]}/log", params={"attempt": 1}).text.splitlines()
+            assert first[: len(shown)] == shown
+            stopped_during_a_build(service)
+        finally:
+            if service.process and service.process.poll() is None:
+                service.stop()
+
+
+def stopped_during_a_build(service: Service) -> None:
+    mark = "5005"
+    post(service, "stopped", once=f"{STUBBORN.format(mark=mark)}\nsleep 600")
+    wait_for_stage(service, mark)
+    before = everything(service)
+    assert service.process is not None
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(SECONDS) == 0
+    assert running_with(mark) == []
+    assert [process for process in before if process.is_running()] == []
+    service.start()
+    service.wait("stopped", "succeeded", timeout=SECONDS)
+    assert [attempt["state"] for attempt in attempts(service, "stopped")] == ["failed", "succeeded"]
+    assert attempts(service, "stopped")[0]["cause"]["code"] == "worker-stopped"
+    check_one_final(service, "stopped")
+
+
+def test_nothing_is_left_of_the_ended_builds(quick_service: Service) -> None:
+    """Last, after all of the above: no unfinished build, no process with a marker, no workspace that is in use."""
+    listed = quick_service.desci.updates
+    for job_id in list(listed):
+        assert quick_service.status(job_id)["state"] in FINAL
+    builds = {folder.name for folder in (quick_service.data_dir / "exports").glob("*")}
+    assert not builds & set(process.strays())

@@ -1,0 +1,273 @@
+"""The outbox against a desci-server that answers, refuses, hangs and is away: nothing lost, nothing twice, nothing out of order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.utils import timezone
+
+from builds import lifecycle, outbox
+from builds.clients import desci
+from builds.errors import CommandFailed
+from builds.models import Mode, State, StatusUpdate, StatusUpdateTry, Submission
+from tests.rows import claim, submit
+from tests.standins import DesciServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECRET = "test-secret"
+FAILED = StatusUpdate.Status.FAILED
+CAUSE = CommandFailed("Failed to build the repo files: it broke.").cause
+
+
+@pytest.fixture
+def server() -> Iterator[DesciServer]:
+    with DesciServer() as running:
+        yield running
+
+
+def client(server: DesciServer, secret: str = SECRET) -> desci.DesciServer:
+    return desci.DesciServer(server.url, secret)
+
+
+def make_due() -> None:
+    StatusUpdate.objects.pending().update(next_try_at=timezone.now() - timedelta(seconds=1))
+
+
+def send_due(server: DesciServer, *, secret: str = SECRET) -> int:
+    """Send what may be sent now, whenever it was to be tried again. Returns how many there were."""
+    make_due()
+    taken = outbox._take(100)
+    for update in taken:
+        outbox.send(update, client(server, secret))
+    return len(taken)
+
+
+def send_all(server: DesciServer) -> None:
+    while send_due(server):
+        pass
+
+
+def failed(job_id: str = "job-1") -> Submission:
+    """A submission with a status update of each sort: queued, a stage, and failed."""
+    submission = submit(job_id)
+    build = claim(submission)
+    lifecycle.enter_stage(build, "fetch")
+    lifecycle.fail(build, CAUSE)
+    return submission
+
+
+def states(submission: Submission) -> list[tuple[str, str]]:
+    return list(submission.status_updates.values_list("status", "state"))
+
+
+def test_updates_arrive_in_order_and_never_pending(server: DesciServer) -> None:
+    failed()
+    send_all(server)
+    assert server.statuses("job-1") == ["IN_PROGRESS", "IN_PROGRESS", "FAILED"]
+    assert [update.message.split(" http")[0] for update in server.updates["job-1"]][:2] == [
+        "Queued.",
+        "Attempt 1: fetch has started.",
+    ]
+    assert {update.node_uuid for update in server.updates["job-1"]} == {"node-job-1."}
+
+
+def test_only_the_oldest_update_of_a_submission_may_be_sent() -> None:
+    failed("job-1"), failed("job-2")
+    make_due()
+    taken = outbox._take(100)
+    assert sorted(update.message.split(" http")[0] for update in taken) == ["Queued.", "Queued."]
+    assert outbox._take(100) == []
+
+
+def test_nothing_is_sent_behind_an_update_that_fails(server: DesciServer) -> None:
+    submission = submit()
+    lifecycle.fail(claim(submission), CAUSE)
+    lifecycle.retry(submission, Mode.LATEST, actor="ed")
+    send_due(server)
+    server.fail(500)
+    for _ in range(3):
+        assert send_due(server) == 1
+    heard = [(update.status, update.code) for update in server.updates["job-1"]]
+    assert heard == [("IN_PROGRESS", 200), ("FAILED", 500), ("FAILED", 500), ("FAILED", 500)]
+    server.mend()
+    send_all(server)
+    assert server.statuses("job-1") == ["IN_PROGRESS", "FAILED", "IN_PROGRESS"]
+
+
+def test_one_submission_holds_up_no_other(server: DesciServer) -> None:
+    failed("job-1"), failed("job-2")
+    server.fail(500, where="job-1")
+    for _ in range(4):
+        send_due(server)
+    assert server.statuses("job-2") == ["IN_PROGRESS", "IN_PROGRESS", "FAILED"]
+    assert server.statuses("job-1") == []
+
+
+def test_pauses_double_up_to_five_minutes(server: DesciServer) -> None:
+    submit()
+    server.fail(500)
+    pauses = []
+    for _ in range(11):
+        before = timezone.now()
+        send_due(server)
+        pauses.append((StatusUpdate.objects.get().next_try_at - before).total_seconds())
+    assert [round(pause) for pause in pauses[:8]] == [1, 2, 4, 8, 16, 32, 64, 128]
+    assert [round(pause) for pause in pauses[8:]] == [256, 300, 300]
+    assert StatusUpdate.objects.get().tries == 11
+
+
+def test_the_pause_stays_bounded_however_often_it_was_tried() -> None:
+    assert outbox.pause(100_000) == timedelta(minutes=5)
+
+
+def test_every_try_is_recorded_with_its_answer(server: DesciServer) -> None:
+    submit()
+    server.fail(503, times=1, body="<h1>Bad\0 gateway</h1>")
+    send_due(server), send_due(server)
+    first, second = StatusUpdateTry.objects.all()
+    assert (first.code, first.body, first.error) == (503, "<h1>Bad gateway</h1>", "")
+    assert (second.code, second.body) == (200, '{"ok": true}')
+    assert first.seconds > 0
+
+
+def test_a_server_that_is_down_is_tried_again_until_it_is_up(server: DesciServer) -> None:
+    submit()
+    server.down()
+    send_due(server)
+    attempt = StatusUpdateTry.objects.get()
+    assert attempt.code is None
+    assert "could not be reached" in attempt.error
+    server.up()
+    send_due(server)
+    assert server.statuses("job-1") == ["IN_PROGRESS"]
+
+
+def test_a_server_that_does_not_answer_is_given_up_in_time(server: DesciServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desci, "STATUS_TIME_LIMITS", (1, 0.3))
+    submit()
+    server.hang("updateStatus")
+    send_due(server)
+    assert "did not answer in time" in StatusUpdateTry.objects.get().error
+    assert StatusUpdate.objects.get().state == StatusUpdate.State.PENDING
+
+
+def test_the_time_limits_of_a_try_are_shorter_than_its_hold() -> None:
+    assert timedelta(seconds=sum(desci.STATUS_TIME_LIMITS)) < outbox.HOLD
+
+
+def test_a_try_that_breaks_off_inside_is_recorded_too(server: DesciServer) -> None:
+    """A secret that no header can carry: the update is not lost, and staff see why it does not leave."""
+    submit()
+    send_due(server, secret="sécret-\u2603")
+    attempt = StatusUpdateTry.objects.get()
+    assert attempt.error
+    assert StatusUpdate.objects.get().state == StatusUpdate.State.PENDING
+
+
+def test_a_wrong_secret_is_kept_and_shown(server: DesciServer, caplog: pytest.LogCaptureFixture) -> None:
+    submission = failed()
+    for _ in range(4):
+        send_due(server, secret="another")
+    assert states(submission)[-1] == (FAILED, StatusUpdate.State.PENDING)
+    assert "INTERNAL_SERVICE_SECRET" in caplog.text
+    assert {attempt.code for attempt in StatusUpdateTry.objects.all()} == {401}
+    assert submission.newest_build().state == State.FAILED
+    send_all(server)
+    assert server.statuses("job-1") == ["FAILED"]
+
+
+@pytest.mark.parametrize("gone", ["job", "node"])
+def test_nobody_wants_the_result_any_more(server: DesciServer, gone: str) -> None:
+    submission = submit()
+    build = claim(submission)
+    if gone == "job":
+        server.forget("job-1")
+    else:
+        server.forget_node("node-job-1.")
+    send_due(server)
+    build.refresh_from_db()
+    assert (build.cancel_requested_by, build.state) == ("desci-server", State.RUNNING)
+    lifecycle.finish_cancel(build)
+    send_all(server)
+    assert len(server.updates["job-1"]) == 1
+    assert {state for _status, state in states(submission)} == {StatusUpdate.State.UNWANTED}
+
+
+def test_a_404_of_a_proxy_is_no_word_of_desci_server(server: DesciServer) -> None:
+    submission = submit()
+    server.fail(404, body="<html>404 Not Found</html>", times=1)
+    send_due(server)
+    assert submission.newest_build().cancel_requested_at is None
+    send_due(server)
+    assert server.statuses("job-1") == ["IN_PROGRESS"]
+
+
+def test_an_unheard_in_progress_is_skipped_where_a_later_word_waits(server: DesciServer) -> None:
+    submission = failed()
+    server.fail(500, times=1)
+    send_all(server)
+    assert [state for _status, state in states(submission)] == ["skipped", "received", "received"]
+
+
+def test_the_last_in_progress_is_not_skipped(server: DesciServer) -> None:
+    submission = submit()
+    server.fail(500, times=2)
+    send_due(server), send_due(server)
+    assert states(submission) == [("IN_PROGRESS", "pending")]
+
+
+def test_a_final_status_is_never_skipped_and_sent_once(server: DesciServer) -> None:
+    submission = failed()
+    lifecycle.retry(submission, Mode.LATEST, actor="ed")
+    lifecycle.succeed(claim(submission))
+    server.fail(500, times=9)
+    while StatusUpdate.objects.pending().exists():
+        send_due(server)
+    finals = [status for status in server.statuses("job-1") if status != "IN_PROGRESS"]
+    assert finals == ["FAILED", "COMPLETED"]
+    assert [state for status, state in states(submission) if status != "IN_PROGRESS"] == ["received", "received"]
+
+
+def test_many_outboxes_at_once_send_nothing_twice(server: DesciServer) -> None:
+    for number in range(6):
+        failed(f"job-{number}")
+
+    def drain() -> None:
+        while StatusUpdate.objects.pending().exists():
+            for update in outbox._take(2):
+                outbox.send(update, client(server))
+        connection.close()
+
+    threads = [threading.Thread(target=drain) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number in range(6):
+        assert [update.status for update in server.updates[f"job-{number}"]] == ["IN_PROGRESS", "IN_PROGRESS", "FAILED"]
+    assert StatusUpdateTry.objects.count() == 18
+
+
+def test_the_loop_sends_what_comes_and_ends_when_told(server: DesciServer, settings: Any) -> None:
+    settings.DESCI_SERVER_URL = server.url
+    stop = threading.Event()
+
+    def run() -> None:
+        outbox.run(stop)
+        connection.close()
+
+    loop = threading.Thread(target=run)
+    loop.start()
+    try:
+        failed()
+        server.wait_for(lambda heard: heard.statuses("job-1")[-1:] == ["FAILED"])
+    finally:
+        stop.set()
+        loop.join(20)
+    assert not loop.is_alive()
