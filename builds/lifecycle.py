@@ -365,7 +365,9 @@ def lose(build: Build) -> None:
     Raises:
         StaleBuild: the build has ended, or its lease holds again.
     """
-    lapsed = Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now())
+    lapsed = Build.objects.select_for_update(of=("self",)).filter(
+        pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now()
+    )
     lost = lapsed.select_related("submission", "source").first()
     if lost is None:
         raise StaleBuild

@@ -7,6 +7,7 @@ when it happens to what depends on the machine.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -306,7 +307,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ArchiveHost() as archive, DesciServer(SECRET, keep_files=False) as desci:
-        service = Service(Path(folder) / "data", archive, desci, **SETTINGS)
+        database = {"DATABASE_URL": os.environ["DATABASE_URL"]} if "DATABASE_URL" in os.environ else {}
+        service = Service(Path(folder) / "data", archive, desci, **SETTINGS, **database)
         service.start()
         chaos = Chaos(service, count=options.submissions, seed=options.seed)
         try:
