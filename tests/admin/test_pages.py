@@ -72,7 +72,7 @@ def test_front_matter_is_laid_out(admin_page: Client) -> None:
     submission = submit(abstract="Über\u202e", nested={"half": "½", "longer": [1, {}, []]})
     text = html.unescape(page(admin_page, submission))
     assert '\n  "abstract": "Über\\u202e"' in text
-    assert '"half": "½",\n    "longer": [\n      1,\n      {},\n      []\n    ]\n  }\n}' in text
+    assert '"half": "½",\n    "longer": [\n      1,\n      {},\n      []\n    ]\n  }' in text
     assert "Cut after" not in text
 
 
