@@ -16,7 +16,7 @@ from builds import lifecycle
 from builds.errors import BuildStopped
 from builds.logs import FLUSH_SECONDS, LogWriter
 from builds.models import Build
-from builds.patience import DATABASE_AWAY
+from builds.patience import DATABASE_AWAY, is_full
 from builds.stages import Stop
 
 logger = logging.getLogger(__name__)
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # So often desci-server is asked during a long stage whether it still wants the result: nobody calls us when it doesn't (CONTRACT §2).
 ASK_SECONDS = 30.0
+# Why a build stops when the database has no room: it makes room by ending.
+NO_ROOM = "The disk of the service is full."
 
 
 class Lease:
@@ -67,28 +69,29 @@ class Lease:
 
     def _renew(self) -> None:
         started_at = time.monotonic()
-        with _database_may_be_away(self._build, "its lease could not be renewed"):
+        with self._database_may_be_away("its lease could not be renewed"):
             if reason := lifecycle.renew(self._build):
                 self._stop.set(reason)
             self._stop.hold_until(started_at + settings.LEASE_SECONDS)
 
     def _ask(self) -> None:
-        with _database_may_be_away(self._build, "desci-server could not be asked whether it still wants it"):
+        with self._database_may_be_away("desci-server could not be asked whether it still wants it"):
             lifecycle.ask_whether_wanted(self._build)
 
     def _flush(self) -> None:
         """Never waits for the database: the lease is more urgent, and the lines are kept for the next time."""
-        with _database_may_be_away(self._build, "its log could not be written"):
+        with self._database_may_be_away("its log could not be written"):
             try:
                 self._log.flush_at_once()
             except BuildStopped as stopped:
                 self._stop.set(str(stopped))
 
-
-@contextmanager
-def _database_may_be_away(build: Build, what: str) -> Iterator[None]:
-    try:
-        yield
-    except DATABASE_AWAY as error:
-        logger.warning("build %s: %s: %s", build.pk, what, error)
-        connection.close_if_unusable_or_obsolete()
+    @contextmanager
+    def _database_may_be_away(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except DATABASE_AWAY as error:
+            logger.warning("build %s: %s: %s", self._build.pk, what, error)
+            connection.close_if_unusable_or_obsolete()
+            if is_full(error):
+                self._stop.set(NO_ROOM)

@@ -54,6 +54,7 @@ class Chaos:
         self.random = random.Random(seed)
         self.kinds: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
+        self.repeated = 0
         self.seen_logs: dict[tuple[str, int], list[str]] = {}
         self.faults: Counter[str] = Counter()
         self._deck: list[str] = []
@@ -222,6 +223,8 @@ class Chaos:
             if now.text.splitlines()[: len(lines)] != lines:
                 found.append(f"{job_id}: lines of attempt {attempt} that were shown are gone")
         found += [f"{stray} still runs" for stray in self._strays()]
+        if self.repeated > self.faults["outbox killed"]:
+            found.append(f"{self.repeated} updates were sent again, but {self.faults['outbox killed']} outboxes killed")
         return found + [f"workspace {path.name} is left" for path in self._workspaces()]
 
     def losses(self) -> int:
@@ -255,7 +258,7 @@ class Chaos:
         return left
 
     def _problems_of(self, job_id: str) -> list[str]:
-        status, heard = self._status(job_id), self.service.desci.statuses(job_id)
+        status, heard = self._status(job_id), self._heard(job_id)
         finals = [word for word in heard if word in ("COMPLETED", "FAILED")]
         expected = {"good": "succeeded", "broken": "failed", "missing": "failed"}.get(self.kinds[job_id])
         problems = []
@@ -270,6 +273,13 @@ class Chaos:
             problems.append(f"{job_id} has succeeded without a delivery")
         open_attempts = [attempt["number"] for attempt in status["attempts"] if attempt["state"] not in FINAL]
         return problems + ([f"{job_id}: attempts {open_attempts} are open"] if open_attempts else [])
+
+    def _heard(self, job_id: str) -> list[str]:
+        """What desci-server has taken. An update of an outbox that was killed before it had the answer comes once more, word for word."""
+        said = [(update.status, update.message) for update in self.service.desci.updates[job_id] if update.code == 200]
+        words = [word for word, before in zip(said, [None, *said], strict=False) if word != before]
+        self.repeated += len(said) - len(words)
+        return [status for status, _message in words]
 
 
 LEASE_SECONDS = 4
