@@ -147,6 +147,14 @@ class ExportOutside(BuildError):
     advice = "Give the export an output path inside the repository, such as exports/manuscript.pdf."
 
 
+class ExportUnwritable(BuildError):
+    """An export can't be written where its output says."""
+
+    fault = Fault.MANUSCRIPT
+    code = "export-unwritable"
+    advice = "Give the export another output path, such as exports/manuscript.pdf, then submit again."
+
+
 class CommandFailed(BuildError):
     """Failed to build the repo files."""
 

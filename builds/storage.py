@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from django.db import transaction
@@ -21,7 +22,11 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
     folder = build.exports_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        kept = [_moved(export, folder, position) for position, export in enumerate(exports, 1)]
+        kept: list[Export] = []
+        moved: dict[Path, Path] = {}
+        for export in exports:
+            path = _taken(export, folder, len(kept) + 1, moved)
+            kept.append(replace(export, path=path))
         patiently(lambda: _record(build, kept))
     except BaseException:
         remove(folder)  # nobody would find them: they are not recorded
@@ -29,10 +34,15 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
     return kept
 
 
-def _moved(export: Export, folder: Path, position: int) -> Export:
+def _taken(export: Export, folder: Path, position: int, moved: dict[Path, Path]) -> Path:
+    """Move the file of an export to ``folder``; where two exports are of one file, it is there already."""
     path = folder / f"{position}-{export.role}{export.path.suffix[:16]}"
-    shutil.move(export.path, path)
-    return Export(export.role, export.name, path, export.size, export.sha256)
+    if export.path in moved:
+        os.link(moved[export.path], path)
+    else:
+        shutil.move(export.path, path)
+        moved[export.path] = path
+    return path
 
 
 @transaction.atomic

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from builds.diagnosis import myst, pdf, programs
-from builds.diagnosis.rule import Rule
+from builds.diagnosis.rule import Rule, Weight
 from builds.errors import BuildError, CommandFailed, Fault, LimitHit
 
 START = "Failed to build the repo files: "
@@ -29,7 +29,7 @@ RULES = (
 TRIGGER = re.compile(
     r"⛔|📭|×|! |rror|xception|MemoryError|ERR!|FATAL|atal: |failed|not found|not available|Permission denied|memory|bad_alloc|ENO"
     r"|No space|quota|Cannot|Could not|No valid|Querying template|Problem with|must be installed|not installed|Node\.js|\.tex:|\.sty:"
-    r"|\.cls:|\.bbl:|env: |stopping build|\*\*\*|dns "
+    r"|\.cls:|\.bbl:|env: |stopping build|\*\*\*|dns |TOC "
 )
 # Lines that say nothing by themselves.
 NOISE = re.compile(
@@ -37,13 +37,16 @@ NOISE = re.compile(
     r"|building myst-cli session|[│┌└╰├·|-]|\^+$|~+$|\d+ [│|]|📖|📚|📬|📑|🍡|🔌|🌎|🔍|🐕|\[\d+:0x|\d+: 0x)|^\s*$"
 )
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+# What a program says of the network that builds don't have (:func:`builds.toolchain.environment`).
+NO_NETWORK = re.compile(r"(?:failed, reason: )?connect (?:ECONNREFUSED|ENETUNREACH) 127\.0\.0\.1:9\b|fetch failed")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 
 LINE_LOOKED_AT = 2000
 FOLLOWED_LINES = 12
 KEPT = 200
 SENTENCE_LENGTH = 600
-KILLED = (137, -9)
+# By a shell's account, by ours, and by that of mystmd's wrapper in Python, which ends with 256 less the signal.
+KILLED = (137, -9, 247)
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,12 @@ class Clues:
         clues = [clue for clue in self._finished() if not role or clue.explains(role)]
         return max(clues, key=lambda clue: (clue.rule.weight, bool(role and role in clue.rule.roles), -clue.number), default=None)
 
+    def set_aside(self, clue: Clue, *, for_role: str) -> None:
+        """Forget ``clue`` where a later line explains the export's absence too: another attempt was made after it, and says why."""
+        later = (other for other in self._finished() if other.number > clue.number and other.explains(for_role))
+        if any(other.rule.weight >= Weight.THROWN for other in later):
+            self._clues.pop(clue.text, None)
+
     @staticmethod
     def _error(clue: Clue) -> BuildError:
         return clue.rule.error(
@@ -121,6 +130,7 @@ class Clues:
 
     def _plain(self, text: str) -> str:
         line = UNPRINTABLE.sub(" ", COLOUR.sub("", text[:LINE_LOOKED_AT]))
+        line = NO_NETWORK.sub("builds run without network access", line)
         return line.replace(self._prefix, "") if self._prefix else line
 
     def _keep(self, clue: Clue) -> None:

@@ -148,12 +148,14 @@ class PlannedExport:
     """What the build was to make and what is delivered of it: ``path`` is where it has to be, absolute, inside the repository.
 
     ``role`` and ``name`` as in :class:`Export`. ``declared`` is what the author wrote; empty for what Jobsite adds by itself.
+    ``articles`` are the pages that it is of; none where myst chooses.
     """
 
     role: str
     name: str
     path: Path
     declared: str = ""
+    articles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
 
-from builds import exports, myst, toolchain
-from builds.exports import Declared
+from builds import exports, manifest, myst, toolchain
+from builds.errors import CommandFailed
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
 
@@ -47,7 +46,7 @@ def _clear(ctx: Context, project: Project) -> None:
     for name in exports.remove_stale(project, ctx.declared_exports):
         ctx.log.warning(f"Removed {name}, which the repository brought along: exports are made anew.")
     kept = project.folder / "_build"
-    if kept.is_symlink():
+    if kept.is_symlink() or kept.is_file():
         kept.unlink()
     for name in LEFTOVERS:
         path = kept / name
@@ -81,6 +80,8 @@ def _run_command(ctx: Context, shell: Shell, command: str) -> None:
     code = shell.run(["/bin/sh", "-c", command], shown=command)
     if code != 0:
         raise shell.clues.failure(exit_code=code, command=command)
+    if not shell.folder.is_dir():
+        raise CommandFailed(f"Failed to build the repo files: `{command}` removed the project's own folder.")
 
 
 def _run_bundled(ctx: Context, shell: Shell, project: Project) -> None:
@@ -96,10 +97,12 @@ def _complete_pdfs(shell: Shell, project: Project, plans: list[PlannedExport]) -
 
 
 def _complete_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
-    if plan.path.is_file() or plan.path.suffix != ".pdf":
+    if plan.path.is_file() or plan.path.suffix.lower() not in (".pdf", ".typ"):
         return False
     clue = shell.clues.explain(role=plan.role)
-    if not myst.make_own_pdf(shell, project, plan.path):
+    if not myst.make_own_pdf(shell, project, plan):
+        if clue:
+            shell.clues.set_aside(clue, for_role=plan.role)
         return False
     why = f" ({clue.text.rstrip('.')})" if clue else ""
     shell.context.log.warning(f"{plan.name} was made with the journal's own template: its own could not be used here{why}.")
@@ -116,11 +119,14 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
     plan = next((plan for plan in plans if plan.role == "meca"), None)
     if plan is None:
         shell.context.log.warning(f"The project declares no MECA export: Jobsite makes one of its own, {exports.OWN_MECA}.")
-        plan = replace(exports.planned(project, Declared("meca", exports.OWN_MECA), []), declared="")
-        plan.path.unlink(missing_ok=True)
+        plan = exports.own_meca(project)
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
+    if manifest.mend(plan.path):
+        shell.context.log.warning(
+            f"The manifest of {plan.path.name} was mended: mystmd writes names with & or < into it as no XML has them."
+        )
     return plan
 
 

@@ -24,7 +24,7 @@ from builds.stages import Archive, Context, Project
 CHUNK = 1 << 20
 LINK_BYTES = 4096
 # Below this, even an extreme ratio is harmless.
-RATIO_FROM_BYTES = 10 << 20
+RATIO_FROM_BYTES = 100 << 20
 # What the list of entries may take for each of them; names are at most a few hundred bytes.
 LIST_BYTES_PER_ENTRY = 1024
 DRIVE = re.compile(r"[A-Za-z]:(?!\s)")
