@@ -37,7 +37,7 @@ DELIVERED = ("pdf", "typst", "meca")
 # What is made for who declares no MECA: delivered under this name (CONTRACT §3), made where nothing of the author's can be in its way.
 OWN_MECA = "exports/manuscript.meca.zip"
 OWN_FOLDER = "_build/jobsite"
-LONGEST_NAME, LONGEST_PATH = 200, 2000
+LONGEST_NAME, LONGEST_PATH = 240, 2000
 BUILD_LOG = "_build/logs/myst.build.json"
 
 
@@ -127,6 +127,14 @@ def place(project: Project, output: str) -> Path:
             why = f"{str(name)!r} in the repository is no folder"
             raise ExportUnwritable(f"The export output {output!r} can't be written: {why}.", file=project.file.name)
     return path
+
+
+def check_place(project: Project, export: Declared) -> None:
+    """Raises ExportOutside or ExportUnwritable unless the export can be written where its output says."""
+    path = place(project, export.output)
+    if export.output and not export.is_folder and path.is_dir():
+        why = f"in the repository that is a folder, not a file of the format {export.format}"
+        raise ExportUnwritable(f"The export output {export.output!r} can't be written: {why}.", file=project.file.name)
 
 
 def remove_stale(project: Project, entries: Iterable[Any]) -> list[str]:

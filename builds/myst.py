@@ -194,7 +194,7 @@ def read_settings(project: Project) -> CommentedMap:
     """The project file; empty where it can't be read (myst itself says what is wrong with it)."""
     try:
         settings = _yaml().load(project.file.read_text(encoding="utf-8"))
-    except (YAMLError, ValueError, RecursionError):
+    except (YAMLError, ValueError, RecursionError, OSError):
         settings = None
     return settings if isinstance(settings, CommentedMap) else CommentedMap()
 

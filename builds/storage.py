@@ -22,11 +22,7 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
     folder = build.exports_folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        kept: list[Export] = []
-        moved: dict[Path, Path] = {}
-        for export in exports:
-            path = _taken(export, folder, len(kept) + 1, moved)
-            kept.append(replace(export, path=path))
+        kept = [_moved(export, folder, position) for position, export in enumerate(exports, 1)]
         patiently(lambda: _record(build, kept))
     except BaseException:
         remove(folder)  # nobody would find them: they are not recorded
@@ -34,15 +30,10 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
     return kept
 
 
-def _taken(export: Export, folder: Path, position: int, moved: dict[Path, Path]) -> Path:
-    """Move the file of an export to ``folder``; where two exports are of one file, it is there already."""
+def _moved(export: Export, folder: Path, position: int) -> Export:
     path = folder / f"{position}-{export.role}{export.path.suffix[:16]}"
-    if export.path in moved:
-        os.link(moved[export.path], path)
-    else:
-        shutil.move(export.path, path)
-        moved[export.path] = path
-    return path
+    shutil.move(export.path, path)
+    return replace(export, path=path)
 
 
 @transaction.atomic

@@ -151,6 +151,7 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "builds": {"level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered 400; a stranger's header is worth no traceback
         "rq": {"handlers": ["console"], "level": "WARNING", "propagate": False},
     },
 }

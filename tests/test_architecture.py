@@ -13,7 +13,7 @@ BUILDS = Path(__file__).parents[1] / "builds"
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
     1: ("process", "stages", "models", "toolchain", "diagnosis", "clients"),
-    2: ("queue", "exports", "inspection", "manifest", "shell", "storage", "logs"),
+    2: ("queue", "exports", "inspection", "mending", "shell", "storage", "logs"),
     3: ("lifecycle", "myst"),
     4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
@@ -34,7 +34,7 @@ PURE = (
     "zip_end",
     "exports",
     "inspection",
-    "manifest",
+    "mending",
     "shell",
     "toolchain",
     "myst",

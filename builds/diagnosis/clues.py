@@ -114,7 +114,19 @@ class Clues:
     def explain(self, *, role: str = "") -> Clue | None:
         """The line that best explains that the export of ``role`` (or, without one, anything) was not made."""
         clues = [clue for clue in self._finished() if not role or clue.explains(role)]
-        return max(clues, key=lambda clue: (clue.rule.weight, bool(role and role in clue.rule.roles), -clue.number), default=None)
+        best = max(clues, key=lambda clue: (clue.rule.weight, bool(role and role in clue.rule.roles), -clue.number), default=None)
+        return self._placed(best) if best and best.text.startswith("Typst ") and not best.file else best
+
+    def _placed(self, clue: Clue) -> Clue:
+        """What Typst says of a text that MyST has generated, with MyST's own first complaint, which has a place in the manuscript."""
+        complaints = (other for other in self._finished() if other.rule.weight == Weight.COMPLAINT and other.file and other.line)
+        first = min(complaints, key=lambda other: other.number, default=None)
+        if first is None:
+            return clue
+        place = {"file": first.file, "line": first.groups["line"]}
+        return replace(
+            clue, text=f"{clue.text.rstrip('.')}. MyST's first complaint: {first.text}", groups={**clue.groups, **place}
+        )
 
     def set_aside(self, clue: Clue, *, for_role: str) -> None:
         """Forget ``clue`` where a later line explains the export's absence too: another attempt was made after it, and says why."""

@@ -31,6 +31,13 @@ CONFIG_RULES = (
     ),
     rule(
         Weight.FATAL,
+        STOP + FILE + r" 'config\.(?P<key>\w+)' (?P<reason>must be .+?)(?: \(at .*\))?$",
+        "`{key}` in {file} {reason}.",
+        ProjectFileInvalid,
+        advice=MEND_CONFIG,
+    ),
+    rule(
+        Weight.FATAL,
         STOP + FILE + r" '(?P<key>version)' (?P<reason>.+?)(?: \(at .*\))?$",
         "the `version` in {file} is not one that MyST knows: {reason}.",
         ProjectFileInvalid,

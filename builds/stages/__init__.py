@@ -91,6 +91,7 @@ class Limits:
     entry_bytes: int = 2 << 30
     entries: int = 100_000
     ratio: int = 200
+    ratio_from_bytes: int = 100 << 20  # below this, even an extreme ratio is harmless: a blank image has one
     log_bytes: int = 200_000_000
     build_seconds: float = 3600
     delivery_patience_seconds: float = 900

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping
 
-from builds import exports, manifest, myst, toolchain
+from builds import exports, mending, myst, toolchain
 from builds.errors import CommandFailed
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
@@ -24,7 +24,7 @@ def build(ctx: Context, project: Project) -> Built:
     """
     wanted = exports.delivered(ctx.declared_exports)
     for export in wanted:
-        exports.place(project, export.output)
+        exports.check_place(project, export)
     _clear(ctx, project)
     command = _command(ctx, project)
     shell = Shell(ctx, project.folder, _environment(ctx, bundled=not command))
@@ -97,7 +97,7 @@ def _complete_pdfs(shell: Shell, project: Project, plans: list[PlannedExport]) -
 
 
 def _complete_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
-    if plan.path.is_file() or plan.path.suffix.lower() not in (".pdf", ".typ"):
+    if plan.path.is_file() or plan.path.suffix.lower() not in (".pdf", ".typ", ".zip"):
         return False
     clue = shell.clues.explain(role=plan.role)
     if not myst.make_own_pdf(shell, project, plan):
@@ -123,9 +123,10 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if manifest.mend(plan.path):
+    if mended := mending.mend(plan.path):
+        names = ", ".join(mended)
         shell.context.log.warning(
-            f"The manifest of {plan.path.name} was mended: mystmd writes names with & or < into it as no XML has them."
+            f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."
         )
     return plan
 
