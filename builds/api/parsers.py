@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import IO, Any
 
 from django.conf import settings
+from gunicorn.http.errors import ParseException
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
@@ -39,7 +40,7 @@ class LimitedJSONParser(BaseParser):
             raise BodyTooLarge
         try:
             value = json.loads(_read(stream), parse_constant=_refuse_constant)
-        except OSError as error:
+        except (OSError, ParseException) as error:
             raise ParseError("The body could not be read to its end.") from error
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {str(error)[:200]}.") from error
