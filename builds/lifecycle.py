@@ -13,12 +13,24 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.utils import timezone
 
 from builds import front_matter, queue
 from builds.errors import Cause, Fault
-from builds.models import FINAL, UNFINISHED, Build, Event, FrontMatter, Mode, Stage, State, StatusUpdate, Submission
+from builds.models import (
+    FINAL,
+    UNFINISHED,
+    Build,
+    Event,
+    FrontMatter,
+    Mode,
+    Stage,
+    State,
+    StatusUpdate,
+    Submission,
+)
+from builds.queue_models import QueueControl
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"
@@ -224,9 +236,13 @@ def _retry_source(submission: Submission, mode: Mode) -> Build | None:
 
 @transaction.atomic
 def claim(build_id: str, *, worker: str) -> Build | None:
-    """Take a queued build for ``worker``, by a lease. None where it is not to be started: only one claim ever succeeds."""
+    """Take a queued build for ``worker``, by a lease. None where it is not to be started: only one claim ever succeeds.
+
+    Nothing is started while the queue is paused: the build waits, and is told to RQ again when the queue is resumed.
+    """
     now = timezone.now()
-    may_start = Q(not_before=None) | Q(not_before__lte=now)
+    paused = Exists(QueueControl.objects.filter(paused_at__isnull=False))
+    may_start = (Q(not_before=None) | Q(not_before__lte=now)) & ~paused
     taken = Build.objects.filter(may_start, pk=build_id, state=State.QUEUED, cancel_requested_at=None).update(
         state=State.RUNNING, worker=worker, started_at=now, lease_expires_at=now + _lease()
     )
