@@ -15,7 +15,6 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from builds import queue_models  # noqa: F401 - the app's other models, which Django looks for here
 from builds.manuscript_url import commit_link
 
 
@@ -71,6 +70,12 @@ class Submission(models.Model):
     class Meta:
         ordering = ("-id",)
         indexes = [models.Index(fields=["state", "-id"], name="submission_state")]
+        permissions = [
+            ("retry_submission", "Can retry a submission"),
+            ("cancel_submission", "Can cancel a submission"),
+            ("deliver_submission", "Can deliver a submission again"),
+            ("push_submission", "Can send a status update again"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.job_id
@@ -78,7 +83,7 @@ class Submission(models.Model):
     @property
     def link(self) -> str:
         """The page of this submission, for a message."""
-        return f"{settings.PUBLIC_URL}/admin/builds/submission/{self.pk}/change/"
+        return f"{settings.PUBLIC_URL}/submissions/{self.pk}/"
 
     def newest_build(self) -> Build:
         return self.builds.latest("number")

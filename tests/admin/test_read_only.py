@@ -79,7 +79,7 @@ def test_log_and_download_need_the_view_permission(staff_page: Callable[..., Cli
 
 def test_everything_asks_to_sign_in(client: Client, build: Build) -> None:
     pages = [*own_pages(build), *(page for model in MODELS for page in addresses(model))]
-    assert {client.get(page).headers["Location"].split("?")[0] for page in pages} == {reverse("admin:login")}
+    assert {client.get(page).headers["Location"].split("?")[0] for page in pages} == {reverse("desk:sign-in")}
 
 
 def test_a_user_who_is_no_staff_is_asked_to_sign_in(client: Client, build: Build) -> None:
