@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, Q
 from django.utils import timezone
 
-from builds import front_matter, queue
+from builds import front_matter, queue, search
 from builds.errors import Cause, Fault
 from builds.models import (
     FINAL,
@@ -25,6 +25,7 @@ from builds.models import (
     Event,
     FrontMatter,
     Mode,
+    OutboxHold,
     Stage,
     State,
     StatusUpdate,
@@ -177,6 +178,7 @@ def _queue(
         not_before=not_before,
     )
     _show(submission, State.QUEUED)
+    search.index(submission.pk)
     _event(build, kind, actor, reason)
     _tell(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build))
     if not_before is None or not_before <= timezone.now():
@@ -300,6 +302,17 @@ def pin(build: Build, *, commit: str, ref: str, path: str) -> None:
     if not Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=commit, ref=ref[:500], path=path[:2000]):
         raise StaleBuild
     build.commit, build.ref, build.path = commit, ref, path
+    search.index(build.submission_id)
+
+
+@transaction.atomic
+def ask_whether_wanted(build: Build) -> None:
+    """Tell desci-server that the build goes on: it answers that it has no such job where nobody waits any more."""
+    if build.submission.status_updates.pending().exists():
+        return  # what it has not taken yet asks the same
+    stage = build.stages.filter(state=Stage.State.RUNNING).first()
+    if stage and Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
+        _tell(build, StatusUpdate.Status.IN_PROGRESS, f"Attempt {build.number}: {stage} goes on.")
 
 
 # --- ending
@@ -334,6 +347,7 @@ def fail(
     if retry_at:
         _retry_by_itself(build, cause, retry_at, retry_mode)
     else:
+        search.index(build.submission_id)
         _tell(build, StatusUpdate.Status.FAILED, f"{cause.sentence} {cause.advice}".strip())
 
 
@@ -354,14 +368,26 @@ def _retry_by_itself(build: Build, cause: Cause, retry_at: datetime, mode: Mode)
 
 @transaction.atomic
 def lose(build: Build) -> None:
-    """The worker did not renew its lease in time: fail the build, and queue a new one, once."""
-    lapsed = Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now())
-    build = lapsed.select_related("submission", "source").first()  # type: ignore[assignment]  # None is what the next line is for
-    if build is None:
+    """The worker did not renew its lease in time: fail the build, and queue a new one, once.
+
+    Raises:
+        StaleBuild: the build has ended, or its lease holds again.
+    """
+    lapsed = Build.objects.select_for_update(of=("self",)).filter(
+        pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now()
+    )
+    lost = lapsed.select_related("submission", "source").first()
+    if lost is None:
         raise StaleBuild
-    if build.cancel_requested_at:
-        finish_cancel(build)
-        return
+    if lost.cancel_requested_at:
+        finish_cancel(lost)
+    else:
+        give_up(lost)
+
+
+@transaction.atomic
+def give_up(build: Build) -> None:
+    """The worker has died and nothing of the build runs any more: fail it, and queue a new one; a second loss in a row is final."""
     before = build.submission.builds.filter(number=build.number - 1).first()
     lost_before = before is not None and build.automatic and before.cause_code == WORKER_LOST.code
     fail(build, WORKER_LOST, retry_at=None if lost_before else timezone.now(), retry_mode=_mode_after_loss(build))
@@ -388,7 +414,7 @@ def _end(build: Build, state: State, **fields: Any) -> None:
         raise StaleBuild
     ended_as = Stage.State.CANCELLED if state == State.CANCELLED else Stage.State.FAILED
     build.stages.filter(state=Stage.State.RUNNING).update(state=ended_as, finished_at=now)
-    _show(build.submission, state)
+    _show(build.submission, state, fields.get("fault", ""))
 
 
 def _sources(state: State) -> list[State]:
@@ -442,11 +468,27 @@ def nobody_waits(submission: Submission, *, answer: str) -> None:
         request_cancel(build, actor=DESCI_SERVER, reason=f"desci-server does not want the result any more ({answer}).")
 
 
+@transaction.atomic
+def push(update: StatusUpdate, *, actor: str, reason: str = "") -> None:
+    """Have a status update that desci-server has not taken yet tried again at once, as far as its turn has come.
+
+    Raises:
+        ActRefused: it is settled; there is nothing to send.
+    """
+    now = timezone.now()
+    pending = StatusUpdate.objects.pending().filter(submission=update.submission_id, id__lte=update.pk)
+    if not pending.filter(pk=update.pk).exists():
+        raise ActRefused("This status update is settled: desci-server has it, or nobody waits for it any more.")
+    pending.update(next_try_at=now)
+    OutboxHold.objects.update(next_try_at=now)
+    _event(update.build, "status update pushed", actor, reason)
+
+
 # --- what every verb writes
 
 
-def _show(submission: Submission, state: State) -> None:
-    Submission.objects.filter(pk=submission.pk).update(state=state, updated_at=timezone.now())
+def _show(submission: Submission, state: State, fault: str = "") -> None:
+    Submission.objects.filter(pk=submission.pk).update(state=state, fault=fault, updated_at=timezone.now())
 
 
 def _event(build: Build, kind: str, actor: str, reason: str) -> None:

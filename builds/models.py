@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from builds import queue_models  # noqa: F401 - the app's other models, which Django looks for here
+from builds import queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
 from builds.manuscript_url import commit_link
 
 
@@ -60,6 +60,9 @@ class Submission(models.Model):
     title = models.CharField(max_length=500, blank=True)
     authors = models.TextField(blank=True, help_text="names and ORCIDs, for search and display")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    fault = models.CharField(
+        max_length=12, blank=True, db_default="", default="", help_text="whose, where the newest build failed"
+    )
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
     unwanted_at = models.DateTimeField(
@@ -70,7 +73,10 @@ class Submission(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        indexes = [models.Index(fields=["state", "-id"], name="submission_state")]
+        indexes = [
+            models.Index(fields=["state", "-id"], name="submission_state"),
+            models.Index(fields=["fault", "-id"], condition=~Q(fault=""), name="submission_fault"),
+        ]
         permissions = [
             ("retry_submission", "Can retry a submission"),
             ("cancel_submission", "Can cancel a submission"),
@@ -293,8 +299,12 @@ class StatusUpdateQuerySet(models.QuerySet["StatusUpdate"]):
         earlier = StatusUpdate.objects.pending().filter(submission=models.OuterRef("submission"), id__lt=models.OuterRef("id"))
         return self.pending().filter(~models.Exists(earlier))
 
+    def idle(self) -> StatusUpdateQuerySet:
+        """Those that no outbox is sending at the moment."""
+        return self.pending().filter(Q(sending_until=None) | Q(sending_until__lt=timezone.now()))
+
     def due(self) -> StatusUpdateQuerySet:
-        return self.heads().filter(next_try_at__lte=timezone.now()).order_by("next_try_at")
+        return self.heads().idle().filter(next_try_at__lte=timezone.now()).order_by("next_try_at")
 
 
 class StatusUpdate(models.Model):
@@ -320,6 +330,7 @@ class StatusUpdate(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
     next_try_at = models.DateTimeField(default=timezone.now)
+    sending_until = models.DateTimeField(null=True, blank=True, help_text="one outbox has it until then")
     tries = models.PositiveIntegerField(default=0)
     settled_at = models.DateTimeField(null=True, blank=True)
 
@@ -356,6 +367,24 @@ class StatusUpdateTry(models.Model):
 
     def __str__(self) -> str:
         return str(self.code or self.error)
+
+
+class OutboxHold(models.Model):
+    """There while desci-server refuses our secret: the outbox holds all back and only asks now and then. One row at most."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    since = models.DateTimeField(default=timezone.now)
+    answer = models.TextField(help_text="what desci-server answered last")
+    tries = models.PositiveIntegerField(default=1)
+    next_try_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="outbox_hold_is_one")]
+
+    def __str__(self) -> str:
+        return f"Status updates are held back since {self.since:%Y-%m-%d %H:%M} UTC"
 
 
 class Event(models.Model):

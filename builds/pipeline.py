@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 
 # Why a build stops when the operators stop its worker.
 WORKER_ENDS = "The worker was told to end; the build is queued again."
+WORKER_DIED = "The worker has died."
+
+HANDED_ON = {WORKER_ENDS: lifecycle.hand_over, WORKER_DIED: lifecycle.give_up}
 
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
 # What may pass without anybody's doing.
@@ -69,7 +72,8 @@ def execute(run: Run) -> None:
     except (BuildStopped, lifecycle.StaleBuild):
         _stopped(run)
     except NobodyWaits as answer:
-        lifecycle.nobody_waits(run.build.submission, answer=str(answer))
+        reason = str(answer)
+        patiently(lambda: lifecycle.nobody_waits(run.build.submission, answer=reason))
         _stopped(run)
     except BuildError as error:
         _failed(run, error.cause)
@@ -129,14 +133,14 @@ def _stopped(run: Run) -> None:
         if run.build.state == State.RUNNING and run.build.cancel_requested_at:
             _last_words(run, f"Cancelled by {run.build.cancel_requested_by}: {run.build.cancel_reason}")
             patiently(lambda: lifecycle.finish_cancel(run.build))
-        elif run.build.state == State.RUNNING and run.context.stop.reason == WORKER_ENDS:
-            _last_words(run, WORKER_ENDS)
-            patiently(lambda: lifecycle.hand_over(run.build))
+        elif run.build.state == State.RUNNING and run.context.stop.reason in HANDED_ON:
+            _last_words(run, run.context.stop.reason)
+            patiently(lambda: HANDED_ON[run.context.stop.reason](run.build))
 
 
 def _failed(run: Run, cause: Cause) -> None:
     patiently(run.build.refresh_from_db)
-    if run.build.cancel_requested_at or run.context.stop.reason == WORKER_ENDS:
+    if run.build.cancel_requested_at or run.context.stop.reason in HANDED_ON:
         return _stopped(run)
     storage.remove(run.context.workspace)  # what is written now may need the room
     _last_words(run, f"{cause.sentence} {cause.advice}")

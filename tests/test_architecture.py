@@ -12,8 +12,8 @@ BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
-    1: ("process", "stages", "models", "queue_models", "toolchain", "diagnosis", "clients"),
-    2: ("queue", "workers", "exports", "inspection", "shell", "storage", "logs"),
+    1: ("process", "stages", "models", "queue_models", "search_models", "toolchain", "diagnosis", "clients"),
+    2: ("queue", "workers", "search", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst"),
     4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),

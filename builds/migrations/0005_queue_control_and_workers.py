@@ -16,7 +16,7 @@ def grant_rights(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("builds", "0003_roles")]
+    dependencies = [("builds", "0004_roles")]
 
     operations = [
         migrations.CreateModel(

@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("builds", "0001_initial")]
+    dependencies = [("builds", "0002_outbox_hold")]
 
     operations = [
         migrations.AlterModelOptions(
