@@ -40,7 +40,7 @@ def visible(text: str) -> str:
 
 def safe_text(text: str) -> str:
     """Text of an author's, with its direction kept from what stands around it."""
-    return format_html('<bdi style="white-space:pre-wrap;overflow-wrap:anywhere">{}</bdi>', visible(text)) if text else NOTHING
+    return format_html('<bdi class="words">{}</bdi>', visible(text)) if text else NOTHING
 
 
 def moment(at: datetime | None) -> str:
@@ -143,6 +143,7 @@ event_build = named("build")(lambda row: link_to(row.build, f"Build {row.build.n
 took = named("duration")(lambda row: duration(row.started_at, row.finished_at))
 command = named("command")(lambda row: format_html("<code>{}</code>", safe_text(row.command)) if row.command else NOTHING)
 memory = named("peak_memory", ordering="peak_memory_bytes")(lambda row: megabytes(row.peak_memory_bytes))
+memory_in_use = named("memory", ordering="memory_bytes")(lambda row: megabytes(row.memory_bytes))
 stage_link = named("stage", ordering="name")(lambda row: link_to(row))
 stage_log = named("log")(lambda row: log_link(row.build_id, row.first_log_line, f"from line {row.first_log_line}"))
 size = named("size", ordering="size")(lambda row: f"{row.size:,} bytes ({megabytes(row.size)})")
