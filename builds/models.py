@@ -196,6 +196,11 @@ class Build(models.Model):
         ]
         indexes = [
             models.Index(fields=["state", "created_at"], condition=Q(state__in=["queued", "running"]), name="build_unfinished"),
+            # Also for what runs and waits: SQLite does not use an index with a condition for a state that is a parameter.
+            models.Index(fields=["state", "-created_at"], name="build_state"),
+            models.Index(fields=["-created_at"], name="build_newest"),
+            # All that the overview counts, so that it reads nothing else.
+            models.Index(fields=["finished_at", "state", "fault", "cause_code"], name="build_ended"),
         ]
 
     def __str__(self) -> str:
