@@ -93,11 +93,13 @@ def _plain(value: Any) -> Any:
 def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     """``count`` submissions over the last ``days``; one in nine failed, one in a hundred was cancelled."""
     from builds.models import Build, Event, Stage, StatusUpdate, Submission  # noqa: PLC0415 - when Django is set up
+    from builds.search_models import SearchWords  # noqa: PLC0415 - the same
 
     plan = list(_planned(count, days=days, seed=seed))
     Table(
         Submission,
         *("id", "job_id", "node_uuid", "url", "repository", "title", "authors", "state", "created_at", "updated_at"),
+        "fault",
     ).insert(_submissions(plan))
     Table(
         Build,
@@ -115,6 +117,7 @@ def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
         ),
         *("fault", "cause_code", "cause"),
     ).insert(_builds(plan))
+    Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
     recent = plan[-WITH_STAGES:]
     Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
     Table(Event, "submission_id", "build_id", "kind", "actor", "at").insert(_events(plan))
@@ -157,16 +160,39 @@ def _submissions(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
         number, repository = row["number"], f"lab-{row['number'] % 5000}/paper-{row['number']}"
         url = f"https://github.com/{repository}/blob/main/myst.yml"
         described = (repository, row["title"], row["names"], row["state"])
-        yield (number, f"job-{number}", f"node-{number}.", url, *described, row["at"], _ended(row))
+        fault = row["cause"][0] if row["state"] == "failed" else ""
+        yield (number, f"job-{number}", f"node-{number}.", url, *described, row["at"], _ended(row), fault)
+
+
+def _search_words(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    from builds.search import joined  # noqa: PLC0415 - when Django is set up
+
+    for row, submission in zip(plan, _submissions(plan), strict=True):
+        cause = row["cause"][1:] if row["state"] == "failed" else ()
+        number, *own = submission[:7]
+        yield (number, joined([*map(str, own), _commit(row), *cause]))
 
 
 def _builds(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
     for row in plan:
         failed = row["state"] == "failed"
         times = (row["at"], row["at"] + row["waited"], _ended(row))
-        commit = f"{row['build'].int:032x}{row['number']:08x}"
         cause = row["cause"] if failed else ("", "", "")
-        yield (row["build"], row["number"], 1, row["state"], "desci-server", *times, f"host:{row['number'] % 4}", commit, *cause)
+        yield (
+            row["build"],
+            row["number"],
+            1,
+            row["state"],
+            "desci-server",
+            *times,
+            f"host:{row['number'] % 4}",
+            _commit(row),
+            *cause,
+        )
+
+
+def _commit(row: dict[str, Any]) -> str:
+    return f"{row['build'].int:032x}{row['number']:08x}"
 
 
 def _stages(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -183,7 +184,7 @@ class SubmissionFilter(admin.FieldListFilter):
         super().__init__(field, request, *args, **kwargs)
         self.title = "submission"
         asked = request.GET.get(self.parameter, "")
-        self.chosen = asked if asked.isdecimal() else ""
+        self.chosen = asked if re.fullmatch(r"[0-9]{1,18}", asked) else ""
         self.rest = [(name, value) for name, value in request.GET.items() if name not in (self.parameter, "p")]
         *_, model_admin = args
         select = AutocompleteSelect(field, model_admin.admin_site, attrs={"data-placeholder": "type a title, author, id …"})
@@ -192,6 +193,10 @@ class SubmissionFilter(admin.FieldListFilter):
 
     def expected_parameters(self) -> list[str | None]:
         return [self.parameter]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        asked = request.GET.get(self.parameter, "")
+        return queryset.filter(**{self.parameter: self.chosen}) if self.chosen else queryset.none() if asked else queryset
 
     def choices(self, changelist: Any) -> Any:
         self.without = changelist.get_query_string(remove=[self.parameter])

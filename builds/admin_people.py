@@ -69,13 +69,13 @@ class StaffAdmin(AnyUserAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "groups":
             kwargs["widget"] = forms.CheckboxSelectMultiple()
-        field = super().formfield_for_manytomany(db_field, request, **kwargs)
-        if field is not None and db_field.name == "groups":
-            field.label, field.help_text = "Roles", "Viewers see all; editors also retry, cancel and deliver; admins do all."
-        return field
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "groups":
+            field.label, field.help_text = "Roles", "Viewers see all; editors also retry, cancel and deliver; admins do all."
+            field.widget.can_add_related = False
         if field is not None and db_field.name == "is_staff":
             field.label, field.help_text = (
                 "May use the admin",

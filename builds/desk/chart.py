@@ -10,6 +10,7 @@ from builds.desk.figures import Day
 WIDTH = 720
 HEIGHT = 170
 LEFT = 44
+RIGHT = 20
 TOP = 10
 BOTTOM = 24
 GAP = 0.22
@@ -50,7 +51,7 @@ def stacked(days: Sequence[Day], *kinds: str) -> Chart:
     step = round_step(highest)
     top = max(step, -(-highest // step) * step)
     scale = (HEIGHT - TOP - BOTTOM) / top
-    slot = (WIDTH - LEFT) / max(len(days), 1)
+    slot = (WIDTH - LEFT - RIGHT) / max(len(days), 1)
     bars = [bar for index, day in enumerate(days) for bar in _stack(day, kinds, LEFT + index * slot, slot, scale)]
     lines = [Label(round(HEIGHT - BOTTOM - value * scale, 1), f"{value:,}") for value in range(0, top + 1, step)]
     every = max(1, -(-len(days) // LABELS))

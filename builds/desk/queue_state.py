@@ -190,8 +190,8 @@ def _without_workers(workers: list[Worker]) -> str:
 def _queue_store_alarms() -> list[Alarm]:
     try:
         queue.hurried_connection().ping()
-    except RedisError as error:
-        return [Alarm("The queue store can't be reached.", f"Nothing is lost; builds start when it is back. ({error})")]
+    except RedisError:
+        return [Alarm("The queue store can't be reached.", "Nothing is lost; builds start when it is back.")]
     return []
 
 
