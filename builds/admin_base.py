@@ -103,8 +103,7 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        found = search.matching(Submission.objects.order_by("-id"), term)
-        ids = list(found.values_list("pk", flat=True)[:SUBMISSIONS_SEARCHED])
+        ids = search.ids(Submission.objects.all(), term, search.Window(SUBMISSIONS_SEARCHED))
         matches = Q(**{f"{self.submission_path}__in": ids}) | self.own_matches(term)
         if not ids and self.fallback:
             matches |= Q(*[(lookup, term) for lookup in self.fallback], _connector=Q.OR)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from django.db import connections
 from django.db.models import QuerySet
@@ -23,6 +24,9 @@ LONGEST_WORD = 200
 MOST_WORDS = 2000
 MOST_BUILDS = 100
 MOST_ASKED = 12
+
+FTS5 = "builds_search_index"
+TSVECTOR = "array_to_tsvector(string_to_array(builds_searchwords.words, ' '))"
 
 
 def words(text: str) -> Iterator[str]:
@@ -64,40 +68,67 @@ def joined(texts: list[str]) -> str:
 # --- finding
 
 
-def matching(submissions: QuerySet[Submission], asked: str) -> QuerySet[Submission]:
-    """Those of ``submissions`` that ``asked`` finds; all where it holds no word."""
+@dataclass(frozen=True)
+class Window:
+    """Which of the found ids are wanted: the ``most`` newest that are older than ``before``, or the oldest newer than ``after``."""
+
+    most: int
+    before: int | None = None
+    after: int | None = None
+
+    def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
+        submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
+        return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+
+    @property
+    def sign(self) -> str:
+        return "-" if self.after is None else ""
+
+
+def ids(submissions: QuerySet[Submission], asked: str, window: Window) -> list[int]:
+    """The ids of those of ``submissions`` that ``asked`` finds (all, where it holds no word), in the window's order."""
     chunks = list(_chunks(asked))[:MOST_ASKED]
     if not chunks:
-        return submissions
-    vendor = connections[submissions.db].vendor
-    return _with_fts5(submissions, chunks) if vendor == "sqlite" else _with_tsvector(submissions, chunks)
+        found = window.of(submissions).order_by(f"{window.sign}pk")
+    elif connections[submissions.db].vendor == "sqlite":
+        found = _with_fts5(submissions, chunks, window)
+    else:
+        found = _with_tsvector(submissions, chunks, window)
+    return list(found.values_list("pk", flat=True)[: window.most])
 
 
 def _query(chunks: list[list[str]], *, word: str, prefix: str, both: str, either: str) -> str:
-    """The chunks in a database's language: of each either the whole, or all its parts."""
+    """The chunks in a database's language: of each either its parts, the last one perhaps only begun, or the whole."""
 
-    def term(text: str) -> str:
+    def begun(text: str) -> str:
         return (word if len(text) == 1 else prefix).format(text)
 
     def alternatives(parts: list[str]) -> str:
-        whole = both.join(map(term, parts))
-        return f"({whole})" if len(parts) == 1 else f"(({whole}){either}{term(''.join(parts)[:LONGEST_WORD])})"
+        of_parts = both.join([*(word.format(part) for part in parts[:-1]), begun(parts[-1])])
+        return f"({of_parts})" if len(parts) == 1 else f"(({of_parts}){either}{begun(''.join(parts)[:LONGEST_WORD])})"
 
     return both.join(map(alternatives, chunks))
 
 
-def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[str]]) -> QuerySet[Submission]:
-    query = _query(chunks, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR ")
-    # A join, because the planner then reads the index from its newest row and stops when the page is full.
-    return submissions.extra(
-        tables=["builds_search_index"],
-        where=["builds_search_index.rowid = builds_submission.id", "builds_search_index MATCH %s"],
-        params=[query],
+def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[str]], window: Window) -> QuerySet[Submission]:
+    """Read from the index in the order of ids, until there are enough, whatever else is asked for.
+
+    The plus keeps the planner from reading the submissions first and asking the index for each.
+    """
+    bounds = [(sign, bound) for sign, bound in (("<", window.before), (">", window.after)) if bound is not None]
+    return submissions.extra(  # noqa: S610 - what is asked for is a parameter; the ORM has no words for a table of FTS5
+        tables=[FTS5],
+        where=[
+            f"builds_submission.id = +{FTS5}.rowid",
+            f"{FTS5} MATCH %s",
+            *(f"{FTS5}.rowid {sign} %s" for sign, _ in bounds),
+        ],
+        params=[_query(chunks, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR "), *(bound for _, bound in bounds)],
+        order_by=[f"{window.sign}{FTS5}.rowid"],
     )
 
 
-def _with_tsvector(submissions: QuerySet[Submission], chunks: list[list[str]]) -> QuerySet[Submission]:
+def _with_tsvector(submissions: QuerySet[Submission], chunks: list[list[str]], window: Window) -> QuerySet[Submission]:
     query = _query(chunks, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
-    return submissions.filter(search_words__isnull=False).extra(
-        where=["array_to_tsvector(string_to_array(builds_searchwords.words, ' ')) @@ %s::tsquery"], params=[query]
-    )
+    found = window.of(submissions).filter(search_words__isnull=False).order_by(f"{window.sign}pk")
+    return found.extra(where=[f"{TSVECTOR} @@ %s::tsquery"], params=[query])  # noqa: S610 - a parameter

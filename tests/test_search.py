@@ -6,7 +6,7 @@ import pytest
 
 from builds import lifecycle, search
 from builds.errors import Cause, Fault
-from builds.models import Submission
+from builds.models import Mode, Submission
 from builds.search_models import SearchWords
 from tests.rows import claim, submit
 
@@ -35,13 +35,26 @@ def made() -> Submission:
 
 
 def found(asked: str) -> list[Submission]:
-    return list(search.matching(Submission.objects.all(), asked))
+    ids = search.ids(Submission.objects.all(), asked, search.Window(most=50))
+    return list(Submission.objects.filter(pk__in=ids))
 
 
 @pytest.mark.parametrize(
     "asked",
     [
-        *("coral", "CORALS grow", "grosse", "Größe", "größe wachs", "zoe angstrom", "Ångström", "ångström Zoë", "don't", "珊瑚", "瑚"),
+        *(
+            "coral",
+            "CORALS grow",
+            "grosse",
+            "Größe",
+            "größe wachs",
+            "zoe angstrom",
+            "Ångström",
+            "ångström Zoë",
+            "don't",
+            "珊瑚",
+            "瑚",
+        ),
         *("0000-0002-1825-0097", "0000000218250097", "https://orcid.org/0000-0002-1825-0097".rpartition("/")[2], "1825"),
         *("ocean-lab/coral_growth", "ocean-lab", "coral_growth", "coral_gro", "ocean-lab/coral", "lab growth"),
         *(COMMIT, COMMIT[:7], "12e4", "3f2a9c1e-8f4b", "3f2a9c1e8f4b", "myst-import-77", "mystimport77", "77", "feature/tides"),
@@ -54,7 +67,9 @@ def test_a_submission_is_found(asked: str) -> None:
     assert found(asked) == [submission]
 
 
-@pytest.mark.parametrize("asked", ["orals", "coral tuna", "0000-0002-1825-0098", "88", "-", "NOT", "words:coral", "' OR 1=1", '"', "a*"])
+@pytest.mark.parametrize(
+    "asked", ["orals", "coral tuna", "0000-0002-1825-0098", "88", "-", "NOT", "words:coral", "' OR 1=1", '"', "a*"]
+)
 def test_what_it_has_not_does_not_find_it(asked: str) -> None:
     made()
     assert found(asked) == ([] if asked not in ("-", '"') else list(Submission.objects.all()))
@@ -88,5 +103,15 @@ def test_one_word_that_is_endless_does_not_break_the_index() -> None:
 def test_a_submission_says_whose_fault_it_is_while_it_is_failed() -> None:
     submission = made()
     assert Submission.objects.get().fault == "manuscript"
-    lifecycle.retry(submission, lifecycle.Mode.LATEST, actor="a")
+    lifecycle.retry(submission, Mode.LATEST, actor="a")
     assert Submission.objects.get().fault == ""
+
+
+def test_what_is_found_comes_page_by_page_in_the_order_of_ids() -> None:
+    made = [submit(f"job-{number}").pk for number in range(6)]
+    everything = Submission.objects.all()
+    for asked in ("job", ""):
+        assert search.ids(everything, asked, search.Window(2)) == [made[5], made[4]]
+        assert search.ids(everything, asked, search.Window(2, before=made[4])) == [made[3], made[2]]
+        assert search.ids(everything, asked, search.Window(2, after=made[0])) == [made[1], made[2]]
+        assert search.ids(everything.filter(job_id="job-3"), asked, search.Window(2)) == [made[3]]

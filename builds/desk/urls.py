@@ -2,14 +2,25 @@ from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
-from builds.desk import overview, queue, submissions
+from builds.desk import acts, exports, overview, queue, submission, submissions
 
 app_name = "desk"
+
+ATTEMPT = "submissions/<int:pk>/attempts/<int:number>"
+EXPORT = f"{ATTEMPT}/exports/<int:position>"
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="desk:submissions"), name="home"),
     path("submissions/", submissions.submission_list, name="submissions"),
-    path("submissions/<int:pk>/", submissions.submission_page, name="submission"),
+    path("submissions/live/", submissions.live, name="submissions-live"),
+    path("submissions/csv/", submissions.export, name="submissions-csv"),
+    path("submissions/act/", acts.act_on_many, name="act"),
+    path("submissions/<int:pk>/", submission.submission_page, name="submission"),
+    path("submissions/<int:pk>/live/", submission.live, name="submission-live"),
+    path("submissions/<int:pk>/act/<str:name>/", acts.act_on_one, name="act-on-one"),
+    path(f"{EXPORT}/", exports.download, name="export"),
+    path(f"{EXPORT}/raw/", exports.raw, name="export-raw"),
+    path(f"{EXPORT}/preview/", exports.preview_page, name="export-preview"),
     path("overview/", overview.overview, name="overview"),
     path("queue/", queue.queue_page, name="queue"),
     path("queue/pause/", queue.pause, name="queue-pause"),

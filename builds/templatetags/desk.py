@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
+from urllib.parse import urlencode
 
 from django import template
+from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
+from builds.admin_columns import visible
+from builds.models import Build, StatusUpdate
+
 register = template.Library()
+register.filter("visible", lambda value: visible(str(value)))
 
 NOTHING = "–"
 # A shape for each state, so that none is told by its colour alone. Drawn in a box of 16 by 16.
@@ -83,5 +89,61 @@ def when(at: datetime | None, form: str = "full") -> SafeString | str:
 
 
 @register.filter
+def utc(at: datetime) -> str:
+    """For a script."""
+    return f"{at:%Y-%m-%dT%H:%M:%SZ}"
+
+
+@register.filter
+def seconds_since(at: datetime) -> float:
+    return (timezone.now() - at).total_seconds()
+
+
+@register.filter
 def short_commit(commit: str) -> str:
     return commit[:10]
+
+
+@register.filter
+def ended(exit_code: int) -> str:
+    return f"exit code {exit_code}" if exit_code >= 0 else f"ended by signal {-exit_code}"
+
+
+@register.filter
+def depth(folders: int) -> int:
+    """How far an entry of a tree stands in, as far as the style sheet goes."""
+    return min(folders, 8)
+
+
+@register.simple_tag
+def entry_query(path: str) -> str:
+    return urlencode({"entry": path})
+
+
+@register.simple_tag
+def log_link(build: Build, line: int | None = None) -> SafeString:
+    """The way to a build's log, to its line where one is named."""
+    try:
+        address = reverse("desk:log", args=[build.submission_id, build.number])
+    except NoReverseMatch:
+        address = reverse("admin:builds_build_log", args=[build.pk])
+    if line:
+        return format_html('<a href="{}#L{}">Show line {} of the log</a>', address, line, f"{line:,}")
+    return format_html('<a href="{}">Log of attempt {}</a>', address, build.number)
+
+
+# The states of a status update: how each looks, and what it is called.
+UPDATE_LOOKS = {
+    "pending": ("queued", "waits"),
+    "received": ("succeeded", "received"),
+    "skipped": ("cancelled", "skipped"),
+    "unwanted": ("cancelled", "unwanted"),
+}
+
+
+@register.simple_tag
+def update_badge(update: StatusUpdate) -> SafeString:
+    if update.state == StatusUpdate.State.PENDING and update.tries:
+        return state_badge("warning", f"not taken, {update.tries} tr{'y' if update.tries == 1 else 'ies'}")
+    look, words = UPDATE_LOOKS[update.state]
+    return format_html('<span class="state state-{}">{}{}</span>', look, shape(look), words)
