@@ -89,20 +89,16 @@ def raw(request: HttpRequest, pk: int, number: int, position: int) -> HttpRespon
     entry = request.GET.get("entry")
     source = bundle.Entry.of(file, entry) if entry else None
     kind = preview.kind_of(source.beginning() if source else preview.beginning(file), source.name if source else artifact.file)
-    if kind.media_type is None:
+    if not kind.media_type:
         raise Http404
     name = front_matter.clean(PurePosixPath(entry or artifact.file).name, 200)
-    response: Any = StreamingHttpResponse(source.chunks()) if source else FileResponse(file.open("rb"))
-    response.headers.update(
-        {
-            "Content-Type": kind.media_type,
-            "Content-Disposition": content_disposition_header(False, name),
-            "Content-Security-Policy": PDF_POLICY if kind.is_pdf else NOTHING_RUNS,
-            "X-Frame-Options": "SAMEORIGIN",
-            "Cache-Control": "private, max-age=300",
-        }
-    )
-    return response  # type: ignore[no-any-return]  # one of the two
+    response: HttpResponseBase = StreamingHttpResponse(source.chunks()) if source else FileResponse(file.open("rb"))
+    response["Content-Type"] = kind.media_type
+    response["Content-Disposition"] = content_disposition_header(False, name) or "inline"
+    response["Content-Security-Policy"] = PDF_POLICY if kind.is_pdf else NOTHING_RUNS
+    response["X-Frame-Options"] = "SAMEORIGIN"
+    response["Cache-Control"] = "private, max-age=300"
+    return response
 
 
 @require_safe

@@ -47,7 +47,7 @@ FORMATTER = HtmlFormatter(nowrap=True, classprefix="c-")
 class Kind:
     """``media_type`` where a browser may show the file itself."""
 
-    media_type: str | None = None
+    media_type: str = ""
     is_bundle: bool = False
     is_text: bool = False
     lexer: type[Lexer] | None = None

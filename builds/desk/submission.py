@@ -93,6 +93,7 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
     newest = attempts[0]
     updates = _updates(submission)
     pending = [update for update in updates if update.state == StatusUpdate.State.PENDING]
+    next_try = min((update.next_try_at for update in pending), default=None)
     running = next((stage for stage in reversed(newest.stages) if stage.state == Stage.State.RUNNING), None)
     stage = running or (newest.stages[-1] if newest.stages else None)
     row = Row(submission, newest.build, newest.build.number, stage, False, len(pending))
@@ -106,6 +107,7 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "more_attempts": newest.build.number - len(attempts),
         "updates": updates,
         "untold": [update for update in pending if update.tries],
+        "next_try": next_try if next_try and next_try > timezone.now() else None,
         "events": list(submission.events.select_related("build").order_by("-id")[:MOST_EVENTS]),
         "acts": _acts(request, newest.build, pending),
         "goes_on": newest.build.state in UNFINISHED or bool(pending),
@@ -134,7 +136,7 @@ def _acts(request: HttpRequest, newest: Build, pending: list[StatusUpdate]) -> l
         "retry": not acts.not_to_be_retried(newest),
         "cancel": not acts.not_to_be_cancelled(newest),
         "deliver": not acts.not_to_be_retried(newest),
-        "push": bool(pending),
+        "push": any(update.tries for update in pending),
     }
     return [act for act in acts.ACTS if possible[act.name] and request.user.has_perm(act.permission)]
 

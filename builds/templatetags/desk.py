@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from urllib.parse import urlencode
 
 from django import template
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from builds.admin_columns import visible
@@ -97,6 +98,25 @@ def utc(at: datetime) -> str:
 @register.filter
 def seconds_since(at: datetime) -> float:
     return (timezone.now() - at).total_seconds()
+
+
+ORCID = re.compile(r" \((?:https?://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])\)")
+
+
+@register.filter
+def names(authors: str) -> str:
+    """Authors without their ORCIDs."""
+    return ORCID.sub("", visible(authors))
+
+
+@register.filter
+def with_orcids(authors: str) -> SafeString:
+    """Authors with their ORCIDs as links."""
+    text, ids = ORCID.split(visible(authors))[::2], ORCID.findall(authors)
+    link = '{} <a class="small mono" href="https://orcid.org/{}" rel="noopener noreferrer">{}</a>'
+    return format_html(
+        "{}{}", format_html_join("", link, ((name, orcid, orcid) for name, orcid in zip(text, ids, strict=False))), text[-1]
+    )
 
 
 @register.filter

@@ -67,6 +67,7 @@ function countChosen () {
   const place = document.querySelector('.bar-count')
   if (!place) return
   place.textContent = count ? `With the ${count} chosen:` : 'Choose submissions to act on:'
+  document.querySelector('.bar').classList.toggle('idle', !count)
   for (const button of document.querySelectorAll('.bar button')) button.disabled = !count
 }
 
