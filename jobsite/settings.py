@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -190,6 +191,18 @@ LOGGING = {
 }
 
 # --- Jobsite's own, each with its line in the README's table.
+
+# Single sign-on by OpenID Connect, beside the accounts with passwords; off while no issuer is named.
+OIDC_ISSUER = env.url("OIDC_ISSUER", "https://none.invalid") if env.text("OIDC_ISSUER") else ""
+OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_ID"), env.text("OIDC_CLIENT_SECRET")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "email")
+OIDC_ROLE_CLAIM = env.text("OIDC_ROLE_CLAIM")
+OIDC_DEFAULT_ROLE = env.choice("OIDC_DEFAULT_ROLE", "viewers", ("none", "viewers", "editors"))
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise env.WrongSetting("OIDC_CLIENT_ID", "and OIDC_CLIENT_SECRET must be set with OIDC_ISSUER")
+if OIDC_ISSUER and not find_spec("authlib"):
+    raise env.WrongSetting("OIDC_ISSUER", "needs Authlib: pip install -r requirements-oidc.txt")
 
 # How many proxies of ours a request passes: so many entries of X-Forwarded-For are believed, from its end.
 PROXIES = env.integer("PROXIES", 0, most=10)

@@ -2,7 +2,7 @@ from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
-from builds.desk import acts, exports, overview, queue, submission, submissions
+from builds.desk import acts, exports, overview, queue, sign_in, single_sign_on, submission, submissions
 
 app_name = "desk"
 
@@ -26,6 +26,9 @@ urlpatterns = [
     path("queue/pause/", queue.pause, name="queue-pause"),
     path("queue/drain/", queue.drain, name="queue-drain"),
     path("queue/resume/", queue.resume, name="queue-resume"),
-    path("sign-in/", auth.LoginView.as_view(redirect_authenticated_user=True), name="sign-in"),
+    path("sign-in/oidc/", single_sign_on.begin, name="oidc"),
+    path("sign-in/oidc/callback/", single_sign_on.callback, name="oidc-callback"),
+    path("sign-in/", sign_in.SignInView.as_view(), name="sign-in"),
+    path("account/password/", sign_in.PasswordView.as_view(), name="password"),
     path("sign-out/", auth.LogoutView.as_view(), name="sign-out"),
 ]

@@ -11,6 +11,8 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 OPEN = {
     "sign-in/",
+    "sign-in/oidc/",
+    "sign-in/oidc/callback/",
     "admin/login/",
     "readyz",
     "v1/schema",
