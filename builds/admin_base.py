@@ -173,6 +173,11 @@ class ValuesFilter(admin.SimpleListFilter):
         return self._rows(queryset).filter(**{str(self.parameter_name): self.value()}) if self.value() else queryset
 
 
+class SubmissionSelect(AutocompleteSelect):
+    def build_attrs(self, base_attrs: dict[str, Any], extra_attrs: dict[str, Any] | None = None) -> dict[str, Any]:
+        return {**super().build_attrs(base_attrs, extra_attrs), "data-placeholder": "type a title, author, id …"}
+
+
 class SubmissionFilter(admin.FieldListFilter):
     """Chooses a submission by typing what is known of it; for a foreign key that leads to one."""
 
@@ -186,7 +191,7 @@ class SubmissionFilter(admin.FieldListFilter):
         self.chosen = asked if re.fullmatch(r"[0-9]{1,18}", asked) else ""
         self.rest = [(name, value) for name, value in request.GET.items() if name not in (self.parameter, "p")]
         *_, model_admin = args
-        select = AutocompleteSelect(field, model_admin.admin_site, attrs={"data-placeholder": "type a title, author, id …"})
+        select = SubmissionSelect(field, model_admin.admin_site)
         choice = ModelChoiceField(Submission._default_manager.all(), required=False, widget=select)
         self.control = choice.widget.render(self.parameter, self.chosen, attrs={"id": "filter-submission"})
 
