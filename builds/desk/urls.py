@@ -2,7 +2,7 @@ from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
-from builds.desk import acts, exports, overview, queue, sign_in, single_sign_on, submission, submissions
+from builds.desk import acts, exports, log, overview, queue, sign_in, single_sign_on, submission, submissions
 
 app_name = "desk"
 
@@ -21,6 +21,11 @@ urlpatterns = [
     path(f"{EXPORT}/", exports.download, name="export"),
     path(f"{EXPORT}/raw/", exports.raw, name="export-raw"),
     path(f"{EXPORT}/preview/", exports.preview_page, name="export-preview"),
+    path(f"{ATTEMPT}/log/", log.log_page, name="log"),
+    path(f"{ATTEMPT}/log/lines/", log.lines, name="log-lines"),
+    path(f"{ATTEMPT}/log/search/", log.search, name="log-search"),
+    path(f"{ATTEMPT}/log/go/", log.go, name="log-go"),
+    path(f"{ATTEMPT}/log.txt", log.text, name="log-text"),
     path("overview/", overview.overview, name="overview"),
     path("queue/", queue.queue_page, name="queue"),
     path("queue/pause/", queue.pause, name="queue-pause"),

@@ -78,9 +78,9 @@ export async function live (address) {
 
 /**
  * Call `step` every `every` ms while the page is seen; slower while it fails. `step` answers false when there is no more to
- * come, null when it failed.
+ * come, null when it failed, at most `slowest` ms apart.
  */
-export function poll (step, every) {
+export function poll (step, every, slowest = 30000) {
   let pause = every
   const again = async () => {
     if (document.hidden) { document.addEventListener('visibilitychange', again, { once: true }); return }
@@ -93,7 +93,7 @@ export function poll (step, every) {
       announce('You are signed out. Load the page again to sign in.')
       return
     }
-    pause = result === null ? Math.min(pause * 2, 30000) : every
+    pause = result === null ? Math.min(pause * 2, slowest) : every
     if (result !== false) setTimeout(again, pause)
   }
   setTimeout(again, every)
