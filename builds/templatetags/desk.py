@@ -7,7 +7,7 @@ from datetime import datetime
 from urllib.parse import urlencode
 
 from django import template
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -143,10 +143,7 @@ def entry_query(path: str) -> str:
 @register.simple_tag
 def log_link(build: Build, line: int | None = None) -> SafeString:
     """The way to a build's log, to its line where one is named."""
-    try:
-        address = reverse("desk:log", args=[build.submission_id, build.number])
-    except NoReverseMatch:
-        address = reverse("admin:builds_build_log", args=[build.pk])
+    address = reverse("desk:log", args=[build.submission_id, build.number])
     if line:
         return format_html('<a href="{}#L{}">Show line {} of the log</a>', address, line, f"{line:,}")
     return format_html('<a href="{}">Log of attempt {}</a>', address, build.number)

@@ -20,6 +20,8 @@ PAGES = {
     "retry": "/submissions/{failed}/act/retry/",
     "cancel": "/submissions/{running}/act/cancel/",
     "many": "/submissions/act/?act=retry&id={failed}&id={succeeded}&id={running}",
+    "log": "/submissions/{failed}/attempts/1/log/",
+    "running log": "/submissions/{running}/attempts/1/log/",
     "running": "/submissions/{running}/",
     "bundle": "/submissions/{succeeded}/attempts/1/exports/1/preview/",
     "xml": "/submissions/{succeeded}/attempts/1/exports/1/preview/?entry=manifest.xml",
