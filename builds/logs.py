@@ -57,6 +57,8 @@ def batches(build: Build, first_line: int = 1, last_line: int | None = None) -> 
     while some := list(rows.filter(first_line__gte=next_line)[:BATCHES_READ]):
         yield from some
         next_line = some[-1].first_line + some[-1].line_count
+        if last_line is not None and next_line > last_line:
+            return
 
 
 def _parse(number: int, record: str) -> LogLine:

@@ -21,7 +21,7 @@ MOST_LINES = 2000
 # of a second in a log of 1,000,000 lines.
 ERROR_WORDS = tuple(word.encode() for word in ("\tservice\t", "⛔", "err", "fatal", "exception", "panic"))
 ERROR = re.compile(
-    r"⛔|ERR!|^\s*(?:\[\w+\]\s*)?(?:ERROR|FATAL)\s"
+    r"⛔|ERR!|^\s*(?:\[[\w:. -]+\]\s*)?(?:ERROR|FATAL)\s"
     r"|(?<![\w.-])(?:(?i:fatal)(?: error)?|(?i:uncaught )?(?i:exception)|[Pp]anic|PANIC|(?i:error))(?:\[\w+\])?:"
     r"|\b[A-Z]\w*(?:Error|Exception)\b(?::|$)"
 )

@@ -7,8 +7,8 @@ the style sheet can show legibly in light and dark. Each line begins plain, sinc
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 SGR = re.compile(r"\x1b\[([0-9;:]*)m")
 ATTRIBUTES = {1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 9: "strike", 21: "underline"}
@@ -18,6 +18,9 @@ PALETTE = (
     *((0, 0, 0), (205, 0, 0), (0, 205, 0), (205, 205, 0), (0, 0, 238), (205, 0, 205), (0, 205, 205), (229, 229, 229)),
     *((127, 127, 127), (255, 0, 0), (0, 255, 0), (255, 255, 0), (92, 92, 255), (255, 0, 255), (0, 255, 255), (255, 255, 255)),
 )
+# A line of 16,000 characters may hold thousands of codes, or one of thousands of numbers: to read them all would take seconds a page.
+CODES_PER_PIECE = 4
+MOST_NUMBERS = 32
 CUBE = (0, 95, 135, 175, 215, 255)
 
 
@@ -49,26 +52,26 @@ def pieces(line: str, most: int) -> list[Piece]:
     if "\x1b" not in line:
         return [Piece(line)] if line else []
     found: list[Piece] = []
-    style = PLAIN
-    for text, codes in _parts(line):
-        look = style.classes if len(found) < most else ""
-        if text and found and found[-1].classes == look:
-            found[-1] = Piece(found[-1].text + text, look)
-        elif text:
-            found.append(Piece(text, look))
-        style = _styled(style, codes)
+    style, at = PLAIN, 0
+    for codes in islice(SGR.finditer(line), most * CODES_PER_PIECE):
+        if len(found) >= most:
+            break
+        _add(found, line[at : codes.start()], style.classes)
+        style, at = _styled(style, codes[1]), codes.end()
+    _add(found, SGR.sub("", line[at:]), style.classes if len(found) < most else "")
     return found
 
 
-def _parts(line: str) -> Iterator[tuple[str, str]]:
-    """Each text with the codes that follow it."""
-    split = SGR.split(line)
-    yield from zip(split[::2], [*split[1::2], ""], strict=True)
+def _add(found: list[Piece], text: str, classes: str) -> None:
+    if text and found and found[-1].classes == classes:
+        found[-1] = Piece(found[-1].text + text, classes)
+    elif text:
+        found.append(Piece(text, classes))
 
 
 def _styled(style: Style, codes: str) -> Style:
     """``style`` after ``codes``; what is unknown changes nothing."""
-    numbers = [int(code) if len(code) < 4 and code.isdecimal() else 0 for code in re.split("[;:]", codes)]
+    numbers = [int(code) if len(code) < 4 and code.isdecimal() else 0 for code in re.split("[;:]", codes)[:MOST_NUMBERS]]
     while numbers:
         code = numbers.pop(0)
         if code in (38, 48):

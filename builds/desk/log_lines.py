@@ -14,6 +14,7 @@ from builds.admin_columns import visible
 from builds.desk.log_colours import SGR, Piece, pieces
 from builds.logs import LogLine
 from builds.logs_search import is_error
+from builds.output import CUT
 
 # More of a line, more coloured or marked pieces of a line, or more of them in an answer, are not shown: they would be a page that no
 # browser can scroll.
@@ -103,7 +104,8 @@ def _cut(line: LogLine, plain: str, look: Look) -> str:
     more = len(plain) - SHOWN_CHARACTERS
     if more <= 0:
         return ""
-    words = f"cut here: {more:,} more characters. Download this line"
+    goes_on = ", and it goes on in the next line" if line.text.endswith(CUT) else ""
+    words = f"cut here: {more:,} more characters{goes_on}. Download this line"
     return f' <a class="cut" href="{escape(look.download)}?from={line.number}&amp;to={line.number}">… {words}</a>'
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from builds.models import UNFINISHED, Build, Stage, StageName, State
 
@@ -45,10 +46,9 @@ def sections(build: Build, stages: Sequence[Stage]) -> list[Section]:
     total = max(
         [build.log_lines, *(stage.first_log_line - 1 for stage in stages)]
     )  # a stage may be newer than what was read of its build
-    found = [
-        Section(stage.name, stage.first_log_line, following - 1, stage)
-        for stage, following in zip(stages, [*(stage.first_log_line for stage in stages[1:]), total + 1], strict=True)
-    ]
+    starts = [*(stage.first_log_line for stage in stages), total + 1]
+    ends = pairwise(starts)
+    found = [Section(stage.name, first, following - 1, stage) for stage, (first, following) in zip(stages, ends, strict=True)]
     first = found[0].first if found else total + 1
     return [Section("start", 1, first - 1), *found] if first > 1 else found
 

@@ -75,27 +75,24 @@ function keepLook () {
   document.cookie = `log-look=${look.join('.')}; path=/submissions/; max-age=${YEAR}; samesite=lax`
 }
 
-function onLook (id, name, [on, off], change) {
+function onLook (id, name, [on, off], show) {
   const button = document.getElementById(id)
   button.setAttribute('role', 'button')
   const toggle = event => {
     event.preventDefault()
-    const is = lines.scroller.classList.toggle(name)
-    button.textContent = is ? on : off
-    change()
+    lines.keepPlace(() => {
+      button.textContent = log.classList.toggle(name) ? on : off
+      show()
+    })
     keepLook()
+    lines.fill()
   }
   button.addEventListener('click', toggle)
   button.addEventListener('keydown', event => { if (event.key === ' ') toggle(event) })
 }
 
 onLook('times', 'elapsed', ['Clock times', 'Elapsed times'], dressAll)
-onLook('wrap', 'wrap', ['Don’t wrap', 'Wrap lines'], () => {
-  const place = lines.place()
-  lines.measure()
-  if (place) lines.putAt(place.line, place.offset)
-  lines.fill()
-})
+onLook('wrap', 'wrap', ['Don’t wrap', 'Wrap lines'], () => lines.measure())
 
 // --- following
 
@@ -349,6 +346,10 @@ log.addEventListener('keydown', event => {
   act()
 })
 document.getElementById('log-keys').hidden = false
+
+addEventListener('unhandledrejection', event => {
+  if (event.reason?.name === 'SignedOut') document.body.classList.add('signed-out')
+})
 
 // --- a page that is loaded again is where it was
 
