@@ -5,8 +5,8 @@ A page loads a bounded part of what may be large: the beginning of the front mat
 
 from __future__ import annotations
 
-import re
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar
 from uuid import UUID
@@ -16,16 +16,15 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Prefetch, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Substr
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.http import content_disposition_header
 
 from builds import admin_people, front_matter  # noqa: F401 - Django looks here for all of the app's admins
 from builds.admin_acts import ActingOnBuilds, ActingOnStatusUpdates, ActingOnSubmissions
-from builds.admin_base import RecordAdmin, RowsInline, SubmissionFilter, ValuesFilter
+from builds.admin_base import RECENT, RecordAdmin, RowsInline, SubmissionFilter, ValuesFilter, recent
 from builds.admin_columns import (
     NOTHING,
     build_link,
@@ -56,7 +55,6 @@ from builds.admin_columns import (
     try_list,
     visible,
 )
-from builds.admin_log import log_context, raw_lines
 from builds.errors import Fault
 from builds.models import (
     Artifact,
@@ -75,8 +73,8 @@ from builds.queue_models import QueueChange, Worker
 FRONT_MATTER_CHARACTERS = 20_000
 TRIES_IN_LIST = 3
 TRIES_ON_PAGE = 100
-# So many of the newest events are searched for words of people.
-EVENTS_SEARCHED = 100_000
+# Builds so young are searched by their worker.
+WORKER_SEARCHED = timedelta(days=30)
 
 admin.site.site_header = admin.site.site_title = "Jobsite"
 admin.site.index_title = "Submissions, and what became of them"
@@ -114,6 +112,7 @@ class EventInline(RowsInline):
 
 class StageInline(RowsInline):
     model = Stage
+    related = ("build",)
     fields: ClassVar[Any] = (
         *(stage_link, "state", time("started_at"), took, text("detail"), progress),
         *(command, text("command_version", "version"), ended_with, memory, stage_log),
@@ -148,8 +147,23 @@ class CauseFilter(ValuesFilter):
 
 
 class KindFilter(ValuesFilter):
-    title = parameter_name = "kind"
+    title, parameter_name = f"kind, of the newest {RECENT:,}", "kind"
     model = Event
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return super().queryset(request, queryset).filter(recent(Event)) if self.value() else queryset
+
+
+class PendingFilter(admin.SimpleListFilter):
+    """What desci-server does not have yet: of the states the only one that is looked for, and that has an index."""
+
+    title, parameter_name = "desci-server", "pending"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "has not got it yet")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=StatusUpdate.State.PENDING) if self.value() else queryset
 
 
 # --- pages
@@ -161,7 +175,7 @@ class SubmissionAdmin(ActingOnSubmissions, RecordAdmin):
         *(named("title")(lambda row: safe_text(str(row))), text("job_id", "jobId"), text("repository"), "state"),
         *(time("created_at"), time("updated_at")),
     )
-    list_filter = ("state", FaultFilter, "created_at", ("unwanted_at", admin.EmptyFieldListFilter))
+    list_filter = ("state", FaultFilter, "created_at")
     search_help_text = "words of the title, an author, ORCID, repository, commit, node uuid, jobId or error"
     submission_path = "pk"
     sorted_by = ("created_at",)
@@ -199,9 +213,10 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
     )
     list_display_links = None
     list_select_related = ("submission",)
-    list_filter = ("state", FaultFilter, CauseFilter, "mode", "automatic", "created_at", ("submission", SubmissionFilter))
-    search_help_text = "build id, worker, or what its submission is found by: title, author, repository, commit, id, error"
-    fallback = ("worker",)
+    list_filter = ("state", FaultFilter, CauseFilter, "created_at", ("submission", SubmissionFilter))
+    search_help_text = (
+        "build id, worker (of the last 30 days), or what its submission is found by: title, author, repository, commit, id, error"
+    )
     sorted_by = ("created_at",)
     history_lookup = "build__id__exact"
     inlines = (StageInline, ArtifactInline, EventInline)
@@ -229,17 +244,17 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
     def own_matches(self, term: str) -> Q:
         with suppress(ValueError):
             return Q(pk=UUID(term))
-        return Q()
+        return Q(worker=term, created_at__gte=timezone.now() - WORKER_SEARCHED)
 
     def log(self, build: Build) -> str:
-        return log_link(build.pk, words=f"log, {build.log_lines:,} lines")
+        return log_link(build, words=f"log, {build.log_lines:,} lines")
 
     def place(self, build: Build) -> str:
         """File and line of the cause."""
         return safe_text(f"{build.cause_file}:{build.cause_line}" if build.cause_line else build.cause_file)
 
     def log_line(self, build: Build) -> str:
-        return log_link(build.pk, build.cause_log_line, f"line {build.cause_log_line}") if build.cause_log_line else NOTHING
+        return log_link(build, build.cause_log_line, f"line {build.cause_log_line}") if build.cause_log_line else NOTHING
 
     @admin.display(description="warnings")
     def warnings_given(self, build: Build) -> str:
@@ -250,46 +265,12 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
     def source_build(self, build: Build) -> str:
         return link_to(build.source, f"Build {build.source.number}") if build.source else NOTHING
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("<uuid:build_id>/log/", view(self.log_page), name="builds_build_log"),
-            path("<uuid:build_id>/log/raw/", view(self.raw_log), name="builds_build_raw_log"),
-            *super().get_urls(),
-        ]
-
-    def _build(self, request: HttpRequest, build_id: UUID) -> Build | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return Build.objects.select_related("submission").filter(pk=build_id).first()
-
-    def log_page(self, request: HttpRequest, build_id: UUID) -> HttpResponse:
-        build = self._build(request, build_id)
-        if build is None:
-            return self.gone(request, "There is no such build.")
-        wanted = request.GET.get("from", "")
-        # More digits than a line number can have are no number of a line.
-        first = min(max(int(wanted), 1), max(build.log_lines, 1)) if re.fullmatch(r"[0-9]{1,10}", wanted) else 1
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "build": build, **log_context(build, first)}
-        return TemplateResponse(request, "admin/builds/log.html", context)
-
-    def raw_log(self, request: HttpRequest, build_id: UUID) -> HttpResponseBase:
-        build = self._build(request, build_id)
-        if build is None:
-            return self.gone(request, "There is no such build.")
-        name = front_matter.clean(f"{build.submission.job_id}-build-{build.number}.log", 200)
-        return StreamingHttpResponse(
-            raw_lines(build),
-            content_type="text/plain; charset=utf-8",
-            headers={"Content-Disposition": content_disposition_header(True, name)},
-        )
-
 
 @admin.register(Stage)
 class StageAdmin(RecordAdmin):
     list_display: Any = ("name", submission_of_build, build_link, "state", time("started_at"), took, ended_with, memory)
     list_select_related = ("build__submission",)
-    list_filter = ("name", "state", "started_at")
+    list_filter = ("name", "started_at")
     search_help_text = "what its submission is found by: title, author, repository, commit, id, error"
     submission_path = "build__submission"
     fields: ClassVar[Any] = (
@@ -314,7 +295,7 @@ class LogBatchAdmin(RecordAdmin):
         return super().get_queryset(request).defer("records")
 
     def log(self, batch: LogBatch) -> str:
-        return log_link(batch.build_id, batch.first_line, "these lines in the log")
+        return log_link(batch.build, batch.first_line, "these lines in the log")
 
 
 @admin.register(Artifact)
@@ -322,10 +303,12 @@ class ArtifactAdmin(RecordAdmin):
     list_display: Any = (text("name"), "role", size, submission_of_build, build_link, download_link)
     list_select_related = ("build__submission",)
     list_filter = ("role",)
-    search_help_text = "sha256 or the whole name, or what its submission is found by"
+    search_help_text = "sha256 or the whole name among the newest 100,000, or what its submission is found by"
     submission_path = "build__submission"
-    fallback = ("sha256", "name")
     fields: ClassVar[Any] = (text("name"), "role", submission_of_build, build_link, size, "sha256", text("file"), download_link)
+
+    def own_matches(self, term: str) -> Q:
+        return (Q(sha256=term) | Q(name=term)) & recent(Artifact)
 
     def get_urls(self) -> list[URLPattern]:
         download = self.admin_site.admin_view(self.download)
@@ -363,7 +346,7 @@ class StatusUpdateAdmin(ActingOnStatusUpdates, RecordAdmin):
         time("next_try_at"),
     )
     list_select_related = ("submission",)
-    list_filter = ("state", "status", "created_at", ("submission", SubmissionFilter))
+    list_filter = (PendingFilter, "status", "created_at", ("submission", SubmissionFilter))
     search_help_text = "what its submission is found by: title, author, repository, commit, id, error"
     fields: ClassVar[Any] = (
         *(submission_link, build_link, "status", text("message"), "state", time("created_at"), time("settled_at")),
@@ -384,9 +367,8 @@ class EventAdmin(RecordAdmin):
 
     def own_matches(self, term: str) -> Q:
         """Words of people, in the newest rows only: they have no index."""
-        newest = Event.objects.order_by("-id").values_list("pk", flat=True).first() or 0
         said = [Q(kind__icontains=word) | Q(actor__icontains=word) | Q(reason__icontains=word) for word in term.split()[:5]]
-        return Q(*said, pk__gt=newest - EVENTS_SEARCHED)
+        return Q(*said) & recent(Event)
 
 
 # --- the queue

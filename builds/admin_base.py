@@ -31,6 +31,8 @@ else:
 SUBMISSIONS_SEARCHED = 1_000
 # A filter offers the values of so many of the newest rows: to ask for all values would read every row.
 ROWS_ASKED_FOR_VALUES = 5_000
+# Where rows are looked through one by one, these many of the newest.
+RECENT = 100_000
 
 
 SELECT2 = "admin/js/vendor/select2/select2.full.min.js"
@@ -38,6 +40,12 @@ AUTOCOMPLETE = Media(
     js=("admin/js/vendor/jquery/jquery.min.js", SELECT2, "admin/js/jquery.init.js", "admin/js/autocomplete.js"),
     css={"all": ("admin/css/vendor/select2/select2.min.css", "admin/css/autocomplete.css")},
 )
+
+
+def recent(model: type[Model]) -> Q:
+    """The newest ``RECENT`` rows, for what has no index."""
+    newest = model._default_manager.order_by("-pk").values_list("pk", flat=True).first() or 0
+    return Q(pk__gt=newest - RECENT)
 
 
 class BoundedPaginator(AnyPaginator):
@@ -75,8 +83,8 @@ class ReadOnly:
 class RecordAdmin(ReadOnly, AnyModelAdmin):
     """List and page of one model.
 
-    ``submission_path`` leads to the submission by which the rows are searched; ``fallback`` names lookups that are tried where a
-    search finds no submission. ``sorted_by`` names the columns by which a list may be sorted: those with an index.
+    ``submission_path`` leads to the submission by which the rows are searched. ``sorted_by`` names the columns by which a list may be
+    sorted: those with an index.
     """
 
     list_per_page = 50
@@ -86,7 +94,6 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
     ordering = ("-id",)
     search_fields: ClassVar[Any] = ("pk",)  # only to have the search's form; get_search_results looks elsewhere
     submission_path = "submission"
-    fallback: tuple[str, ...] = ()
     sorted_by: tuple[str, ...] = ()
     history_lookup = ""
 
@@ -105,13 +112,11 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
             return queryset, False
         ids = search.ids(Submission.objects.all(), term, search.Window(SUBMISSIONS_SEARCHED))
         matches = Q(**{f"{self.submission_path}__in": ids}) | self.own_matches(term)
-        if not ids and self.fallback:
-            matches |= Q(*[(lookup, term) for lookup in self.fallback], _connector=Q.OR)
         return queryset.filter(matches), False
 
     def own_matches(self, term: str) -> Q:
-        """What else a search finds: only by what has an index."""
-        return Q()
+        """What else a search finds: by what has an index, or among the newest rows."""
+        return Q(pk__in=())
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         context["subtitle"] = visible(str(context["original"]))

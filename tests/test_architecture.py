@@ -28,7 +28,7 @@ RANKS = {
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
-    7: ("management", "api", "admin", "admin_columns", "admin_log", "desk", "templatetags"),
+    7: ("management", "api", "admin", "admin_acts", "admin_base", "admin_columns", "admin_people", "desk", "templatetags"),
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names}
 # What a stage, and all that it uses, must not know of.

@@ -13,7 +13,7 @@ from django.utils import timezone
 from redis import RedisError
 
 from builds import queue
-from builds.models import Build, Stage, State, StatusUpdate
+from builds.models import Build, OutboxHold, Stage, State, StatusUpdate
 from builds.queue_models import QueueChange, QueueControl, Worker
 
 RUNNING_SHOWN = 200
@@ -23,6 +23,7 @@ COUNTED = 10_000
 CHANGES_SHOWN = 10
 # An update that was refused so long ago is no passing trouble any more.
 OVERDUE_SECONDS = 60
+SECRETS_DIFFER = "Set the same INTERNAL_SERVICE_SECRET in both services. Nothing is lost, and all goes on by itself."
 
 
 @dataclass(frozen=True)
@@ -197,20 +198,16 @@ def _queue_store_alarms() -> list[Alarm]:
 
 def delivery_alarms() -> list[Alarm]:
     """What desci-server has not been told, though it was tried for a while."""
+    if hold := OutboxHold.objects.first():
+        return [Alarm("desci-server refuses our secret.", f"{SECRETS_DIFFER} It answered: {hold.answer}", since=hold.since)]
     refused = StatusUpdate.objects.heads().filter(tries__gt=0)
-    count = refused[:COUNTED].count()
-    oldest = refused.first() if count else None
+    # Not in the order of their numbers, for which SQLite would go through all that was ever sent.
+    oldest = refused.order_by("created_at").first()
     if oldest is None or (timezone.now() - oldest.created_at).total_seconds() < OVERDUE_SECONDS:
         return []
+    count = refused.order_by()[:COUNTED].count()
     last = oldest.attempts.order_by("-id").first()
-    if last is not None and last.code == 401:
-        return [Alarm("desci-server refuses our secret.", _SECRETS_DIFFER, since=oldest.created_at)]
     submissions = "1 submission" if count == 1 else f"{count:,} submissions"
     answer = f" Its last answer: {last}." if last else ""
     sentence = f"desci-server has not been told of {submissions}."
     return [Alarm(sentence, f"Nothing is lost; it is tried again by itself.{answer}", serious=False, since=oldest.created_at)]
-
-
-_SECRETS_DIFFER = (
-    "Set the same INTERNAL_SERVICE_SECRET in both services. Nothing is lost: what it must hear is kept and sent again."
-)

@@ -43,7 +43,8 @@ def confirm(client: Client, act: str, *rows: Row, **more: Any) -> Any:
 
 def told(response: Any) -> list[str]:
     """What this request says; not what those before it said and nobody has read."""
-    return [str(message) for message in get_messages(response.wsgi_request)._queued_messages]  # type: ignore[attr-defined]  # its storage's
+    storage: Any = get_messages(response.wsgi_request)
+    return [str(message) for message in storage._queued_messages]
 
 
 @pytest.fixture

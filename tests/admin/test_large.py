@@ -47,7 +47,7 @@ def test_no_list_counts_or_sorts_a_whole_table(admin_page: Client, build: Build,
 def test_filters_offer_what_the_newest_rows_have(admin_page: Client, failed: MakeBuild) -> None:
     failed()
     assert "By cause All build-failed" in text_of(admin_page, "build")
-    assert "By kind All failed started submitted" in text_of(admin_page, "event")
+    assert "By kind, of the newest 100,000 All failed started submitted" in text_of(admin_page, "event")
     assert not [sql for sql in statements(admin_page, "build") if "DISTINCT" in sql]
 
 

@@ -137,7 +137,7 @@ def test_the_page_costs_the_same_queries_for_any_number_of_rows(viewer: Client) 
         with CaptureQueriesContext(connection) as captured:
             viewer.get("/overview/")
         costs.append(len(captured))
-    assert costs == [9, 9, 9]
+    assert costs == [8, 8, 8]
 
 
 # --- the chart
