@@ -41,6 +41,15 @@ PAGES = {
     "a word and a rare state": "/submissions/?q=glaciers&state=cancelled",
     "nothing like it": "/submissions/?q=xylophone",
     "one submission": "/submissions/{middle}/",
+    "the queue": "/queue/",
+    "overview, 30 days": "/overview/",
+    "overview, 90 days": "/overview/?days=90",
+    "admin, submissions": "/admin/builds/submission/",
+    "admin, two words": "/admin/builds/submission/?q=ada+coral",
+    "admin, builds of a cause": "/admin/builds/build/?cause_code=worker-lost",
+    "admin, events": "/admin/builds/event/",
+    "admin, not sent": "/admin/builds/statusupdate/?pending=1",
+    "admin, a submission": "/admin/builds/submission/{middle}/change/",
     "live rows": "/submissions/live/?first=1&shown={shown}",
 }
 

@@ -241,10 +241,10 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
     def desk_url(self, row: Build) -> str:
         return reverse("desk:submission", args=[row.submission_id])
 
-    def own_matches(self, term: str) -> Q:
+    def own_matches(self, term: str, *, alone: bool) -> Q:
         with suppress(ValueError):
             return Q(pk=UUID(term))
-        return Q(worker=term, created_at__gte=timezone.now() - WORKER_SEARCHED)
+        return Q(worker=term, created_at__gte=timezone.now() - WORKER_SEARCHED) if alone else Q(pk__in=())
 
     def log(self, build: Build) -> str:
         return log_link(build, words=f"log, {build.log_lines:,} lines")
@@ -307,7 +307,7 @@ class ArtifactAdmin(RecordAdmin):
     submission_path = "build__submission"
     fields: ClassVar[Any] = (text("name"), "role", submission_of_build, build_link, size, "sha256", text("file"), download_link)
 
-    def own_matches(self, term: str) -> Q:
+    def own_matches(self, term: str, *, alone: bool) -> Q:
         return (Q(sha256=term) | Q(name=term)) & recent(Artifact)
 
     def get_urls(self) -> list[URLPattern]:
@@ -365,7 +365,7 @@ class EventAdmin(RecordAdmin):
     search_help_text = "kind, actor or reason among the newest 100,000, or what its submission is found by"
     fields: ClassVar[Any] = (time("at"), text("kind"), text("actor"), submission_link, event_build, text("reason"))
 
-    def own_matches(self, term: str) -> Q:
+    def own_matches(self, term: str, *, alone: bool) -> Q:
         """Words of people, in the newest rows only: they have no index."""
         said = [Q(kind__icontains=word) | Q(actor__icontains=word) | Q(reason__icontains=word) for word in term.split()[:5]]
         return Q(*said) & recent(Event)

@@ -111,11 +111,11 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
         if not term:
             return queryset, False
         ids = search.ids(Submission.objects.all(), term, search.Window(SUBMISSIONS_SEARCHED))
-        matches = Q(**{f"{self.submission_path}__in": ids}) | self.own_matches(term)
+        matches = Q(**{f"{self.submission_path}__in": ids}) | self.own_matches(term, alone=not ids)
         return queryset.filter(matches), False
 
-    def own_matches(self, term: str) -> Q:
-        """What else a search finds: by what has an index, or among the newest rows."""
+    def own_matches(self, term: str, *, alone: bool) -> Q:
+        """What else a search finds: by what has an index, or among the newest rows. ``alone``: no submission was found."""
         return Q(pk__in=())
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:

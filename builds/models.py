@@ -346,6 +346,7 @@ class StatusUpdate(models.Model):
         indexes = [
             models.Index(fields=["submission", "id"], condition=Q(state="pending"), name="status_update_pending"),
             models.Index(fields=["next_try_at"], condition=Q(state="pending"), name="status_update_due"),
+            models.Index(fields=["-id"], condition=Q(state="pending"), name="status_update_newest_pending"),
         ]
 
     def __str__(self) -> str:
