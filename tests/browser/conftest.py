@@ -104,7 +104,7 @@ def submit(
     """Submit a repository whose build runs ``before``; ``once`` only in the first attempt."""
     if once:
         flag = service.data_dir.parent / f"{job_id}.flag"
-        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi"
+        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi\n{before}"
     service.archive.add("lab", job_id, quick.repository(before))
     asked = submission(job_id, f"lab/{job_id}")
     described = {"title": title or f"On {job_id}", "authors": [{"name": author}], "exports": quick.EXPORTS}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -20,16 +24,24 @@ def comes_to(page: Page, words: str, *, script: bool) -> None:
     """The page comes to say it: by itself, or as the reader loads it again."""
     state = page.locator(STATE).first
     if not script:
-        while state.inner_text() != words:
-            page.reload()
+        load_until(page, lambda: state.inner_text() == words)
     expect(state).to_have_text(words)
+
+
+def load_until(page: Page, holds: Callable[[], bool]) -> None:
+    """As a reader without a script does, but not for ever."""
+    until = time.monotonic() + PATIENCE / 1000
+    while not holds() and time.monotonic() < until:
+        page.reload()
 
 
 @both_ways
 def test_an_editor_finds_a_failure_reads_why_and_retries_it(desk: Service, open_as: Open, script: bool) -> None:
     job = f"retried-{script}".lower()
     author = "Zoë Ångström" if script else "Márta Őry"
-    submit(desk, job, once=BREAKS, title=f"Corals that are {job}", author=author)
+    release = desk.data_dir.parent / f"{job}.release"
+    waits = f"echo 'the first line'\nuntil [ -e {release} ]; do sleep 0.1; done\necho 'the line after'"
+    submit(desk, job, waits, once=BREAKS, title=f"Corals that are {job}", author=author)
     desk.wait(job, "failed", timeout=60)
     page = open_as("editor", java_script_enabled=script)
     page.get_by_label("Search").fill("angstrom" if script else "ory")
@@ -42,11 +54,24 @@ def test_an_editor_finds_a_failure_reads_why_and_retries_it(desk: Service, open_
     page.get_by_label("Why (may stay empty)").fill("They have mended it.")
     page.get_by_role("button", name="Retry").click()
     expect(page.get_by_text("Retry: done.")).to_be_visible()
+    watch_the_log(page, release, script=script)
     comes_to(page, "succeeded", script=script)
     page.reload()
     expect(page.get_by_role("region", name="History")).to_contain_text("They have mended it.")
     expect(page.get_by_role("region", name="What desci-server was told")).to_contain_text("COMPLETED")
     assert len(desk.desci.deliveries[job]) == 1
+
+
+def watch_the_log(page: Page, release: Path, *, script: bool) -> None:
+    """From the submission's page to the log and back; a line that is written meanwhile comes by itself."""
+    page.get_by_role("link", name="Log of attempt 2").first.click()
+    shown = page.locator("main")
+    for line in ("the first line", "the line after"):
+        if not script:
+            load_until(page, lambda line=line: line in (shown.text_content() or ""))  # type: ignore[misc]  # each its own
+        expect(shown).to_contain_text(line)
+        release.touch()
+    page.go_back()
 
 
 @both_ways
