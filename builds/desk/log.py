@@ -58,7 +58,15 @@ def _look(request: HttpRequest, build: Build) -> Look:
         elapsed=times == "elapsed" if times else "elapsed" in kept,
         wrap=wrap != "0" if wrap else "nowrap" not in kept,
         q=request.GET.get("q", "")[:LONGEST_SEARCH],
+        chosen=_lines_of(request.GET.get("at", "")),
     )
+
+
+def _lines_of(place: str) -> range:
+    """The lines that a place names, such as ``120``, ``L120`` or ``120-140``."""
+    found = PLACE.fullmatch(place.strip())
+    first = int(found[1]) if found else 0
+    return range(first, max(int(found[2] or first), first) + 1) if found and first else range(0)
 
 
 def _address(name: str, build: Build) -> str:
@@ -82,7 +90,7 @@ def log_page(request: HttpRequest, pk: int, number: int) -> HttpResponse:
 
 def _context(request: HttpRequest, build: Build, look: Look) -> dict[str, Any]:
     parts = sections(build, list(build.stages.all()))
-    at = _number(request, "at")
+    at = look.chosen.start
     asked = at - LINES_ABOVE if at else _number(request, "from")
     first = within(build, asked) if asked is not None else first_shown(build, parts)
     last = min(first + PAGE_LINES - 1, build.log_lines)
@@ -210,35 +218,31 @@ def go(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     """To a line by its number or a range, or to the next or previous one that is found; from the end it goes on at the beginning."""
     build = _build(pk, number)
     query = {"q": q} if (q := request.GET.get("q", "")[:LONGEST_SEARCH]) else {}
-    target, mark = _target(request, build)
-    if target is None:
-        messages.info(request, mark)
+    target, problem = _target(request, build)
+    if not target:
+        messages.info(request, problem)
         return redirect(f"{_address('', build)}?{urlencode(query)}")
-    return redirect(f"{_address('', build)}?{urlencode({**query, 'at': target})}#{mark}")
+    return redirect(f"{_address('', build)}?{urlencode({**query, 'at': target})}#L{target.partition('-')[0]}")
 
 
-def _target(request: HttpRequest, build: Build) -> tuple[int | None, str]:
-    """A line and its mark in an address; None and a sentence where there is none."""
-    if place := request.GET.get("line", "").strip():
-        return _place(place, build)
+def _target(request: HttpRequest, build: Build) -> tuple[str, str]:
+    """A line, or a range of lines, for the address; with none a sentence that says why."""
+    if place := request.GET.get("line", ""):
+        return _place(_lines_of(place), build)
     found = list(_find(request, build))
     if not found:
-        return None, "No line of this log tells of an error." if "error" in request.GET else "No line of this log holds that."
+        return "", "No line of this log tells of an error." if "error" in request.GET else "No line of this log holds that."
     before = _number(request, "before")
     if before is not None:
-        number = next((number for number in reversed(found) if number < before), found[-1])
-    else:
-        after = _number(request, "after") or 0
-        number = next((number for number in found if number > after), found[0])
-    return number, f"L{number}"
+        return str(next((number for number in reversed(found) if number < before), found[-1])), ""
+    after = _number(request, "after") or 0
+    return str(next((number for number in found if number > after), found[0])), ""
 
 
-def _place(text: str, build: Build) -> tuple[int | None, str]:
-    found = PLACE.fullmatch(text)
-    first = int(found[1]) if found else 0
-    if not found or not 1 <= first <= build.log_lines:
-        return None, f"There is no such line: this log has {build.log_lines:,} lines."
-    return first, f"L{first}-L{int(found[2])}" if found[2] else f"L{first}"
+def _place(lines: range, build: Build) -> tuple[str, str]:
+    if lines.start not in range(1, build.log_lines + 1):
+        return "", f"There is no such line: this log has {build.log_lines:,} lines."
+    return f"{lines.start}-{lines[-1]}" if len(lines) > 1 else f"{lines.start}", ""
 
 
 # --- as text

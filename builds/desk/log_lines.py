@@ -28,13 +28,14 @@ TAGS = {"stderr": "stderr", "warning": "Warning", "service": "Jobsite"}
 @dataclass(frozen=True)
 class Look:
     """How a reader wants the lines: with the clock's time or the time since ``start``, broken to the page's width or not, and with
-    what is looked for marked. ``download`` is where a part of the log is had as text."""
+    what is looked for marked, and lines that were chosen. ``download`` is where a part of the log is had as text."""
 
     start: datetime
     download: str = ""
     elapsed: bool = False
     wrap: bool = True
     q: str = ""
+    chosen: range = range(0)
 
     def time(self, at: datetime) -> str:
         return since(self.start, at) if self.elapsed else f"{at:%H:%M:%S}"
@@ -68,8 +69,9 @@ def _row(line: LogLine, look: Look, body: str, *, error: bool) -> str:
     kind = "error" if error else line.stream if line.stream in TAGS else ""
     tag = f'<b class="tag">{"Error" if error else TAGS[kind]}</b>' if kind else ""
     time = f'<time datetime="{iso(line.time)}">{look.time(line.time)}</time>'
+    classes = f"{f' is-{kind}' if kind else ''}{' chosen' if number in look.chosen else ''}"
     return (
-        f'<div class="line{f" is-{kind}" if kind else ""}" id="L{number}">'
+        f'<div class="line{classes}" id="L{number}">'
         f'<a class="n" href="#L{number}" tabindex="-1">{number}</a>{time}{tag}<bdi class="t" dir="ltr">{body}</bdi></div>'
     )
 

@@ -265,7 +265,8 @@ def test_without_a_script_forms_lead_to_lines(viewer: Client) -> None:
     assert gone(viewer, build, q="needle", before=10) == "?q=needle&at=20#L20"
     assert gone(viewer, build, error="", after=0) == "?at=30#L30"
     assert gone(viewer, build, line="12") == "?at=12#L12"
-    assert gone(viewer, build, line="L12 - L20") == "?at=12#L12-L20"
+    assert gone(viewer, build, line="L12 - L20") == "?at=12-20#L12"
+    assert page(viewer, build, at="12-20").count(" chosen") == 9
     html = page(viewer, build, q="needle", at="20")
     assert "2 of 2 lines" in html and html.count("<mark") == 2
 

@@ -245,16 +245,17 @@ export class LogWindow {
     return { from, to: Math.min(part.last, from + CHUNK - 1), seen: 'last', jump: isSeen ? { line, offset: point - top } : null }
   }
 
-  /** Show a line in the middle, wherever it is; false where there is none. */
+  /** Show a line in the middle, wherever it is, unless it is gone to another meanwhile; false where there is none. */
   async goTo (line) {
     const part = this.partOf(line)
     if (!part) return false
     part.details.open = true
+    const turn = ++this.turn
     if (line < part.from || line > part.to) {
       const from = Math.max(part.first, line - CHUNK / 2)
       const answer = await this.fetchLines(from, from + CHUNK - 1)
+      if (turn !== this.turn) return true
       if (!answer?.lines?.length) return false
-      this.turn++
       this.take(answer)
     }
     this.putAt(line, this.scroller.clientHeight / 3)

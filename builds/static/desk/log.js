@@ -206,18 +206,21 @@ async function goToPlace () {
   return goTo(chosen.from)
 }
 
+let going = 0
 async function goTo (line) {
   follow(false)
-  const found = await lines.goTo(line)
-  if (!found) announce(`There is no line ${line}`)
   now = line
+  going++
+  const found = await lines.goTo(line)
+  going--
+  if (!found) announce(`There is no line ${line}`)
   markAll()
   return found
 }
 
 function choose (from, to) {
   chosen = { from: Math.min(from, to), to: Math.max(from, to) }
-  history.replaceState(history.state, '', chosen.to > chosen.from ? `#L${chosen.from}-L${chosen.to}` : `#L${chosen.from}`)
+  history.replaceState(null, '', chosen.to > chosen.from ? `#L${chosen.from}-L${chosen.to}` : `#L${chosen.from}`)
   markAll()
   announce(chosen.to > chosen.from ? `Lines ${chosen.from} to ${chosen.to} are in the address` : `Line ${chosen.from} is in the address`)
 }
@@ -257,8 +260,9 @@ function showFound (text) {
   document.getElementById('find-steps').hidden = !hits?.total
 }
 
-/** Where the next search begins: at the line gone to last, if that is still seen; else at the first line that is seen. */
+/** Where the next search begins: at the line gone to last, if that is seen still or soon; else at the first line that is seen. */
 function here () {
+  if (going) return now
   const row = now && lines.element(now)
   const box = log.getBoundingClientRect()
   if (row && row.getBoundingClientRect().bottom > box.top && row.getBoundingClientRect().top < box.bottom) return now
@@ -378,7 +382,8 @@ async function begin () {
     return lines.putAt(kept.place.line, kept.place.offset)
   }
   if (await goToPlace()) return
-  if (log.dataset.at) return goTo(Number(log.dataset.at))
+  chosen = parsed(`#L${(log.dataset.at ?? '').replace(/[\sL]/gi, '')}`)
+  if (chosen) return goTo(chosen.from)
   if (goesOn) return toTail()
   if (log.dataset.cause) return lines.goTo(Number(log.dataset.cause))
 }
