@@ -1,6 +1,6 @@
 """The record in Django's admin: read-only for everyone, superusers too. What authors wrote is shown as text, never as markup.
 
-A page loads a bounded part of what may be large: the beginning of the front matter, a page of the log, the newest tries.
+A page loads a bounded part of what may be large: the beginning of the front matter, the newest tries.
 """
 
 from __future__ import annotations
@@ -208,7 +208,7 @@ class SubmissionAdmin(ActingOnSubmissions, RecordAdmin):
 class BuildAdmin(ActingOnBuilds, RecordAdmin):
     ordering = ("-created_at",)
     list_display: Any = (
-        *(number(), submission_link, build_state, "fault", "cause_code", "mode", "worker", commit_link),
+        *(number(), submission_link, build_state, "fault", "cause_code", text("mode"), "worker", commit_link),
         *(time("created_at"), time("started_at"), took),
     )
     list_display_links = None
@@ -281,7 +281,7 @@ class StageAdmin(RecordAdmin):
 
 @admin.register(LogBatch)
 class LogBatchAdmin(RecordAdmin):
-    """Not on the index: a log is read on its build's log page."""
+    """Not on the index: a log is read on the desk."""
 
     submission_path = "build__submission"
     list_display: Any = ("__str__", submission_of_build, build_link)

@@ -13,7 +13,7 @@ BUILDS = Path(__file__).parents[1] / "builds"
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
     1: ("process", "stages", "models", "queue_models", "search_models", "toolchain", "diagnosis", "clients"),
-    2: ("queue", "workers", "search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    2: ("queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst"),
     4: (
         "acts",
