@@ -266,8 +266,11 @@ def renew(build: Build) -> str:
     A build of which the database says that it runs no more can't be renewed: its worker was taken for lost.
     """
     renewed = Build.objects.filter(pk=build.pk, state=State.RUNNING).update(lease_expires_at=timezone.now() + _lease())
-    if not renewed:
-        return "The lease of this build was lost."
+    return cancel_asked(build) if renewed else "The lease of this build was lost."
+
+
+def cancel_asked(build: Build) -> str:
+    """Why somebody wants the build to end; empty where nobody does."""
     cancelled = Build.objects.filter(pk=build.pk, cancel_requested_at__isnull=False).values_list("cancel_reason", flat=True)
     return next((reason or "Cancelled." for reason in cancelled), "")
 
