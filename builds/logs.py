@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -37,7 +38,7 @@ class LogLine:
 
 def read(build: Build, first_line: int = 1, last_line: int | None = None) -> Iterator[LogLine]:
     """The lines of a build's log from number ``first_line`` on, batch by batch: its whole is never in memory."""
-    for batch in batches(build, first_line, last_line):
+    for batch in batches(build.pk, first_line, last_line):
         for number, record in enumerate(batch.records.split("\n")[: batch.line_count], batch.first_line):
             if last_line is not None and number > last_line:
                 return
@@ -45,12 +46,12 @@ def read(build: Build, first_line: int = 1, last_line: int | None = None) -> Ite
                 yield _parse(number, record)
 
 
-def batches(build: Build, first_line: int = 1, last_line: int | None = None) -> Iterator[LogBatch]:
+def batches(build_id: UUID, first_line: int = 1, last_line: int | None = None) -> Iterator[LogBatch]:
     """The batches that hold these lines.
 
     Some at a time, each time anew from where it stopped, so that a slow reader of a large log holds nothing in the database.
     """
-    rows = LogBatch.objects.filter(build=build).order_by("first_line")
+    rows = LogBatch.objects.filter(build=build_id).order_by("first_line")
     next_line = rows.filter(first_line__lte=first_line).values_list("first_line", flat=True).last() or 1
     if last_line is not None:
         rows = rows.filter(first_line__lte=last_line)

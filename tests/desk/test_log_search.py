@@ -120,3 +120,11 @@ def test_of_many_some_are_told_with_their_place() -> None:
     some = logs_search.some(found, before=4000)
     assert (some.before, some.lines) == (1999, list(range(2000, 4000)))
     assert logs_search.some(found, before=1).lines == []
+
+
+def test_a_log_that_has_grown_is_looked_through_anew(build: Build) -> None:
+    assert len(logs_search.find(build, "needle")) == 3
+    written.write(build, "Error: needle")
+    build.refresh_from_db()
+    assert list(logs_search.find(build, "needle")) == [1, 3, 6, 9]
+    assert list(logs_search.find_errors(build)) == [9]
