@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,26 @@ def clean(text: Any, limit: int) -> str:
         return ""
     line = " ".join(UNPRINTABLE.sub(" ", str(text)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def storable(value: Any) -> Any:
+    """``value``, a JSON value, with what no database takes in a text made harmless: NUL is left out, half characters are replaced.
+
+    Raises:
+        RecursionError: it is nested too deeply.
+    """
+    text = json.dumps(value)  # a look at the whole is much cheaper than a walk through it
+    return _mended(value) if "\\u0000" in text or "\\ud" in text else value
+
+
+def _mended(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\0", "").encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_mended(item) for item in value]
+    if isinstance(value, dict):
+        return {_mended(key): _mended(item) for key, item in value.items()}
+    return value
 
 
 def title(document: dict[str, Any]) -> str:

@@ -18,7 +18,19 @@ from django.utils import timezone
 
 from builds import front_matter, queue
 from builds.errors import Cause, Fault
-from builds.models import FINAL, UNFINISHED, Build, Event, FrontMatter, Mode, Stage, State, StatusUpdate, Submission
+from builds.models import (
+    FINAL,
+    UNFINISHED,
+    Build,
+    Event,
+    FrontMatter,
+    Mode,
+    OutboxHold,
+    Stage,
+    State,
+    StatusUpdate,
+    Submission,
+)
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"
@@ -286,6 +298,16 @@ def pin(build: Build, *, commit: str, ref: str, path: str) -> None:
     build.commit, build.ref, build.path = commit, ref, path
 
 
+@transaction.atomic
+def ask_whether_wanted(build: Build) -> None:
+    """Tell desci-server that the build goes on: it answers that it has no such job where nobody waits any more."""
+    if build.submission.status_updates.pending().exists():
+        return  # what it has not taken yet asks the same
+    stage = build.stages.filter(state=Stage.State.RUNNING).first()
+    if stage and Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
+        _tell(build, StatusUpdate.Status.IN_PROGRESS, f"Attempt {build.number}: {stage} goes on.")
+
+
 # --- ending
 
 
@@ -338,14 +360,26 @@ def _retry_by_itself(build: Build, cause: Cause, retry_at: datetime, mode: Mode)
 
 @transaction.atomic
 def lose(build: Build) -> None:
-    """The worker did not renew its lease in time: fail the build, and queue a new one, once."""
-    lapsed = Build.objects.select_for_update().filter(pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now())
-    build = lapsed.select_related("submission", "source").first()  # type: ignore[assignment]  # None is what the next line is for
-    if build is None:
+    """The worker did not renew its lease in time: fail the build, and queue a new one, once.
+
+    Raises:
+        StaleBuild: the build has ended, or its lease holds again.
+    """
+    lapsed = Build.objects.select_for_update(of=("self",)).filter(
+        pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now()
+    )
+    lost = lapsed.select_related("submission", "source").first()
+    if lost is None:
         raise StaleBuild
-    if build.cancel_requested_at:
-        finish_cancel(build)
-        return
+    if lost.cancel_requested_at:
+        finish_cancel(lost)
+    else:
+        give_up(lost)
+
+
+@transaction.atomic
+def give_up(build: Build) -> None:
+    """The worker has died and nothing of the build runs any more: fail it, and queue a new one; a second loss in a row is final."""
     before = build.submission.builds.filter(number=build.number - 1).first()
     lost_before = before is not None and build.automatic and before.cause_code == WORKER_LOST.code
     fail(build, WORKER_LOST, retry_at=None if lost_before else timezone.now(), retry_mode=_mode_after_loss(build))
@@ -424,6 +458,22 @@ def nobody_waits(submission: Submission, *, answer: str) -> None:
     for build in submission.builds.unfinished().filter(cancel_requested_at=None):
         build.submission.unwanted_at = now
         request_cancel(build, actor=DESCI_SERVER, reason=f"desci-server does not want the result any more ({answer}).")
+
+
+@transaction.atomic
+def push(update: StatusUpdate, *, actor: str, reason: str = "") -> None:
+    """Have a status update that desci-server has not taken yet tried again at once, as far as its turn has come.
+
+    Raises:
+        ActRefused: it is settled; there is nothing to send.
+    """
+    now = timezone.now()
+    pending = StatusUpdate.objects.pending().filter(submission=update.submission_id, id__lte=update.pk)
+    if not pending.filter(pk=update.pk).exists():
+        raise ActRefused("This status update is settled: desci-server has it, or nobody waits for it any more.")
+    pending.update(next_try_at=now)
+    OutboxHold.objects.update(next_try_at=now)
+    _event(update.build, "status update pushed", actor, reason)
 
 
 # --- what every verb writes

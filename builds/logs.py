@@ -56,11 +56,12 @@ class LogWriter:
 
     Raises (from :meth:`line` and :meth:`flush`):
         BuildStopped: the build has ended in the database; nothing more can be written to it.
-        BuildError: the database took no write for a minute.
+        BuildError: the database took no write for a minute, or has no room for one.
     """
 
     def __init__(self, build: Build, redact: Callable[[str], str]) -> None:
         self.stage = ""
+        self.even_full = False  # as for :func:`builds.patience.patiently`
         self.warnings: list[str] = list(build.warnings)
         self._build = build
         self._redact = redact
@@ -93,7 +94,7 @@ class LogWriter:
         """Write what has come since the last time, as one batch; wait for a database that is away."""
         with self._lock:
             try:
-                patiently(self._write)
+                patiently(self._write, even_full=self.even_full)
             except DATABASE_AWAY as error:
                 raise BuildError(f"The log could not be written for a minute: {error}") from error
 

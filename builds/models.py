@@ -286,8 +286,12 @@ class StatusUpdateQuerySet(models.QuerySet["StatusUpdate"]):
         earlier = StatusUpdate.objects.pending().filter(submission=models.OuterRef("submission"), id__lt=models.OuterRef("id"))
         return self.pending().filter(~models.Exists(earlier))
 
+    def idle(self) -> StatusUpdateQuerySet:
+        """Those that no outbox is sending at the moment."""
+        return self.pending().filter(Q(sending_until=None) | Q(sending_until__lt=timezone.now()))
+
     def due(self) -> StatusUpdateQuerySet:
-        return self.heads().filter(next_try_at__lte=timezone.now()).order_by("next_try_at")
+        return self.heads().idle().filter(next_try_at__lte=timezone.now()).order_by("next_try_at")
 
 
 class StatusUpdate(models.Model):
@@ -313,6 +317,7 @@ class StatusUpdate(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
     created_at = models.DateTimeField(default=timezone.now)
     next_try_at = models.DateTimeField(default=timezone.now)
+    sending_until = models.DateTimeField(null=True, blank=True, help_text="one outbox has it until then")
     tries = models.PositiveIntegerField(default=0)
     settled_at = models.DateTimeField(null=True, blank=True)
 
@@ -349,6 +354,24 @@ class StatusUpdateTry(models.Model):
 
     def __str__(self) -> str:
         return str(self.code or self.error)
+
+
+class OutboxHold(models.Model):
+    """There while desci-server refuses our secret: the outbox holds all back and only asks now and then. One row at most."""
+
+    ONLY = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY, editable=False)
+    since = models.DateTimeField(default=timezone.now)
+    answer = models.TextField(help_text="what desci-server answered last")
+    tries = models.PositiveIntegerField(default=1)
+    next_try_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="outbox_hold_is_one")]
+
+    def __str__(self) -> str:
+        return f"Status updates are held back since {self.since:%Y-%m-%d %H:%M} UTC"
 
 
 class Event(models.Model):

@@ -1,6 +1,6 @@
 """Sends status updates to desci-server: in order per submission, again until it has them, each try recorded.
 
-Any number of outboxes may run at once: whoever moves an update's ``next_try_at`` first has it for that try.
+Any number of outboxes may run at once: whoever marks an update as being sent first has it for that try.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from django.utils import timezone
 from builds import lifecycle
 from builds.clients.desci import Answer, DesciServer, Outcome, classify
 from builds.errors import DesciServerDown
-from builds.models import StatusUpdate, StatusUpdateTry
+from builds.models import OutboxHold, StatusUpdate, StatusUpdateTry
 
 logger = logging.getLogger(__name__)
 
@@ -47,15 +47,23 @@ def run(stop: threading.Event) -> None:
 
 
 def _take(most: int) -> list[StatusUpdate]:
-    """Due updates that are now ours to send."""
+    """Due updates that are now ours to send. While desci-server refuses our secret, one alone, and only now and then."""
     if most <= 0:
         return []
-    taken = []
-    for update in StatusUpdate.objects.due().select_related("submission", "build")[:most]:
-        ours = StatusUpdate.objects.pending().filter(pk=update.pk, next_try_at=update.next_try_at)
-        if ours.update(next_try_at=timezone.now() + HOLD):
-            taken.append(update)
-    return taken
+    due = StatusUpdate.objects.due()
+    if hold := OutboxHold.objects.first():
+        due, most = StatusUpdate.objects.heads().idle().order_by("next_try_at"), 1
+        if not (due.exists() and _claim_probe(hold)):
+            return []
+    updates = due.select_related("submission", "build")[:most]
+    until = timezone.now() + HOLD
+    return [update for update in updates if StatusUpdate.objects.idle().filter(pk=update.pk).update(sending_until=until)]
+
+
+def _claim_probe(hold: OutboxHold) -> bool:
+    """Whether it is time to ask whether the secrets agree again, and nobody else asks."""
+    now = timezone.now()
+    return bool(OutboxHold.objects.filter(next_try_at=hold.next_try_at, next_try_at__lte=now).update(next_try_at=now + HOLD))
 
 
 def _send_in_thread(update: StatusUpdate, server: DesciServer) -> None:
@@ -89,15 +97,48 @@ def _record(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry, an
     attempt.save()
     tries = update.tries + 1
     pending = StatusUpdate.objects.pending().filter(pk=update.pk)
-    if outcome == Outcome.OK:
-        pending.update(tries=tries, state=StatusUpdate.State.RECEIVED, settled_at=timezone.now())
+    pending.update(tries=tries, sending_until=None)
+    if outcome in (Outcome.OK, Outcome.GONE):
+        _go_on()
+    if outcome == Outcome.UNAUTHORIZED:
+        _hold_back(str(answer))
+    elif outcome == Outcome.OK:
+        pending.update(state=StatusUpdate.State.RECEIVED, settled_at=timezone.now())
+        if update.tries:
+            _hurry_others()
     elif outcome == Outcome.GONE and answer:
-        pending.update(tries=tries, state=StatusUpdate.State.UNWANTED, settled_at=timezone.now())
+        pending.update(state=StatusUpdate.State.UNWANTED, settled_at=timezone.now())
         lifecycle.nobody_waits(update.submission, answer=f"{answer.code}: {answer.body[:200]}")
     else:
-        pending.update(tries=tries, next_try_at=timezone.now() + pause(tries))
+        pending.update(next_try_at=timezone.now() + pause(tries))
         _skip_if_pointless(update)
-        _warn(update, outcome, attempt)
+        logger.warning("status update %s was not received (%s)", update.pk, attempt.code or attempt.error)
+
+
+def _hold_back(answer: str) -> None:
+    """The two services' secrets differ: no update can arrive until an operator mends that, and none is tried in vain."""
+    hold, is_new = OutboxHold.objects.get_or_create(defaults={"answer": answer, "next_try_at": timezone.now() + pause(1)})
+    if is_new:
+        logger.critical(
+            "desci-server refuses our INTERNAL_SERVICE_SECRET (%s): ALL status updates are held back. "
+            "Set the same secret in both services; nothing is lost, and all goes on by itself.",
+            answer,
+        )
+    else:
+        tries = hold.tries + 1
+        OutboxHold.objects.update(answer=answer, tries=tries, next_try_at=timezone.now() + pause(tries))
+
+
+def _go_on() -> None:
+    """desci-server has taken our secret."""
+    if OutboxHold.objects.all().delete()[0]:
+        logger.warning("desci-server accepts our secret again: status updates go on")
+        StatusUpdate.objects.pending().update(next_try_at=timezone.now())
+
+
+def _hurry_others() -> None:
+    """An update that had failed has now arrived: desci-server is back, and what waits out a pause need not wait longer."""
+    StatusUpdate.objects.idle().filter(next_try_at__gt=timezone.now()).update(next_try_at=timezone.now())
 
 
 def _skip_if_pointless(update: StatusUpdate) -> None:
@@ -106,10 +147,3 @@ def _skip_if_pointless(update: StatusUpdate) -> None:
     if not update.is_final and later.exists():
         later.update(next_try_at=timezone.now() + pause(update.tries + 1))
         StatusUpdate.objects.pending().filter(pk=update.pk).update(state=StatusUpdate.State.SKIPPED, settled_at=timezone.now())
-
-
-def _warn(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry) -> None:
-    if outcome == Outcome.UNAUTHORIZED:
-        logger.error("desci-server refuses our INTERNAL_SERVICE_SECRET: set the same one in both services. Nothing is lost.")
-    else:
-        logger.warning("status update %s was not received (%s)", update.pk, attempt.code or attempt.error)

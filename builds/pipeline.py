@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TypeVar
 
 from django.conf import settings
 from django.utils import timezone
@@ -27,7 +28,7 @@ from builds.errors import (
     NobodyWaits,
     PackagesUnreachable,
 )
-from builds.lease import Lease
+from builds.lease import NO_ROOM, Lease
 from builds.logs import LogWriter
 from builds.models import Build, Mode, Stage, StageName, State
 from builds.patience import patiently
@@ -41,8 +42,13 @@ from builds.stages.unpack import unpack
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 # Why a build stops when the operators stop its worker.
 WORKER_ENDS = "The worker was told to end; the build is queued again."
+WORKER_DIED = "The worker has died."
+
+HANDED_ON = {WORKER_ENDS: lifecycle.hand_over, WORKER_DIED: lifecycle.give_up}
 
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
 # What may pass without anybody's doing.
@@ -59,17 +65,27 @@ class Run:
     lease: Lease
     context: Context
 
+    def write(self, act: Callable[[], T]) -> T:
+        """As :func:`patiently`: once room was made, a full disk is waited for too."""
+        return patiently(act, even_full=self.log.even_full)
+
+    def make_room(self) -> None:
+        """Remove the workspace: what is written from now on may need what it took."""
+        storage.remove(self.context.workspace)
+        self.log.even_full = True
+
 
 def execute(run: Run) -> None:
     """Run a claimed build to its end, whatever the end is. Raises nothing that the build could have caused."""
     try:
         with run.lease:
             _through_the_stages(run)
-        patiently(lambda: lifecycle.succeed(run.build))
+        run.write(lambda: lifecycle.succeed(run.build))
     except (BuildStopped, lifecycle.StaleBuild):
         _stopped(run)
     except NobodyWaits as answer:
-        lifecycle.nobody_waits(run.build.submission, answer=str(answer))
+        reason = str(answer)
+        run.write(lambda: lifecycle.nobody_waits(run.build.submission, answer=reason))
         _stopped(run)
     except BuildError as error:
         _failed(run, error.cause)
@@ -99,6 +115,7 @@ def _through_the_stages(run: Run) -> None:
             built = build_stage(context, project)
         with stage(run, StageName.COLLECT):
             kept = storage.keep(run.build, collect(context, built))
+    run.make_room()
     with stage(run, StageName.DELIVER):
         deliver(context, kept)
 
@@ -107,44 +124,50 @@ def _through_the_stages(run: Run) -> None:
 def stage(run: Run, name: StageName) -> Iterator[None]:
     """Open the stage's row and log section before its work, close them after it, and note in which stage an error came."""
     run.context.stop.check()
-    run.report.stage = row = patiently(lambda: lifecycle.enter_stage(run.build, name))
+    run.report.stage = row = run.write(lambda: lifecycle.enter_stage(run.build, name))
     run.log.stage = name
     try:
         yield
     except (BuildStopped, NobodyWaits):
-        patiently(lambda: lifecycle.leave_stage(row, Stage.State.CANCELLED))
+        run.write(lambda: lifecycle.leave_stage(row, Stage.State.CANCELLED))
         raise
     except BaseException:
-        patiently(lambda: lifecycle.leave_stage(row, Stage.State.FAILED))
+        run.write(lambda: lifecycle.leave_stage(row, Stage.State.FAILED))
         raise
     # A cancel that comes now is seen before the next stage. After the last one there is nothing to stop: desci-server has the files.
     run.log.flush()
-    patiently(lambda: lifecycle.leave_stage(row, Stage.State.SUCCEEDED))
+    run.write(lambda: lifecycle.leave_stage(row, Stage.State.SUCCEEDED))
 
 
 def _stopped(run: Run) -> None:
     """Cancelled, or lost its lease: by now nothing of it runs any more. Only a cancelled build may still be written."""
-    patiently(run.build.refresh_from_db)
+    run.make_room()
+    run.write(run.build.refresh_from_db)
+    reason = run.context.stop.reason
+    if run.build.state != State.RUNNING:
+        return
     with suppress(lifecycle.StaleBuild):
-        if run.build.state == State.RUNNING and run.build.cancel_requested_at:
+        if run.build.cancel_requested_at:
             _last_words(run, f"Cancelled by {run.build.cancel_requested_by}: {run.build.cancel_reason}")
-            patiently(lambda: lifecycle.finish_cancel(run.build))
-        elif run.build.state == State.RUNNING and run.context.stop.reason == WORKER_ENDS:
-            _last_words(run, WORKER_ENDS)
-            patiently(lambda: lifecycle.hand_over(run.build))
+            run.write(lambda: lifecycle.finish_cancel(run.build))
+        elif reason in HANDED_ON:
+            _last_words(run, reason)
+            run.write(lambda: HANDED_ON[reason](run.build))
+        elif reason == NO_ROOM:
+            _failed(run, DiskFull().cause)
 
 
 def _failed(run: Run, cause: Cause) -> None:
-    patiently(run.build.refresh_from_db)
-    if run.build.cancel_requested_at or run.context.stop.reason == WORKER_ENDS:
+    run.make_room()
+    run.write(run.build.refresh_from_db)
+    if run.build.cancel_requested_at or run.context.stop.reason in HANDED_ON:
         return _stopped(run)
-    storage.remove(run.context.workspace)  # what is written now may need the room
     _last_words(run, f"{cause.sentence} {cause.advice}")
     retry_at = _retry_at(run.build, cause)
     name = run.report.stage.name if run.report.stage else ""
     mode = _retry_mode(run.build)
     try:
-        patiently(lambda: lifecycle.fail(run.build, cause, stage=name, retry_at=retry_at, retry_mode=mode))
+        run.write(lambda: lifecycle.fail(run.build, cause, stage=name, retry_at=retry_at, retry_mode=mode))
     except lifecycle.StaleBuild:
         logger.warning("build %s had ended before it could be told that it failed: %s", run.build.pk, cause.sentence)
     return None

@@ -271,14 +271,30 @@ def _end(marker: str, others: set[int] | None, grace_seconds: float, *, main: in
 
 
 def _tree(marker: str, others: set[int] | None, main: int | None) -> set[int]:
-    """The living processes of the build; its zombies are reaped on the way, except ``main``."""
-    found = {process for process in psutil.process_iter() if _marker(process) == marker} if marker else set()
-    if others is not None:
-        found |= {child for child in psutil.Process().children() if child.pid not in others}
-    for process in list(found):
-        with suppress(psutil.Error):
-            found |= set(process.children(recursive=True))
-    return {process.pid for process in found if _is_alive(process, main)} - {os.getpid()}
+    """The living processes of the build, by one look at the machine; its zombies are reaped on the way, except ``main``."""
+    own, found = os.getpid(), set()
+    children: dict[int, list[int]] = {}
+    for process in psutil.process_iter(["ppid", "status"]):
+        parent = process.info["ppid"]
+        if process.info["status"] == psutil.STATUS_ZOMBIE:
+            if parent == own and process.pid != main:
+                _reap(process.pid)
+            continue
+        children.setdefault(parent, []).append(process.pid)
+        is_orphan = others is not None and parent == own and process.pid not in others
+        if is_orphan or (marker and _marker(process) == marker):
+            found.add(process.pid)
+    unseen = list(found)
+    while unseen:
+        more = [pid for pid in children.get(unseen.pop(), ()) if pid not in found]
+        found.update(more)
+        unseen += more
+    return found - {own}
+
+
+def _reap(pid: int) -> None:
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
 
 
 def _marker(process: psutil.Process) -> str:
@@ -293,18 +309,6 @@ def _marker(process: psutil.Process) -> str:
             if entry.startswith(prefix):
                 return entry.removeprefix(prefix).decode(errors="replace")
     return ""
-
-
-def _is_alive(process: psutil.Process, main: int | None) -> bool:
-    """Whether it still runs. A zombie of ours is reaped, except ``main``: :class:`_Watch` wants its end."""
-    try:
-        if process.status() != psutil.STATUS_ZOMBIE:
-            return True
-        if process.ppid() == os.getpid() and process.pid != main:
-            os.waitpid(process.pid, os.WNOHANG)
-    except (psutil.Error, ChildProcessError):
-        return False
-    return False
 
 
 def _signal(pids: Iterable[int], number: signal.Signals) -> None:

@@ -12,6 +12,8 @@ from redis import Redis, RedisError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from rq import Queue
+from rq.exceptions import NoSuchJobError
+from rq.job import Job
 
 logger = logging.getLogger(__name__)
 
@@ -61,3 +63,11 @@ def enqueue(build_id: str) -> bool:
         logger.warning("build %s is not in the queue store yet (%s); the reconciler will put it there", build_id, error)
         return False
     return True
+
+
+def forget(job_id: str) -> None:
+    """Take a job out of the queue store, with all that RQ keeps of it."""
+    try:
+        Job.fetch(job_id, connection=hurried_connection()).delete()
+    except NoSuchJobError:
+        builds().remove(job_id)

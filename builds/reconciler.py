@@ -36,7 +36,7 @@ WORKSPACE_GRACE_SECONDS = 60.0
 def run(stop: threading.Event) -> None:
     """Reconcile until ``stop`` is set. A mend that fails (no database, no queue store) is tried again in the next round."""
     while not stop.is_set():
-        for mend in (lose_lapsed, enqueue_forgotten, end_strays, remove_workspaces, remove_old_exports):
+        for mend in (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays, remove_workspaces, remove_old_exports):
             _try(mend)
         stop.wait(PERIOD_SECONDS)
 
@@ -87,6 +87,14 @@ def _is_being_started(build_id: str, connection_: Redis) -> bool:
         return False
 
 
+def forget_jobs() -> None:
+    """Jobs in the queue store whose build has ended (cancelled while queued), or is not in the database at all."""
+    known = queue.builds().get_job_ids()
+    unfinished = {str(pk) for pk in Build.objects.unfinished().filter(pk__in=filter(_is_id, known)).values_list("pk", flat=True)}
+    for job_id in set(known) - unfinished:
+        queue.forget(job_id)
+
+
 def end_strays() -> None:
     """Processes of builds that do not run any more (their worker was killed). Those of another Jobsite's builds are not ours to end."""
     for build_id in process.strays():
@@ -116,14 +124,16 @@ def _folders(name: str) -> list[Path]:
     return [entry for entry in parent.iterdir() if entry.is_dir()] if parent.is_dir() else []
 
 
-def _has_ended(build_id: str) -> bool:
+def _is_id(text: str) -> bool:
     with suppress(ValueError):
-        return Build.objects.filter(pk=uuid.UUID(build_id), state__in=FINAL).exists()
+        return str(uuid.UUID(text)) == text
     return False
 
 
+def _has_ended(build_id: str) -> bool:
+    return _is_id(build_id) and Build.objects.filter(pk=build_id, state__in=FINAL).exists()
+
+
 def _runs(build_id: str) -> bool:
-    try:
-        return Build.objects.filter(pk=uuid.UUID(build_id), state=State.RUNNING).exists()
-    except ValueError:  # not the name of a build: not ours to remove
-        return True
+    """What is not the name of a build is not ours to remove."""
+    return not _is_id(build_id) or Build.objects.filter(pk=build_id, state=State.RUNNING).exists()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import shutil
 import socket
 import sys
@@ -26,6 +27,8 @@ logger = logging.getLogger(__name__)
 MANAGE = str(settings.BASE_DIR / "manage.py")
 # What RQ's worker and its work-horse take to end a build that is broken off: TERM, 10 s of grace, KILL, proof.
 BREAK_OFF_SECONDS = 35.0
+BACKLOG = 2048
+SYSTEMD_FIRST_FILE = 3
 QUEUE_STORES = ("valkey-server", "redis-server")
 
 
@@ -36,19 +39,20 @@ def serve(extra: Sequence[Program] = ()) -> None:
         CommandError: it can't be started here; the message says why and what to do.
     """
     with _alone_on(Path(settings.DATA_DIR)):
-        _check_port(settings.HOST, settings.PORT)
+        listening = _listening_socket(settings.HOST, settings.PORT)
         queue_store = [_queue_store()] if settings.REDIS_EMBEDDED else []
         for sentence in toolchain.missing():
             sys.stderr.write(f"jobsite: {sentence}\n")
         call_command("migrate", verbosity=0)
         process.take_in_orphans()
-        Supervisor([*queue_store, *_programs(), *extra], tend=_end_orphans).run()
+        Supervisor([*queue_store, *_programs(listening), *extra], tend=_end_orphans).run()
 
 
-def _programs() -> list[Program]:
-    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"]
+def _programs(listening: socket.socket) -> list[Program]:
+    bind = ["--bind", f"fd://{listening.fileno()}"]
+    gunicorn = [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", *bind, "jobsite.wsgi"]
     return [
-        Program("web", gunicorn, grace=35.0),
+        Program("web", gunicorn, grace=35.0, files=(listening.fileno(),)),
         *(_worker(number) for number in range(1, settings.WORKERS + 1)),
         Program("outbox", _manage("outbox"), ends=2, grace=25.0),
         Program("reconciler", _manage("reconciler"), ends=2),
@@ -101,7 +105,7 @@ def _queue_store() -> Program:
         "loglevel warning",
         f'logfile "{folder}/valkey.log"',
     )
-    return Program("queue store", [_queue_store_program(), "-"], stdin="\n".join(lines) + "\n", ends=3)
+    return Program("queue store", [_queue_store_program(), "-"], stdin="\n".join(lines) + "\n", ends=3, renew=False)
 
 
 def _queue_store_program() -> str:
@@ -117,15 +121,17 @@ def _queue_store_program() -> str:
     return found
 
 
-def _check_port(host: str, port: int) -> None:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise CommandError(
-                f"Port {port} can't be used ({error.strerror}). Stop what uses it, or set PORT to another one."
-            ) from error
+def _listening_socket(host: str, port: int) -> socket.socket:
+    """Held by this process, so that no connection is refused while the web server is renewed; systemd may hand one over instead
+    (sd_listen_fds(3)), so that none is while the whole service is."""
+    if os.environ.get("LISTEN_PID") == str(os.getpid()):
+        return socket.socket(fileno=SYSTEMD_FIRST_FILE)
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=BACKLOG)
+    except OSError as error:
+        raise CommandError(
+            f"Port {port} can't be used ({error.strerror}). Stop what uses it, or set PORT to another one."
+        ) from error
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Keeps the service's programs running: starts them, starts again what dies, and ends all of it when it is told to.
+"""Keeps the service's programs running: starts them, starts again what dies, renews them one by one, and ends all when it is told to.
 
 Every program runs in a session of its own, so that Ctrl-C in a terminal reaches this one only, and ends when this process ends,
 however it ends.
@@ -32,7 +32,8 @@ WELL_SECONDS = 60.0
 class Program:
     """A program to keep running. Those with the lowest ``ends`` are ended first, with ``grace`` seconds to do so.
 
-    ``urge`` is what it is told after that, with ``urged`` more seconds; then it is killed. ``stdin`` is all that it can read there.
+    ``urge`` is what it is told after that, with ``urged`` more seconds; then it is killed. ``stdin`` is all that it can read there;
+    ``files`` are open descriptors that it gets. ``renew`` is whether SIGHUP replaces it by a new process.
     """
 
     name: str
@@ -44,11 +45,15 @@ class Program:
     urge: signal.Signals | None = None
     urged: float = 0.0
     stdin: str = ""
+    files: tuple[int, ...] = ()
+    renew: bool = True
 
     process: subprocess.Popen[bytes] | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
+    told_at: float = 0.0
+    is_urged: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -61,7 +66,8 @@ class Program:
 
 
 class Supervisor:
-    """Runs programs until SIGTERM or SIGINT; a second one cuts the grace short.
+    """Runs programs until SIGTERM or SIGINT; a second one cuts the grace short. SIGHUP renews them: each in its turn is told to end
+    and started anew, so that what is installed now runs, and never two are away at once.
 
     ``tend`` is called every few seconds, and once when all has ended, with the programs that run.
     """
@@ -70,12 +76,15 @@ class Supervisor:
         self._programs = list(programs)
         self._tend, self._tended_at = tend, 0.0
         self._told = 0
+        self._to_renew: list[Program] = []
 
     def run(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_renew)
         try:
             while not self._told:
+                self._renew_next()
                 for program in self._programs:
                     self._keep(program)
                 if time.monotonic() - self._tended_at > TEND_SECONDS:
@@ -89,7 +98,30 @@ class Supervisor:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._told += 1
 
+    def _on_renew(self, number: int, frame: FrameType | None) -> None:
+        waiting = [
+            program for program in self._programs if program.renew and program.restart and program not in self._to_renew[1:]
+        ]
+        self._to_renew += waiting
+
+    def _renew_next(self) -> None:
+        """Tell the next one to end; once it has, start it anew and go on to the one after it."""
+        if not self._to_renew:
+            return
+        program = self._to_renew[0]
+        if not program.told_at:
+            program.told_at, program.is_urged = time.monotonic(), False
+            program.signal(signal.SIGTERM)
+        elif program.is_running:
+            self._press(program, time.monotonic() - program.told_at)
+        else:
+            logger.warning("%s is renewed", program.name)
+            self._start(program)
+            self._to_renew.pop(0)
+
     def _keep(self, program: Program) -> None:
+        if program.told_at:
+            return  # its end is meant
         if program.process is None:
             if time.monotonic() >= program.start_at:
                 self._start(program)
@@ -98,12 +130,13 @@ class Supervisor:
 
     @staticmethod
     def _start(program: Program) -> None:
-        program.started_at = time.monotonic()
+        program.started_at, program.told_at, program.is_urged = time.monotonic(), 0.0, False
         program.process = subprocess.Popen(
             list(program.argv),
             env={**os.environ, **program.env},
             stdin=subprocess.PIPE if program.stdin else subprocess.DEVNULL,
             start_new_session=True,
+            pass_fds=program.files,
             preexec_fn=_end_with_parent(os.getpid()),
         )
         if program.stdin and program.process.stdin:
@@ -130,24 +163,24 @@ class Supervisor:
     def _end(self, programs: list[Program]) -> None:
         """End the programs of one turn together; each is urged and killed at its own time, or, told again, without grace."""
         for program in programs:
+            program.is_urged = False
             program.signal(signal.SIGTERM)
         told, started_at = max(self._told, 1), time.monotonic()
         cut_at = float("inf")
-        urged: set[str] = set()
         while any(program.is_running for program in programs):
             now = time.monotonic()
             if self._told > told:
                 cut_at = min(cut_at, now)
             for program in programs:
-                self._press(program, max(now - started_at, program.grace + now - cut_at), urged)
+                self._press(program, max(now - started_at, program.grace + now - cut_at))
             time.sleep(POLL_SECONDS)
 
     @staticmethod
-    def _press(program: Program, waited: float, urged: set[str]) -> None:
+    def _press(program: Program, waited: float) -> None:
         if not program.is_running or waited < program.grace:
             return
-        if program.urge and program.name not in urged:
-            urged.add(program.name)
+        if program.urge and not program.is_urged:
+            program.is_urged = True
             program.signal(program.urge)
         elif waited >= program.grace + program.urged:
             logger.error("%s did not end when it was told to; killed", program.name)

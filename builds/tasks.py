@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
+from types import FrameType
 
 from django.conf import settings
 
@@ -25,9 +27,11 @@ logger = logging.getLogger(__name__)
 
 def build(build_id: str) -> None:
     """Run the build, if it still waits for a worker. Its end is written to the database, not returned."""
+    worker = os.getppid()
     stop = Stop()
-    _stop_on_signal(stop)
-    claimed = lifecycle.claim(build_id, worker=f"{settings.WORKER_NAME}:{os.getppid()}")
+    _stop_on_signal(stop, worker)
+    stop.hold_until(time.monotonic() + settings.LEASE_SECONDS)
+    claimed = lifecycle.claim(build_id, worker=f"{settings.WORKER_NAME}:{worker}")
     if claimed is None:
         logger.info("build %s does not wait for a worker any more", build_id)
         return
@@ -53,9 +57,13 @@ def redactor() -> Redactor:
     return Redactor(secret for secret in secrets if secret)
 
 
-def _stop_on_signal(stop: Stop) -> None:
-    """An asked-for end of the work-horse ends the build's processes first."""
-    signal.signal(signal.SIGTERM, lambda number, frame: stop.set(pipeline.WORKER_ENDS))
+def _stop_on_signal(stop: Stop, worker: int) -> None:
+    """An asked-for end of the work-horse ends the build's processes first. So does the death of its worker, which sends it SIGTERM."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        stop.set(pipeline.WORKER_ENDS if os.getppid() == worker else pipeline.WORKER_DIED)
+
+    signal.signal(signal.SIGTERM, end)
 
 
 def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) -> Context:

@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
+from django.conf import settings
 from redis import RedisError
 from rq import Queue, Worker
 from rq.job import Job
+from rq.worker import WorkerStatus
 
 from builds.process import ProcessesLeft, end_orphans, take_in_orphans
 
@@ -66,12 +69,21 @@ class JobsiteWorker(Worker):
             with suppress(ChildProcessError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
 
+    def request_stop(self, number: int, frame: FrameType | None) -> None:
+        """Take nothing new and go on to the end of the build, for STOP_GRACE seconds; then break it off."""
+        if self.get_state() == WorkerStatus.BUSY:
+            timer = threading.Timer(settings.STOP_GRACE, os.kill, (os.getpid(), BREAK_OFF))
+            timer.daemon = True
+            timer.start()
+        super().request_stop(number, frame)  # type: ignore[no-untyped-call]
+
     def _install_signal_handlers(self) -> None:
         super()._install_signal_handlers()  # type: ignore[no-untyped-call]
         signal.signal(BREAK_OFF, self._break_off)
 
     def _break_off(self, number: int, frame: FrameType | None) -> None:
         """End at once. A second SIGTERM would do the same, but RQ does not hear it within a second of the first."""
+        signal.signal(BREAK_OFF, signal.SIG_IGN)  # the supervisor urges too
         self._shutdown_requested_date = datetime.now(UTC) - timedelta(minutes=1)
         self.request_force_stop(number, frame)
 

@@ -61,7 +61,7 @@ def _serve(ports: list[int]) -> None:
     if ports:
         numbers = ["--archive-port", str(ports[0]), "--desci-port", str(ports[1])]
         command = [sys.executable, "-m", "tests.standins", *numbers, "--seed-sample", "--proxy", "https://github.com", "--quiet"]
-        extra.append(Program("stand-ins", command, ends=3))
+        extra.append(Program("stand-ins", command, ends=3, renew=False))
     try:
         serve(extra)
     except CommandError as error:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from builds import lifecycle, outbox
 from builds.clients import desci
 from builds.errors import CommandFailed
-from builds.models import Mode, State, StatusUpdate, StatusUpdateTry, Submission
+from builds.models import Mode, OutboxHold, State, StatusUpdate, StatusUpdateTry, Submission
 from tests.rows import claim, submit
 from tests.standins import DesciServer
 
@@ -170,16 +170,92 @@ def test_a_try_that_breaks_off_inside_is_recorded_too(server: DesciServer) -> No
     assert StatusUpdate.objects.get().state == StatusUpdate.State.PENDING
 
 
-def test_a_wrong_secret_is_kept_and_shown(server: DesciServer, caplog: pytest.LogCaptureFixture) -> None:
-    submission = failed()
-    for _ in range(4):
-        send_due(server, secret="another")
-    assert states(submission)[-1] == (FAILED, StatusUpdate.State.PENDING)
-    assert "INTERNAL_SERVICE_SECRET" in caplog.text
+def probe_now() -> None:
+    OutboxHold.objects.update(next_try_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_a_wrong_secret_holds_all_back_with_one_alarm(server: DesciServer, caplog: pytest.LogCaptureFixture) -> None:
+    submissions = [failed(f"job-{number}") for number in range(5)]
+    assert send_due(server, secret="another") == 5, "they were under way together"
+    asked = len(StatusUpdateTry.objects.all())
+    for _ in range(3):
+        assert send_due(server, secret="another") == 0
+        probe_now()
+        assert send_due(server, secret="another") == 1
+    assert len(StatusUpdateTry.objects.all()) == asked + 3
     assert {attempt.code for attempt in StatusUpdateTry.objects.all()} == {401}
-    assert submission.newest_build().state == State.FAILED
+    assert "401" in OutboxHold.objects.get().answer
+    assert [record.levelname for record in caplog.records if "INTERNAL_SERVICE_SECRET" in record.message] == ["CRITICAL"]
+    assert not StatusUpdate.objects.exclude(state=StatusUpdate.State.PENDING).exists()
+    assert [submission.newest_build().state for submission in submissions] == [State.FAILED] * 5
+
+
+def test_all_goes_on_by_itself_when_the_secrets_agree_again(server: DesciServer) -> None:
+    for number in range(3):
+        failed(f"job-{number}")
+    send_due(server, secret="another")
+    probe_now()
+    assert len(outbox._take(100)) == 1
+    StatusUpdate.objects.update(sending_until=None)
+    probe_now()
+    [update] = outbox._take(100)
+    outbox.send(update, client(server))
+    assert not OutboxHold.objects.exists()
+    assert StatusUpdate.objects.due().count() == 3
     send_all(server)
-    assert server.statuses("job-1") == ["FAILED"]
+    for number in range(3):
+        assert server.statuses(f"job-{number}") == ["IN_PROGRESS", "IN_PROGRESS", "FAILED"]
+
+
+@pytest.mark.parametrize("status", [500, 404])
+def test_an_answer_that_does_not_look_at_the_secret_ends_no_hold(server: DesciServer, status: int) -> None:
+    failed()
+    send_due(server, secret="another")
+    server.fail(status, body="<html>a proxy</html>", times=1)
+    probe_now()
+    send_due(server)
+    assert OutboxHold.objects.exists()
+
+
+def test_an_update_is_pushed_by_hand(server: DesciServer) -> None:
+    submission = submit()
+    server.fail(500, times=1)
+    for update in outbox._take(1):
+        outbox.send(update, client(server))
+    assert outbox._take(1) == []
+    update = submission.status_updates.get()
+    lifecycle.push(update, actor="ed", reason="It is back.")
+    for update in outbox._take(1):
+        outbox.send(update, client(server))
+    assert server.statuses("job-1") == ["IN_PROGRESS"]
+    assert submission.events.filter(kind="status update pushed", actor="ed", reason="It is back.").count() == 1
+    with pytest.raises(lifecycle.ActRefused):
+        lifecycle.push(update, actor="ed")
+
+
+def test_a_push_does_not_send_what_is_being_sent(server: DesciServer) -> None:
+    submit()
+    [update] = outbox._take(1)
+    lifecycle.push(update, actor="ed")
+    assert outbox._take(1) == []
+    outbox.send(update, client(server))
+    assert server.statuses("job-1") == ["IN_PROGRESS"]
+
+
+def test_what_waits_out_a_pause_is_sent_at_once_when_desci_server_is_back(server: DesciServer) -> None:
+    names = [f"job-{number}" for number in range(4)]
+    for name in names:
+        failed(name)
+    server.fail(500)
+    for _ in range(9):
+        send_due(server)
+    server.mend()
+    StatusUpdate.objects.update(next_try_at=timezone.now() + timedelta(minutes=4))
+    StatusUpdate.objects.filter(pk=StatusUpdate.objects.heads()[0].pk).update(next_try_at=timezone.now())
+    while taken := outbox._take(100):
+        for update in taken:
+            outbox.send(update, client(server))
+    assert [server.statuses(name)[-1:] for name in names] == [["FAILED"]] * 4
 
 
 @pytest.mark.parametrize("gone", ["job", "node"])

@@ -6,13 +6,15 @@ import errno
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 
-from builds import lifecycle, logs, patience, pipeline, storage, tasks
+from builds import lease, lifecycle, logs, patience, pipeline, storage, tasks
 from builds.models import Build, Mode, State, StatusUpdate, Submission
 from builds.stages import Context
 from builds.stages.deliver import deliver
@@ -157,6 +159,53 @@ def test_a_build_that_was_lost_writes_nothing_more(bench: Bench, monkeypatch: py
     assert [build.state for build in submission.builds.order_by("number")] == [State.FAILED, State.QUEUED]
     assert not run.context.workspace.exists()
     assert statuses(submission) == []
+
+
+def test_a_worker_that_comes_back_from_a_pause_does_nothing_more(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lease is over by the clock, and nobody has told it yet: neither another worker nor the thread that renews."""
+    run = bench.begun(bench.submission())
+    during(monkeypatch, "deliver", lambda: run.context.stop.hold_until(time.monotonic() - 1))
+    monkeypatch.setattr(lease, "FLUSH_SECONDS", 30)
+    pipeline.execute(run)
+    run.build.refresh_from_db()
+    assert run.build.state == State.RUNNING, "the reconciler will lose it"
+    assert not bench.desci.deliveries["job-1"]
+    assert statuses(run.build.submission) == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "code", "again"), [(pipeline.WORKER_ENDS, "worker-stopped", True), (pipeline.WORKER_DIED, "worker-lost", False)]
+)
+def test_a_second_loss_is_final_and_a_stop_counts_as_none(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, reason: str, code: str, again: bool
+) -> None:
+    submission = bench.submission()
+    for _ in range(2):
+        run = bench.begun(submission)
+        with monkeypatch.context() as patched:
+            during(patched, "build", partial(run.context.stop.set, reason))
+            pipeline.execute(run)
+        run.build.refresh_from_db()
+        assert (run.build.state, run.build.cause_code) == (State.FAILED, code)
+    assert submission.builds.unfinished().exists() is again
+    assert statuses(submission) == ([] if again else ["FAILED"])
+
+
+def test_desci_server_is_asked_during_a_long_stage(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it still wants the result: at first with the stage, then every half minute; not while a word waits anyway."""
+    monkeypatch.setattr(lease, "ASK_SECONDS", 0.1)
+    submission = bench.submission("sleep 2")
+    asked = threading.Event()
+
+    def heard() -> None:
+        StatusUpdate.objects.pending().update(state=StatusUpdate.State.RECEIVED)
+        asked.set()
+
+    during(monkeypatch, "build", heard)
+    bench.run(submission)
+    assert asked.is_set()
+    said = [update.message.split(" http")[0] for update in submission.status_updates.all()]
+    assert said.count("Attempt 1: build goes on.") == 1, said
 
 
 def record(build: Build) -> Any:

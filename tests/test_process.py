@@ -94,6 +94,43 @@ def test_a_stop_ends_it_and_is_raised(tmp_path: Path) -> None:
     assert alive(str(tmp_path)) == []
 
 
+def test_two_hundred_that_ignore_the_end_are_ended(tmp_path: Path) -> None:
+    """In sessions of their own, orphaned, deaf to TERM, half of them without a mark, and some that start others meanwhile."""
+    stubborn = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for number in range(200):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        if number % 2:
+            os.execve("/bin/sh", ["sh", "-c", "trap '' TERM; sleep 64; sleep 64"], {})
+        while number == 0:
+            if os.fork() == 0:
+                os.setsid()
+                time.sleep(64)
+            time.sleep(0.02)
+        time.sleep(64)
+print("started", flush=True)
+time.sleep(64)
+"""
+    (tmp_path / "stubborn.py").write_text(stubborn)
+    before = {found.pid for found in psutil.process_iter()}
+    stop = Stop()
+
+    def end(stream: str, text: str) -> None:
+        stop.set("Cancelled.")
+
+    with pytest.raises(BuildStopped):
+        run(tmp_path, f"exec {sys.executable} stubborn.py", stop=stop, on_line=end, grace_seconds=0.5)
+    assert alive(str(tmp_path)) == []
+    left = [found for found in psutil.process_iter(["cmdline"]) if found.pid not in before]
+    assert [
+        found for found in left if "64" in (found.info["cmdline"] or ()) or "stubborn.py" in (found.info["cmdline"] or ())
+    ] == []
+
+
 def test_endless_output_hits_the_limit(tmp_path: Path) -> None:
     completed, lines = run(tmp_path, "yes", output_bytes=1_000_000)
     assert completed.output_limit_hit

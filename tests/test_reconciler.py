@@ -181,6 +181,18 @@ def test_what_must_wait_is_queued_when_its_time_has_come(store: Redis) -> None:
     assert in_queue() == [build_id]
 
 
+def test_jobs_whose_build_does_not_wait_any_more_are_forgotten(store: Redis) -> None:
+    ids = queued(1, 2, 3)
+    lifecycle.request_cancel(Build.objects.get(pk=ids[0]), actor="ed", reason="x")
+    claim(Submission.objects.get(job_id="job-2"))
+    queue.enqueue(strange := str(uuid.uuid4()))
+    store.rpush(queue.builds().key, "no-job-at-all")
+    reconciler.forget_jobs()
+    assert in_queue() == ids[1:], "a running one may be on its way to its worker"
+    assert not Job.exists(strange, connection=store)
+    assert not Job.exists(ids[0], connection=store)
+
+
 def test_the_queue_store_away_keeps_no_other_mend_from_its_work(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
     queued(1)
     lapse(claim(submit("job-2")))

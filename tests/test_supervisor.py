@@ -168,3 +168,22 @@ def test_a_program_is_given_its_stdin_and_no_more(supervise: Any, tmp_path: Path
     running = supervise(f'[program("a"), Program("b", [sys.executable, "-c", {code!r}], stdin="port 0\\n", restart=False)]', 1)
     running.wait(lambda: heard.exists() and heard.read_text() == "port 0\n")
     running.told()
+
+
+def test_hup_renews_one_after_the_other_and_not_what_stays(supervise: Any) -> None:
+    running = supervise('[program("a"), program("b"), program("store", renew=False), program("once", restart=False)]', 4)
+    running.process.send_signal(signal.SIGHUP)
+    running.wait(lambda: len(running.pids("a")) == len(running.pids("b")) == 2)
+    renewed = [line.rstrip("0123456789 ") for line in running.lines() if line[0] in "ab"][2:]
+    assert renewed == [f"{name} {word}" for name in "ab" for word in ("SIGTERM", "ended", "started")]
+    assert (len(running.pids("store")), len(running.pids("once"))) == (1, 1)
+    assert "started again" not in running.log.read_text()
+    assert running.told() == 0
+
+
+def test_what_does_not_end_to_be_renewed_is_urged(supervise: Any) -> None:
+    running = supervise('[program("slow", 2, grace=0.3, urge=signal.SIGUSR1, urged=600), program("next")]', 2)
+    running.process.send_signal(signal.SIGHUP)
+    running.wait(lambda: len(running.pids("next")) == 2)
+    assert [line for line in running.lines() if "SIG" in line] == ["slow SIGTERM", "slow SIGUSR1", "next SIGTERM"]
+    assert running.told() == 0

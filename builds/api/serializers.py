@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from builds import front_matter
 from builds.manuscript_url import InvalidManuscriptUrl, ManuscriptUrl
 from builds.models import Artifact, Build, Mode, Stage, State, Submission
 
@@ -63,7 +64,10 @@ class SubmissionRequest(serializers.Serializer[Any]):
             raise serializers.ValidationError("parsedDocument must be an object.")
         if not isinstance(value.get("exports") or [], list):
             raise serializers.ValidationError("parsedDocument.exports must be a list.")
-        return value
+        try:
+            return dict(front_matter.storable(value))
+        except RecursionError as error:
+            raise serializers.ValidationError("parsedDocument is nested too deeply.") from error
 
 
 class Reason(Text):

@@ -62,7 +62,7 @@ def test_no_such_export_says_so(admin_page: Client, artifact: Artifact) -> None:
     assert_gone(download(admin_page, artifact.pk + 1))
 
 
-@pytest.mark.parametrize("file", ["../secret", "{data}/secret", "/etc/passwd", "..", ".", "", "inner/secret", "a\0b", "link"])
+@pytest.mark.parametrize("file", ["../secret", "{data}/secret", "/etc/passwd", "..", ".", "", "inner/secret", "link"])
 def test_no_other_file_is_given_out(admin_page: Client, artifact: Artifact, tmp_path: Path, file: str) -> None:
     folder = artifact.build.exports_folder
     (folder / "inner").mkdir()

@@ -69,10 +69,10 @@ def test_submission_page_shows_the_newest_tries_and_links_to_the_rest(admin_page
 
 
 def test_front_matter_is_laid_out(admin_page: Client) -> None:
-    submission = submit(abstract="Über\u202e", nested={"list": [1, {}, []], "half": "\ud800"})
+    submission = submit(abstract="Über\u202e", nested={"half": "½", "longer": [1, {}, []]})
     text = html.unescape(page(admin_page, submission))
     assert '\n  "abstract": "Über\\u202e"' in text
-    assert '"list": [\n      1,\n      {},\n      []\n    ],\n    "half": "\\ud800"\n  }\n}' in text
+    assert '"half": "½",\n    "longer": [\n      1,\n      {},\n      []\n    ]\n  }' in text
     assert "Cut after" not in text
 
 

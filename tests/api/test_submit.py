@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from builds import lifecycle
-from builds.models import Build, Event, State, StatusUpdate, Submission
+from builds.models import Build, Event, FrontMatter, State, StatusUpdate, Submission
 from tests.api.conftest import SUBMISSIONS, ApiClient, submission
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -113,12 +113,17 @@ def test_bad_input_is_named(api: ApiClient, name: str, value: Any, words: str) -
         {"exports": None},
         {"exports": []},
         {"exports": [None, 7, "meca", {}]},
-        {"title": "a\x00b\ud800", "authors": "x"},
+        {"title": "a\x00b\ud800", "authors": "x", "\udc00": ["\0", {"\0": "😀"}]},
         {"authors": [None, {"name": 1}]},
     ],
 )
 def test_whatever_an_author_writes_is_taken(api: ApiClient, document: dict[str, Any]) -> None:
     assert api.submit(parsedDocument=document).status_code == 202
+
+
+def test_what_no_database_takes_is_mended(api: ApiClient) -> None:
+    api.submit(parsedDocument={"title": "a\0b\ud800", "\udc00": ["\0", {"\0": "😀 \\u0000"}]})
+    assert FrontMatter.objects.get().document == {"title": "ab?", "?": ["", {"": "😀 \\u0000"}]}
 
 
 def test_odd_but_possible_identifiers_are_taken_and_found_again(api: ApiClient) -> None:

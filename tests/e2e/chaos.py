@@ -7,6 +7,7 @@ when it happens to what depends on the machine.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import signal
 import sys
@@ -15,7 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ import psutil
 import requests
 from redis import Redis, RedisError
 
-from builds import process
 from jobsite import embedded
 from tests.e2e.conftest import FINAL, SECRET, Service
 from tests.standins import ArchiveHost, DesciServer
@@ -43,26 +43,22 @@ echo '{{"kind": "Article"}}' > _build/site/content/index.json
 EXPORTS = [{"format": "meca", "output": "exports/manuscript.meca.zip"}]
 
 
-@dataclass
-class Told:
-    """What was measured on the way, in seconds."""
-
-    restarted: list[float] = field(default_factory=list)
-    emptied: list[float] = field(default_factory=list)
-    caught_up: list[float] = field(default_factory=list)
-    faults: Counter[str] = field(default_factory=Counter)
+# What lies between two faults, in submissions: so that each meets builds in every stage, and the service gets well between them.
+SUBMISSIONS_PER_FAULT = 3
 
 
 class Chaos:
-    """``count`` submissions of all kinds, and as many faults as the seed wants, between them."""
+    """``count`` submissions of all kinds, and a fault after every few of them, each kind in its turn."""
 
-    def __init__(self, service: Service, *, count: int, seed: int, faults: tuple[str, ...] = ()) -> None:
+    def __init__(self, service: Service, *, count: int, seed: int) -> None:
         self.service, self.count = service, count
         self.random = random.Random(seed)
         self.kinds: dict[str, str] = {}
+        self.asked: Counter[str] = Counter()
+        self.repeated = 0
         self.seen_logs: dict[tuple[str, int], list[str]] = {}
-        self.told = Told()
-        self._faults = faults or tuple(FAULTS)
+        self.faults: Counter[str] = Counter()
+        self._deck: list[str] = []
 
     def run(self) -> None:
         """Submit all, with a fault now and then; wait for the end of each.
@@ -75,8 +71,8 @@ class Chaos:
             self._submit(
                 f"chaos-{number}", self.random.choice(("good", "good", "good", "broken", "missing", "unwanted", "cancelled"))
             )
-            if self.random.random() < 0.3:
-                self._fault(self.random.choice(self._faults))
+            if number % SUBMISSIONS_PER_FAULT == 1:
+                self._fault()
             if self.random.random() < 0.3:
                 self._look_at_a_log()
             time.sleep(self.random.uniform(0, 0.8))
@@ -99,11 +95,16 @@ class Chaos:
             "uuid": f"node-of-{job_id}.",
             "parsedDocument": {"title": job_id, "exports": EXPORTS},
         }
-        self._until_answered(lambda: self.service.call("POST", json=body))
+        self._until_answered(lambda: self._post(body))
         if kind == "unwanted":
             self.service.desci.forget(job_id)
         if kind == "cancelled":
             self._until_answered(lambda: self.service.call("POST", f"/{job_id}/cancel", json={"reason": "chaos"}))
+
+    def _post(self, body: dict[str, Any]) -> requests.Response:
+        """Each may be taken, also one whose answer is lost with the web server; asked after a failure, it is a new attempt."""
+        self.asked[body["jobId"]] += 1
+        return self.service.call("POST", json=body)
 
     def _until_answered(self, call: Callable[[], requests.Response]) -> requests.Response:
         """As desci-server does: again, until it is answered."""
@@ -131,9 +132,16 @@ class Chaos:
 
     # --- what goes wrong
 
-    def _fault(self, name: str) -> None:
-        if FAULTS[name](self):
-            self.told.faults[name] += 1
+    def _fault(self) -> None:
+        """The next of a shuffled deck, so that every kind comes before one comes twice. What it is to hit may have to begin first."""
+        self._deck = self._deck or self.random.sample(sorted(FAULTS), len(FAULTS))
+        name = self._deck.pop()
+        deadline = time.monotonic() + TARGET_SECONDS
+        while not FAULTS[name](self):
+            if time.monotonic() > deadline:
+                return
+            time.sleep(0.05)
+        self.faults[name] += 1
 
     def processes(self, *words: str) -> list[psutil.Process]:
         """The service's processes whose command holds all of ``words``."""
@@ -172,8 +180,17 @@ class Chaos:
             self.redis().flushall()
         return True
 
-    def away(self, **fault: Any) -> bool:
-        self.service.desci.fail(for_seconds=self.random.uniform(1, 5), **fault)
+    def away(self) -> bool:
+        self.service.desci.fail(500, for_seconds=self.random.uniform(1, 5))
+        return True
+
+    def slow(self) -> bool:
+        self.service.desci.slow(self.random.uniform(0.5, 2), for_seconds=5)
+        return True
+
+    def silent(self) -> bool:
+        """Its next calls are read and never answered, as when its handler breaks inside (CONTRACT §3)."""
+        self.service.desci.hang(self.random.choice(("updateStatus", "receiveFiles")))
         return True
 
     def desci_down(self) -> bool:
@@ -206,13 +223,33 @@ class Chaos:
             now = self._until_answered(lambda j=job_id, a=attempt: self.service.call("GET", f"/{j}/log", params={"attempt": a}))  # type: ignore[misc]
             if now.text.splitlines()[: len(lines)] != lines:
                 found.append(f"{job_id}: lines of attempt {attempt} that were shown are gone")
-        builds = {folder.name for folder in (self.service.data_dir / "exports").glob("*")}
-        strays = {build: pids for build, pids in process.strays().items() if build in builds or build in self._build_ids()}
-        found += [f"processes of build {build} still run: {pids}" for build, pids in strays.items()]
+        found += [f"{stray} still runs" for stray in self._strays()]
+        lost_answers = SENDERS * (self.faults["outbox killed"] + self.faults["desci-server down"])
+        if self.repeated > lost_answers:
+            found.append(f"{self.repeated} final statuses were sent again; at most {lost_answers} answers can have been lost")
         return found + [f"workspace {path.name} is left" for path in self._workspaces()]
 
-    def _build_ids(self) -> set[str]:
-        return {path.name for path in (self.service.data_dir / "workspaces").glob("*")}
+    def losses(self) -> int:
+        return sum(
+            (attempt["cause"] or {}).get("code") == "worker-lost"
+            for job_id in self.kinds
+            for attempt in self._status(job_id)["attempts"]
+        )
+
+    def redeliveries(self) -> int:
+        return sum(attempt["mode"] == "deliver" for job_id in self.kinds for attempt in self._status(job_id)["attempts"])
+
+    def _strays(self) -> list[psutil.Process]:
+        """Living processes that stand in a workspace, also in one that is gone: those of builds, whatever they have made of themselves."""
+        found = []
+        for candidate in psutil.process_iter():
+            with suppress(psutil.Error):
+                if (
+                    candidate.cwd().startswith(str(self.service.data_dir / "workspaces"))
+                    and candidate.status() != psutil.STATUS_ZOMBIE
+                ):
+                    found.append(candidate)
+        return found
 
     def _workspaces(self) -> list[Path]:
         """Those that stay: the reconciler takes away what a killed worker left, after a while."""
@@ -223,23 +260,34 @@ class Chaos:
         return left
 
     def _problems_of(self, job_id: str) -> list[str]:
-        status, heard = self._status(job_id), self.service.desci.statuses(job_id)
+        status, heard = self._status(job_id), self._heard(job_id)
         finals = [word for word in heard if word in ("COMPLETED", "FAILED")]
         expected = {"good": "succeeded", "broken": "failed", "missing": "failed"}.get(self.kinds[job_id])
         problems = []
         if expected and status["state"] != expected and (status["cause"] or {}).get("code") not in EXCUSES:
             problems.append(f"{job_id} ({self.kinds[job_id]}) has {status['state']}: {status['cause']}")
-        if self.kinds[job_id] != "unwanted" and (len(finals) != 1 or heard[-1] != finals[0]):
+        told_rightly = 1 <= len(finals) <= self.asked[job_id] and heard[-1] == finals[-1]
+        if self.kinds[job_id] != "unwanted" and not told_rightly:
             problems.append(f"{job_id}: desci-server heard {heard}")
-        if finals and (finals[0] == "COMPLETED") != (status["state"] == "succeeded"):
-            problems.append(f"{job_id} has {status['state']}, but desci-server heard {finals[0]}")
+        if finals and (finals[-1] == "COMPLETED") != (status["state"] == "succeeded"):
+            problems.append(f"{job_id} has {status['state']}, but desci-server heard {finals[-1]}")
         if status["state"] == "succeeded" and not self.service.desci.deliveries[job_id]:
             problems.append(f"{job_id} has succeeded without a delivery")
         open_attempts = [attempt["number"] for attempt in status["attempts"] if attempt["state"] not in FINAL]
         return problems + ([f"{job_id}: attempts {open_attempts} are open"] if open_attempts else [])
 
+    def _heard(self, job_id: str) -> list[str]:
+        """What desci-server has taken. An update whose answer was lost, with the outbox or on the way, comes once more, word for word."""
+        said = [(update.status, update.message) for update in self.service.desci.updates[job_id] if update.code == 200]
+        words = [word for word, before in zip(said, [None, *said], strict=False) if word != before]
+        self.repeated += sum(word == before for word, before in pairwise(said) if word[0] != "IN_PROGRESS")
+        return [status for status, _message in words]
+
 
 LEASE_SECONDS = 4
+TARGET_SECONDS = 20.0
+# So many updates an outbox has under way at once.
+SENDERS = 4
 # What a kill may honestly make of a good manuscript: its program was killed, or its worker twice in a row.
 EXCUSES = ("limit-hit", "worker-lost")
 FAULTS: dict[str, Callable[[Chaos], bool]] = {
@@ -253,7 +301,9 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "queue store flushed": Chaos.flush,
     "queue store killed": lambda chaos: chaos.kill("valkey-server"),
     "work-horse stopped for longer than its lease": Chaos.pause,
-    "desci-server answers 500": lambda chaos: chaos.away(status=500),
+    "desci-server answers 500": Chaos.away,
+    "desci-server slow": Chaos.slow,
+    "desci-server never answers": Chaos.silent,
     "desci-server down": Chaos.desci_down,
 }
 
@@ -281,21 +331,26 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ArchiveHost() as archive, DesciServer(SECRET, keep_files=False) as desci:
-        service = Service(Path(folder) / "data", archive, desci, **SETTINGS)
+        database = {"DATABASE_URL": os.environ["DATABASE_URL"]} if "DATABASE_URL" in os.environ else {}
+        service = Service(Path(folder) / "data", archive, desci, **SETTINGS, **database)
         service.start()
         chaos = Chaos(service, count=options.submissions, seed=options.seed)
         try:
             chaos.run()
             problems = chaos.broken_invariants()
+            told = _told(chaos, options.seed)
         finally:
             service.stop()
-    told = [
-        f"seed {options.seed}: {options.submissions} submissions: {dict(Counter(chaos.kinds.values()))}",
-        f"faults: {dict(chaos.told.faults)}",
-        *(problems or ["every invariant holds"]),
-    ]
-    sys.stdout.write("\n".join(told) + "\n")
+    sys.stdout.write("\n".join([*told, *(problems or ["every invariant holds"])]) + "\n")
     sys.exit(bool(problems))
+
+
+def _told(chaos: Chaos, seed: int) -> list[str]:
+    return [
+        f"seed {seed}: {chaos.count} submissions: {dict(Counter(chaos.kinds.values()))}",
+        f"faults: {dict(chaos.faults)}",
+        f"builds lost with their worker: {chaos.losses()}; attempts that only deliver: {chaos.redeliveries()}",
+    ]
 
 
 SETTINGS = {"BUILD_COMMAND": COMMAND, "LEASE_SECONDS": str(LEASE_SECONDS), "WORKERS": "4", "WEB_WORKERS": "2"}

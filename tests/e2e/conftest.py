@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,15 @@ FINAL = ("succeeded", "failed", "cancelled")
 
 
 class Service:
-    """``manage.py serve`` in a process of its own, with its data in ``data_dir``."""
+    """``manage.py serve`` in a process of its own, with its data in ``data_dir``. ``wrapper`` is what it is started by, if anything."""
 
-    def __init__(self, data_dir: Path, archive: ArchiveHost, desci: DesciServer, **settings: str) -> None:
+    def __init__(
+        self, data_dir: Path, archive: ArchiveHost, desci: DesciServer, *, wrapper: Sequence[str] = (), **settings: str
+    ) -> None:
         self.data_dir, self.archive, self.desci = data_dir, archive, desci
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._settings = settings
+        self._settings, self._wrapper = settings, wrapper
         self._log = data_dir.parent / f"{data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +54,7 @@ class Service:
             "STOP_GRACE": "1",
             **self._settings,
         }
-        command = [sys.executable, str(BASE_DIR / "manage.py"), "serve"]
+        command = [*self._wrapper, sys.executable, str(BASE_DIR / "manage.py"), "serve"]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + START_SECONDS

@@ -99,6 +99,7 @@ class DesciServer(StandIn):
         self._forgotten: set[str] = set()
         self._forgotten_nodes: set[str] = set()
         self._folder: Path | None = None
+        self._slow, self._slow_until = 0.0, 0.0
 
     def start(self) -> Self:
         if self.keep_files:
@@ -135,6 +136,10 @@ class DesciServer(StandIn):
     def reset(self, where: str = "receiveFiles", times: float = 1) -> None:
         """Cut the connections of the next calls midway."""
         self.add_fault(Fault("reset", where, times=times))
+
+    def slow(self, seconds: float, *, for_seconds: float) -> None:
+        """Think for ``seconds`` before each answer."""
+        self._slow, self._slow_until = seconds, time.monotonic() + for_seconds
 
     def expect(self, job_id: str) -> None:
         """Know ``job_id`` (again)."""
@@ -186,6 +191,8 @@ class DesciServer(StandIn):
         if call is None or exchange.command != "POST":
             exchange.send(Answer.text(404, f"Cannot {exchange.command} {exchange.path}", HTML))
             return
+        if time.monotonic() < self._slow_until:
+            time.sleep(self._slow)
         fault = self.take_fault(exchange.path)
         if fault and fault.action == "reset":
             exchange.reset()

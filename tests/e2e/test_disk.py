@@ -1,0 +1,96 @@
+"""The service on a disk of its own that gets full, and free again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests import quick
+from tests.e2e.conftest import SECRET, Service
+from tests.e2e.test_faults import check_one_final, wait_until
+from tests.e2e.test_stories import submission
+from tests.standins import ArchiveHost, DesciServer
+
+pytestmark = pytest.mark.e2e
+
+# A mount namespace in which the data folder is a small disk; without root in a user namespace.
+UNSHARE = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]
+MEGABYTES, RESERVE = 300, 50
+MOUNT = f'mount -t tmpfs -o size={MEGABYTES}m none "$0" && exec "$@"'
+
+
+def can_mount() -> bool:
+    if not shutil.which("unshare"):
+        return False
+    command = [*UNSHARE, "sh", "-c", MOUNT, "/tmp", "true"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+needs_mounts = pytest.mark.skipif(not can_mount(), reason="no namespace for a small disk can be made here (unshare --mount)")
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Service]:
+    """A service whose data folder is a small disk."""
+    data = tmp_path / "data"
+    data.mkdir()
+    wrapper = [*UNSHARE, "sh", "-c", MOUNT, str(data)]
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        settings = {"BUILD_COMMAND": quick.COMMAND, "DISK_RESERVE": str(RESERVE * 1_000_000), "WORKERS": "1"}
+        service = Service(data, archive, desci, wrapper=wrapper, **settings)
+        service.start()
+        try:
+            yield service
+        finally:
+            service.stop()
+
+
+def inside(service: Service) -> Path:
+    """The small disk as it is seen from out here."""
+    assert service.process is not None
+    return Path(f"/proc/{service.process.pid}/root{service.data_dir}")
+
+
+def post(service: Service, job_id: str, before: str = "") -> requests.Response:
+    service.archive.add("disk", job_id, quick.repository(before))
+    return service.call("POST", json=submission(job_id, f"disk/{job_id}", exports=quick.EXPORTS))
+
+
+@needs_mounts
+def test_a_full_disk_refuses_submissions_and_forgets_none(small: Service) -> None:
+    assert post(small, "before").status_code == 202
+    small.wait("before", "succeeded", timeout=60)
+    filler = inside(small) / "filler"
+    with filler.open("wb") as file:
+        free = shutil.disk_usage(inside(small)).free
+        file.write(b"x" * (free - RESERVE * 500_000))
+    refused = post(small, "during")
+    assert (refused.status_code, refused.json()["ok"]) == (503, False)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "are free" in refused.json()["message"]
+    ready = requests.get(f"{small.url}/readyz", timeout=10)
+    assert ready.status_code == 503
+    assert "are free" in ready.json()["message"]
+    assert small.status("before")["state"] == "succeeded"
+    filler.unlink()
+    assert post(small, "during").status_code == 202
+    small.wait("during", "succeeded", timeout=60)
+    check_one_final(small, "during")
+
+
+@needs_mounts
+def test_a_build_that_fills_the_disk_ends_with_that_cause(small: Service) -> None:
+    post(small, "filling", "dd if=/dev/zero of=big bs=1M count=2000 || exit 1")
+    cause = small.wait("filling", "failed", timeout=90)["cause"]
+    assert "space" in cause["sentence"]
+    check_one_final(small, "filling", "FAILED")
+    wait_until(lambda: requests.get(f"{small.url}/readyz", timeout=10).status_code == 200, small.output)
+    assert post(small, "after").status_code == 202
+    small.wait("after", "succeeded", timeout=60)
+    assert not list((inside(small) / "workspaces").iterdir())

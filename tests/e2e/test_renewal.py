@@ -1,0 +1,72 @@
+"""A rolling restart under load: no request is refused, no build is broken off."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import quick
+from tests.e2e.conftest import SECRET, Service
+from tests.e2e.test_faults import attempts, check_one_final, wait_until
+from tests.e2e.test_stories import submission
+from tests.standins import ArchiveHost, DesciServer
+
+pytestmark = pytest.mark.e2e
+
+PROGRAMS = ["jobsite.wsgi", "outbox", "reconciler", "worker", "worker"]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    settings = {"BUILD_COMMAND": quick.COMMAND, "WORKERS": "2", "STOP_GRACE": "60"}
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        running = Service(tmp_path / "data", archive, desci, **settings)
+        running.start()
+        yield running
+        running.stop()
+
+
+def renewable(service: Service) -> dict[int, str]:
+    """The service's programs that a renewal replaces, by process id."""
+    assert service.process is not None
+    found = {}
+    for child in psutil.Process(service.process.pid).children():
+        with suppress(psutil.Error):
+            found[child.pid] = "".join(child.cmdline()[-1:])  # a zombie has none
+    return {pid: name for pid, name in found.items() if name in PROGRAMS}
+
+
+def test_a_rolling_restart_under_load_loses_and_kills_nothing(service: Service) -> None:
+    before = renewable(service)
+    assert sorted(before.values()) == PROGRAMS
+    service.archive.add("roll", "it", quick.repository("sleep 0.7"))
+    codes: dict[str, int] = {}
+    done = threading.Event()
+
+    def load() -> None:
+        while not done.is_set():
+            name = f"rolling-{len(codes)}"
+            codes[name] = service.call("POST", json=submission(name, "roll/it", exports=quick.EXPORTS)).status_code
+            time.sleep(0.2)
+
+    sender = threading.Thread(target=load)
+    sender.start()
+    try:
+        assert service.process is not None
+        service.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: len(renewable(service)) == len(before) and not set(renewable(service)) & set(before), service.output)
+    finally:
+        done.set()
+        sender.join()
+    assert set(codes.values()) == {202}
+    for name in codes:
+        service.wait(name, "succeeded", timeout=120)
+        assert len(attempts(service, name)) == 1
+        check_one_final(service, name)
