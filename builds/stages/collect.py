@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from builds import inspection
-from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside
+from builds.ceilings import shown
+from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside, LimitHit
 from builds.stages import Built, Context, Export, PlannedExport
 
 CHUNK = 1 << 20
@@ -29,6 +30,7 @@ def collect(ctx: Context, built: Built) -> list[Export]:
 
 
 def _collected(ctx: Context, built: Built) -> Iterator[Export]:
+    total = 0
     for plan in built.exports:
         ctx.stop.check()
         if not plan.path.is_file():
@@ -37,6 +39,13 @@ def _collected(ctx: Context, built: Built) -> Iterator[Export]:
         size = plan.path.stat().st_size
         if size == 0:
             raise ExportBroken(f"Failed to build the repo files: {_shown(plan)} was made but is empty.", file=plan.name)
+        total += size
+        if total > ctx.limits.exports_bytes:
+            most = shown(ctx.limits.exports_bytes)
+            raise LimitHit(
+                f"Failed to build the repo files: the exports are larger than the {most} that they may be.", file=plan.name
+            )
+        plan.path.chmod(0o600)  # a build may have left us no right to read it
         _inspect(ctx, plan)
         export = Export(plan.role, plan.name, plan.path, size, _sha256(ctx, plan.path))
         ctx.log.line(f"{_shown(plan)}: {size} bytes, sha256 {export.sha256}")

@@ -14,12 +14,14 @@ import json
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 38, 24, 63
 
 
-def main(plan: dict, argv: list[str]) -> None:
+def main(plan: dict[str, Any], argv: list[str]) -> None:
     ready = plan["ready"]
     os.set_inheritable(ready, False)
     _lower(plan)
@@ -31,24 +33,22 @@ def main(plan: dict, argv: list[str]) -> None:
         _shut_in(plan["landlock"])
     os.write(ready, b"R")
     try:
-        os.execvp(argv[0], argv)
+        os.execvp(argv[0], argv)  # noqa: S606 - without a shell is meant
     except OSError as error:
         os.write(ready, str(error.errno).encode())
         sys.exit(127)
 
 
-def _lower(plan: dict) -> None:
+def _lower(plan: dict[str, Any]) -> None:
     for name, most in plan["limits"].items():
         number = getattr(resource, f"RLIMIT_{name}")
         hard = resource.getrlimit(number)[1]
         most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(number, (most, most))
     os.nice(plan.get("nice", 0))
-    try:
+    with suppress(OSError):
         # Where the machine runs out of memory, the kernel ends a build first.
         Path("/proc/self/oom_score_adj").write_text("1000")
-    except OSError:
-        pass
 
 
 def _become(uid: int) -> None:
@@ -60,7 +60,7 @@ def _become(uid: int) -> None:
     os.setresuid(uid, uid, uid)
 
 
-def _shut_in(rules: dict) -> None:
+def _shut_in(rules: dict[str, Any]) -> None:
     ctypes.util.find_library = lambda name: None  # it would start programs to find the C library that is loaded already
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415 - only where it is asked for
 
