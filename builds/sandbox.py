@@ -142,13 +142,13 @@ class Sandbox:
         size = ("--size", str(self.policy.tmp_bytes))
         for path in map(Path, SYSTEM):
             yield from _seen(path)
+        yield from _made([Path(name) for name in ETC])
         for name in ETC:
             yield from ("--ro-bind-try", name, name)
         yield from ("--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp")  # noqa: S108
         for path in self._hidden():
             yield from ("--tmpfs", str(path))
-        for path in _above([*self._programs(), self.workspace]):
-            yield from ("--perms", "0755", "--dir", str(path))
+        yield from _made([*self._programs(), self.workspace])
         for path in self._programs():
             yield from ("--ro-bind", str(path), str(path))
         yield from ("--bind", str(self.workspace), str(self.workspace))
@@ -186,9 +186,10 @@ def _seen(path: Path) -> list[str]:
     return ["--ro-bind", str(path), str(path)] if path.is_dir() else []
 
 
-def _above(paths: Iterable[Path]) -> list[Path]:
+def _made(paths: Iterable[Path]) -> Iterator[str]:
     """The folders that lead to ``paths``, from the top down. Made by bubblewrap itself they would be root's alone."""
-    return sorted({parent for path in paths for parent in path.parents if parent != Path("/")})
+    for folder in sorted({parent for path in paths for parent in path.parents if parent != Path("/")}):
+        yield from ("--perms", "0755", "--dir", str(folder))
 
 
 def _python() -> list[Path]:
