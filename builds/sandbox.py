@@ -25,6 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from builds.errors import SandboxUnavailable
 from builds.toolchain import TOOLS
 
@@ -103,13 +105,21 @@ class Sandbox:
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         """What to start instead of ``argv``."""
         ready, told = os.pipe()
-        plan: dict[str, Any] = {"ready": told, "limits": dict(self.limits), "nice": self.nice, "uid": self.uid, "cwd": str(cwd)}
+        plan: dict[str, Any] = {"ready": told, "limits": self._limits(), "nice": self.nice, "uid": self.uid, "cwd": str(cwd)}
         plan["landlock"] = self._landlock()
         inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]
         if self.mode == Mode.LANDLOCK:
             return Launch(inside, (told,), ready)
         accounts = [_data(line) for line in self._accounts()]
         return Launch([*self._bubblewrap(accounts), *inside], (told, *accounts), ready)
+
+    def _limits(self) -> dict[str, int]:
+        """The kernel counts a user's processes: of ours, where builds have neither a user nor a namespace of their own."""
+        limits = dict(self.limits)
+        if "NPROC" in limits and self.mode == Mode.LANDLOCK and self.uid is None:
+            own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+            limits["NPROC"] += sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+        return limits
 
     def hand_over(self) -> None:
         """Give the workspace to the build's user, where that is another. Nothing of the build runs."""
@@ -146,10 +156,14 @@ class Sandbox:
         for name in ETC:
             yield from ("--ro-bind-try", name, name)
         yield from ("--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp")  # noqa: S108
+        more = [path for path in self.policy.readable if path.exists()]
+        yield from _made(more)
+        for path in more:
+            yield from ("--ro-bind", str(path), str(path))
         for path in self._hidden():
             yield from ("--tmpfs", str(path))
-        yield from _made([*self._programs(), self.workspace])
-        for path in self._programs():
+        yield from _made([*_programs(), self.workspace])
+        for path in _programs():
             yield from ("--ro-bind", str(path), str(path))
         yield from ("--bind", str(self.workspace), str(self.workspace))
         for path in self._hidden():
@@ -158,10 +172,6 @@ class Sandbox:
     def _hidden(self) -> list[Path]:
         shown = [Path(name) for name in SYSTEM] + list(self.policy.readable)
         return [path for path in self.policy.hidden if path.is_dir() and any(path.is_relative_to(other) for other in shown)]
-
-    def _programs(self) -> list[Path]:
-        """Beyond the system: the Python that this service runs with (``myst``, Node and Typst come with it), and the build tools."""
-        return [path for path in (*_python(), TOOLS, *self.policy.readable) if path.exists()]
 
     def _accounts(self) -> tuple[str, str]:
         number = INSIDE_UID if self.uid is None else self.uid
@@ -176,7 +186,7 @@ class Sandbox:
         writable = [str(self.workspace)]
         if self.mode == Mode.BUBBLEWRAP:
             return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
-        read = [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, self._programs())]
+        read = [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, _programs()), *map(str, self.policy.readable)]
         return {"read": read, "write": writable, "devices": DEVICES, "ports": []}
 
 
@@ -192,11 +202,11 @@ def _made(paths: Iterable[Path]) -> Iterator[str]:
         yield from ("--perms", "0755", "--dir", str(folder))
 
 
-def _python() -> list[Path]:
-    """The folders of this Python, its virtual environment's included, that are not the system's; by each name they go by."""
+def _programs() -> list[Path]:
+    """Beyond the system: this Python with its virtual environment (``myst``, Node and Typst are there), by each name, and our tools."""
     prefixes = [Path(sys.base_prefix), Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(sys.prefix).resolve()]
     found = [path for path in prefixes if not any(path.is_relative_to(system) for system in SYSTEM)]
-    return list(dict.fromkeys(found))
+    return [*dict.fromkeys(found), TOOLS]
 
 
 def _data(text: str) -> int:
@@ -306,12 +316,17 @@ def _problem(mode: Mode, bwrap: str, policy: Policy) -> str:
         return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=build_user("probe")))
 
 
-# What the probe's program says: that it is no root, can write where it should, and can't where it should not.
+# What the probe's program says: that it is no root, can write where it should, and can't read what it should not.
 LOOK = """
 import os, sys
 open("inside", "w").close()
-seen = [path for path in sys.argv[1:] if os.access(path, os.R_OK)]
-assert os.getuid() != 0 and not seen, (os.getuid(), seen)
+assert os.getuid() != 0, "it is run as root"
+for path in sys.argv[1:]:
+    try:
+        open(path)
+    except OSError:
+        continue
+    sys.exit(f"it can read {path}")
 """
 
 

@@ -13,6 +13,7 @@ import ctypes.util
 import json
 import os
 import resource
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
     ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if plan.get("landlock"):
         _shut_in(plan["landlock"])
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what is ignored stays so in the program
     os.write(ready, b"R")
     try:
         os.execvp(argv[0], argv)  # noqa: S606 - without a shell is meant
