@@ -135,8 +135,9 @@ def test_a_file_that_grows_too_large_is_cut(run: Run, tmp_path: Path) -> None:
 
 def test_it_gets_its_grace_and_then_nothing_is_left(run: Run, tmp_path: Path) -> None:
     script = "trap 'echo asked; exit 7' TERM; echo started; setsid sleep 61 & while :; do sleep 0.05; done"
-    completed, lines = run(script, deadline_seconds=1.5, grace_seconds=10)
-    assert (completed.timed_out, lines) == (True, ["started", "asked"])
+    completed, lines = run(script, deadline_seconds=3, grace_seconds=10)
+    # The shell may also tell that its sleep was ended.
+    assert (completed.timed_out, [line for line in lines if line in ("started", "asked")]) == (True, ["started", "asked"])
     assert process.strays().get(str(tmp_path / "workspace")) is None
 
 
