@@ -17,6 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from builds import toolchain
+from builds.exports import is_inside, place, read_text
 from builds.shell import Shell
 from builds.stages import Project
 
@@ -37,7 +38,7 @@ def make_meca(shell: Shell, project: Project, output: Path) -> int:
     page = root_source(project)
     if page is None:
         return 1
-    output.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(project, output)
     target = str(output.relative_to(project.folder)) if output.is_relative_to(project.folder) else str(output)
     return _myst(shell, project.file.name, "build", str(page), "--meca", "-o", target)
 
@@ -71,14 +72,27 @@ def make_own_pdf(shell: Shell, project: Project, output: Path) -> bool:
             _myst(shell, name, "build", "--typst")
     if not made.is_file():
         return False
-    output.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(project, output)
+    if not is_inside(project, made) or output.is_symlink():
+        return False
     shutil.copyfile(made, output)
     return True
+
+
+def _make_folder(project: Project, output: Path) -> None:
+    """The folder of an output, which a command may have made a link since it was planned.
+
+    Raises:
+        ExportOutside: it leads out of the repository.
+    """
+    place(project, str(output)).parent.mkdir(parents=True, exist_ok=True)
 
 
 def mend_toc(project: Project) -> None:
     """Write the project file anew with its lists indented deeper than their keys (mystmd can't bundle it otherwise)."""
     settings = read_settings(project)
+    if not is_inside(project, project.file) or not settings:
+        return
     _unfold(settings)
     with project.file.open("w", encoding="utf-8") as file:
         _yaml().dump(settings, file)
@@ -87,7 +101,7 @@ def mend_toc(project: Project) -> None:
 def root_page(project: Project) -> Path | None:
     """The JSON of the site's root page; None where there is no site content."""
     content = project.folder / SITE / "content"
-    config = _json(project.folder / SITE / "config.json")
+    config = _json(project, project.folder / SITE / "config.json")
     projects = config.get("projects") or [{}]
     slug = projects[0].get("index") if isinstance(projects[0], dict) else None
     for name in (slug, "index"):
@@ -100,7 +114,7 @@ def root_page(project: Project) -> Path | None:
 def root_source(project: Project) -> Path | None:
     """The root page's source, relative to the project's folder: as the site's content says, else by the toc, else by myst's names."""
     page = root_page(project)
-    location = _json(page).get("location") if page else None
+    location = _json(project, page).get("location") if page else None
     names = [str(location).lstrip("/") if location else "", _first_in_toc(project), *_index_files(project)]
     return next((Path(name) for name in names if name and (project.folder / name).is_file()), None)
 
@@ -131,7 +145,7 @@ def _myst(shell: Shell, config: str, *arguments: str) -> int:
 @contextmanager
 def _overlay(project: Project, settings: Any) -> Iterator[str]:
     """A project file of ours beside the author's, for as long as one command runs: it must not end up in a bundle."""
-    path = project.folder / "_jobsite.yml"
+    path = place(project, "_jobsite.yml")
     path.unlink(missing_ok=True)
     with path.open("w", encoding="utf-8") as file:
         _yaml().dump(settings, file)
@@ -144,8 +158,8 @@ def _overlay(project: Project, settings: Any) -> Iterator[str]:
 def read_settings(project: Project) -> CommentedMap:
     """The project file; empty where it can't be read (myst itself says what is wrong with it)."""
     try:
-        settings = _yaml().load(project.file.read_text(encoding="utf-8"))
-    except (YAMLError, ValueError, RecursionError):
+        settings = _yaml().load(read_text(project, project.file))
+    except (OSError, YAMLError, ValueError, RecursionError):
         settings = None
     return settings if isinstance(settings, CommentedMap) else CommentedMap()
 
@@ -166,9 +180,9 @@ def _unfold(value: Any) -> None:
             _unfold(child)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(project: Project, path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(project, path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -126,7 +126,7 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
     if plan is None:
         shell.context.log.warning(f"The project declares no MECA export: Jobsite makes one of its own, {exports.OWN_MECA}.")
         plan = replace(exports.planned(project, Declared("meca", exports.OWN_MECA), []), declared="")
-        plan.path.unlink(missing_ok=True)
+        exports.place(project, str(plan.path)).unlink(missing_ok=True)
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from builds import inspection
 from builds.ceilings import shown
 from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside, LimitHit
+from builds.exports import is_inside
 from builds.stages import Built, Context, Export, PlannedExport
 
 CHUNK = 1 << 20
@@ -68,7 +68,7 @@ def _missing(built: Built, plan: PlannedExport) -> BuildError:
 
 
 def _check_place(built: Built, plan: PlannedExport) -> None:
-    if not Path(os.path.realpath(plan.path)).is_relative_to(os.path.realpath(built.project.root)):
+    if not is_inside(built.project, plan.path):
         raise ExportOutside(f"{_shown(plan)} is a link that leads out of the repository.", file=plan.name)
 
 
