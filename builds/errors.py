@@ -198,6 +198,13 @@ class ToolMissing(BuildError):
     code = "tool-missing"
 
 
+class SandboxUnavailable(BuildError):
+    """Builds can't be shut in on this machine, so none is run."""
+
+    code = "sandbox-unavailable"
+    advice = "Nothing has to be changed in the manuscript. The operators have to make a sandbox possible; its own words say how."
+
+
 class ExportNotMade(BuildError):
     """Failed to build the repo files: a declared export was not made."""
 

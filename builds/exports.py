@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,6 +39,7 @@ DELIVERED = ("pdf", "typst", "meca")
 OWN_MECA = "exports/manuscript.meca.zip"
 OWN_FOLDER = "_build/jobsite"
 LONGEST_NAME, LONGEST_PATH = 240, 2000
+READ_BYTES = 64 << 20
 BUILD_LOG = "_build/logs/myst.build.json"
 
 
@@ -107,6 +109,22 @@ def delivered(entries: Sequence[Any]) -> list[Declared]:
     return [export for export in firsts if export]
 
 
+def is_inside(project: Project, path: Path) -> bool:
+    """Whether ``path`` really is in the repository: a build may have put a link anywhere, also in the place of the repository."""
+    return not project.root.is_symlink() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project.root))
+
+
+def read_text(project: Project, path: Path, *, most: int = READ_BYTES) -> str:
+    """A text file that a build may have made.
+
+    Raises:
+        OSError: it can't be read, is no ordinary file in the repository (a pipe would never end), or is too large.
+    """
+    if not is_inside(project, path) or not path.is_file() or path.stat().st_size > most:
+        raise FileNotFoundError(errno.ENOENT, "no ordinary file in the repository", str(path))
+    return path.read_text(encoding="utf-8")
+
+
 def place(project: Project, output: str) -> Path:
     """The absolute path of an ``output``.
 
@@ -115,11 +133,10 @@ def place(project: Project, output: str) -> Path:
         ExportUnwritable: nothing can be written there.
     """
     path = Path(os.path.normpath(project.folder / output))
-    root = project.root.resolve()
     folder = path if path == project.root else path.parent
     if max(len(os.fsencode(part)) for part in path.parts) > LONGEST_NAME or len(os.fsencode(path)) > LONGEST_PATH:
         raise ExportUnwritable(f"The export output {output[:60]!r}… is longer than a file's name can be.", file=project.file.name)
-    if not path.is_relative_to(project.root) or not folder.resolve().is_relative_to(root):
+    if not path.is_relative_to(project.root) or not is_inside(project, folder):
         raise ExportOutside(f"The export output {output!r} leads out of the repository.", file=project.file.name)
     for above in [folder, *folder.parents]:
         if (above.is_symlink() or above.exists()) and not above.is_dir():
@@ -193,7 +210,10 @@ def _found(project: Project, export: Declared) -> list[Path]:
         return []
     folder = place(project, export.output) if export.output else project.folder / "_build" / "exports"
     pattern = "*" if export.output else "**/*"
-    files = [path for path in folder.glob(pattern) if path.suffix in FOUND_AS[export.format] and path.is_file()]
+    try:
+        files = [path for path in folder.glob(pattern) if path.suffix in FOUND_AS[export.format] and path.is_file()]
+    except RecursionError:  # folders in folders without end
+        return []
     return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
@@ -214,8 +234,8 @@ def _delivered_name(project: Project, export: Declared, path: Path) -> str:
 def account(project: Project) -> list[dict[str, Any]]:
     """The exports of the newest ``myst build`` by its own account; empty where there is none."""
     try:
-        log = json.loads((project.folder / BUILD_LOG).read_text())
-    except (OSError, ValueError):
+        log = json.loads(read_text(project, project.folder / BUILD_LOG))
+    except (OSError, ValueError, RecursionError):
         return []
     exports = log.get("exports") if isinstance(log, dict) else None
     return [entry for entry in exports if isinstance(entry, dict)] if isinstance(exports, list) else []

@@ -55,6 +55,7 @@ def _problem(document: bytes) -> str:
 
 def _rewrite(archive: zipfile.ZipFile, mended: dict[str, bytes], path: Path) -> None:
     new = path.with_name(f"{path.name}.mended")
+    new.unlink(missing_ok=True)  # a build may have left a link of that name
     with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as copy:
         for info in archive.infolist():
             if info.filename in mended:

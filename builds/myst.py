@@ -18,6 +18,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from builds import exports, toolchain
+from builds.exports import is_inside, place, read_text
 from builds.shell import Shell
 from builds.stages import PlannedExport, Project
 
@@ -37,10 +38,10 @@ def make_meca(shell: Shell, project: Project, output: Path) -> int:
     if page is None:
         return 1
     made = output if output.suffix in exports.EXTENSIONS["meca"] else project.folder / exports.OWN_FOLDER / "declared.zip"
-    made.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(project, made)
     target = str(made.relative_to(project.folder)) if made.is_relative_to(project.folder) else str(made)
     code = _myst(shell, project.file.name, "build", str(page), "--meca", "-o", target)
-    if made != output and _put(made, output):
+    if made != output and _put(project, made, output):
         shell.context.log.warning(
             f"{output.name} is no name that MyST gives a MECA: it was made all the same, as a zip of that name."
         )
@@ -86,7 +87,7 @@ def make_own_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
             with _stand_ins_for_references(project, shell.unknown_dois):
                 _myst(shell, name, "build", "--typst")
             _warn_of_references(shell)
-    return _put(project.folder / made, plan.path)
+    return _put(project, project.folder / made, plan.path)
 
 
 @contextmanager
@@ -117,17 +118,30 @@ def _warn_of_references(shell: Shell) -> None:
     )
 
 
-def _put(made: Path, output: Path) -> bool:
+def _put(project: Project, made: Path, output: Path) -> bool:
     """Copy what was made to where it was to be; whether there was any."""
-    if made.is_file() and made != output:
-        output.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(project, output)
+    if not made.is_file() or not is_inside(project, made) or output.is_symlink():
+        return False
+    if made != output:
         shutil.copyfile(made, output)
-    return made.is_file()
+    return True
+
+
+def _make_folder(project: Project, output: Path) -> None:
+    """The folder of an output, which a command may have made a link since it was planned.
+
+    Raises:
+        ExportOutside: it leads out of the repository.
+    """
+    place(project, str(output)).parent.mkdir(parents=True, exist_ok=True)
 
 
 def mend_toc(project: Project) -> None:
     """Write the project file anew with its lists indented deeper than their keys (mystmd can't bundle it otherwise)."""
     settings = read_settings(project)
+    if not is_inside(project, project.file) or not settings:
+        return
     _unfold(settings)
     with project.file.open("w", encoding="utf-8") as file:
         _yaml().dump(settings, file)
@@ -136,7 +150,7 @@ def mend_toc(project: Project) -> None:
 def root_page(project: Project) -> Path | None:
     """The JSON of the site's root page; None where there is no site content."""
     content = project.folder / SITE / "content"
-    config = _json(project.folder / SITE / "config.json")
+    config = _json(project, project.folder / SITE / "config.json")
     projects = config.get("projects") or [{}]
     slug = projects[0].get("index") if isinstance(projects[0], dict) else None
     for name in (slug, "index"):
@@ -149,7 +163,7 @@ def root_page(project: Project) -> Path | None:
 def root_source(project: Project) -> Path | None:
     """The root page's source, relative to the project's folder: as the site's content says, else by the toc, else by myst's names."""
     page = root_page(project)
-    location = _json(page).get("location") if page else None
+    location = _json(project, page).get("location") if page else None
     names = [str(location).lstrip("/") if location else "", _first_in_toc(project), *_index_files(project)]
     return next((Path(name) for name in names if name and (project.folder / name).is_file()), None)
 
@@ -180,7 +194,7 @@ def _myst(shell: Shell, config: str, *arguments: str) -> int:
 @contextmanager
 def _overlay(project: Project, settings: Any) -> Iterator[str]:
     """A project file of ours beside the author's, for as long as one command runs: it must not end up in a bundle."""
-    path = project.folder / "_jobsite.yml"
+    path = place(project, "_jobsite.yml")
     path.unlink(missing_ok=True)
     with path.open("w", encoding="utf-8") as file:
         _yaml().dump(settings, file)
@@ -193,8 +207,8 @@ def _overlay(project: Project, settings: Any) -> Iterator[str]:
 def read_settings(project: Project) -> CommentedMap:
     """The project file; empty where it can't be read (myst itself says what is wrong with it)."""
     try:
-        settings = _yaml().load(project.file.read_text(encoding="utf-8"))
-    except (YAMLError, ValueError, RecursionError, OSError):
+        settings = _yaml().load(read_text(project, project.file))
+    except (OSError, YAMLError, ValueError, RecursionError):
         settings = None
     return settings if isinstance(settings, CommentedMap) else CommentedMap()
 
@@ -215,9 +229,9 @@ def _unfold(value: Any) -> None:
             _unfold(child)
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(project: Project, path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(project, path))
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -21,15 +21,18 @@ from pathlib import Path
 
 import psutil
 
-from builds.errors import BuildError, ToolMissing
+from builds.ceilings import Ceilings, Hit, Watcher
+from builds.errors import BuildError, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
+from builds.sandbox import Launch, Sandbox
 from builds.stages import Stop
 
 MARKER = "JOBSITE_BUILD"
 PR_SET_CHILD_SUBREAPER = 36
 READ_BYTES = 64 * 1024
 TICK_SECONDS = 0.1
-SAMPLE_SECONDS = 0.5
+SAMPLE_SECONDS = 0.2
+READY = b"R"
 KILL_SECONDS = 30.0
 
 
@@ -41,7 +44,10 @@ class ProcessesLeft(BuildError):
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command ended. Of ``exit_code`` and ``signal`` one is None. Memory is the whole tree's, sampled, and the kernel's peak."""
+    """How a command ended. Of ``exit_code`` and ``signal`` one is None; in bubblewrap a signal is told as the code 128 + its number.
+
+    Memory is the whole tree's, sampled, and the kernel's peak. ``hit`` is the limit for which it was ended.
+    """
 
     exit_code: int | None
     signal: int | None
@@ -50,6 +56,7 @@ class Completed:
     timed_out: bool
     output_limit_hit: bool
     left_behind: int
+    hit: Hit | None = None
 
 
 def run(
@@ -63,34 +70,65 @@ def run(
     marker: str,
     output_bytes: int = 200_000_000,
     grace_seconds: float = 10.0,
+    sandbox: Sandbox | None = None,
+    ceilings: Ceilings | None = None,
 ) -> Completed:
     """Run ``argv`` to its end, or end it, with everything that it started. ``on_line`` gets ``stdout`` or ``stderr``, and a line.
 
+    Must be called from a thread that lives on: a sandbox ends with the thread that started it.
+
     Raises:
         ToolMissing: there is no such program.
+        SandboxUnavailable: the sandbox could not be made.
         BuildStopped: ``stop`` was set; nothing of the program runs any more.
         ProcessesLeft: something of it could not be ended.
     """
     take_in_orphans()
     others = _children()
-    process = _start(argv, cwd=cwd, env={**env, MARKER: marker})
+    launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
+    process = _start(launch, cwd=cwd, env={**env, MARKER: marker})
+    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
+    spared = {process.pid} if sandbox else set()
     watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes)
+    watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd)
     try:
         watch.until_end()
-        left_behind = _end(marker, others, grace_seconds, main=process.pid)
+        watch.watcher.close()
+        left_behind = _end(marker, others, grace_seconds, main=process.pid, spared=spared)
         watch.read_rest()
     finally:
+        watch.watcher.close()
         _end(marker, others, 0, main=process.pid)
         watch.reap()
         watch.close()
+        told = _told(launch)
     stop.check()
-    return watch.completed(left_behind)
+    completed = watch.completed(left_behind)
+    _check_start(argv[0], told, completed)
+    return completed
 
 
-def _start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def _told(launch: Launch) -> bytes:
+    """How the start in a sandbox went (builds/tools/enter.py)."""
+    if launch.ready is None:
+        return READY
+    with os.fdopen(launch.ready, "rb") as pipe:
+        return pipe.read()
+
+
+def _check_start(program: str, told: bytes, completed: Completed) -> None:
+    if number := told.removeprefix(READY):
+        raise ToolMissing(f"The program {program!r} can't be started on this service: {os.strerror(int(number))}.")
+    if not told and not (completed.timed_out or completed.hit):
+        raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
+
+
+def _start(launch: Launch, *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    argv = launch.argv
     try:
         return subprocess.Popen(
             argv,
+            pass_fds=launch.taken,
             cwd=cwd,
             env=dict(env),
             stdin=subprocess.DEVNULL,
@@ -101,6 +139,9 @@ def _start(argv: Sequence[str], *, cwd: Path, env: Mapping[str, str]) -> subproc
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise ToolMissing(f"The program {argv[0]!r} can't be started on this service: {error.strerror}.") from error
+    finally:
+        for descriptor in launch.taken:
+            os.close(descriptor)
 
 
 class _Watch:
@@ -115,6 +156,8 @@ class _Watch:
         output_bytes: int,
     ) -> None:
         self.status: int | None = None
+        self.watcher = Watcher(Ceilings(), Path())
+        self.hit: Hit | None = None
         self._process, self._on_line, self._deadline, self._stop = process, on_line, deadline, stop
         self._bytes_left = output_bytes
         self._started_at = time.monotonic()
@@ -132,7 +175,7 @@ class _Watch:
         while self._may_go_on():
             self._read(TICK_SECONDS)
             if time.monotonic() >= next_sample:
-                self._peak = max(self._peak, _memory_of(self._process.pid))
+                self.hit = self.watcher.look(self._process.pid)
                 next_sample = time.monotonic() + SAMPLE_SECONDS
             if self._has_ended():
                 return
@@ -146,7 +189,7 @@ class _Watch:
 
     def _may_go_on(self) -> bool:
         self._timed_out = time.monotonic() >= self._deadline
-        return not (self._timed_out or self._stop.is_set or self._bytes_left <= 0)
+        return not (self._timed_out or self._stop.is_set or self._bytes_left <= 0 or self.hit)
 
     def _read(self, timeout: float) -> bool:
         """Read once from each stream that has something or has ended; whether there was any."""
@@ -207,10 +250,11 @@ class _Watch:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             duration_seconds=self._ended_at - self._started_at,
-            peak_memory_bytes=self._peak,
+            peak_memory_bytes=max(self._peak, self.watcher.peak_memory),
             timed_out=self._timed_out and self._ended_at >= self._deadline,
             output_limit_hit=self._bytes_left <= 0,
             left_behind=left_behind,
+            hit=self.hit,
         )
 
 
@@ -245,15 +289,22 @@ def end_orphans(*, own: Iterable[int] = ()) -> int:
     return _end("", set(own), 0)
 
 
-def _end(marker: str, others: set[int] | None, grace_seconds: float, *, main: int | None = None) -> int:
+def _end(
+    marker: str,
+    others: set[int] | None,
+    grace_seconds: float,
+    *,
+    main: int | None = None,
+    spared: set[int] | frozenset[int] = frozenset(),
+) -> int:
     """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are. An empty
     ``marker`` is no process's.
 
-    ``main`` is the first process of the tree: its end is not taken note of here.
+    ``main`` is the first process of the tree: its end is not taken note of here. Those ``spared`` are not asked, only killed.
     """
     tree = _tree(marker, others, main)
     count = len(tree - {main})
-    _signal(tree, signal.SIGTERM)
+    _signal(tree - spared, signal.SIGTERM)
     deadline = time.monotonic() + grace_seconds
     while tree and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -319,16 +370,6 @@ def _signal(pids: Iterable[int], number: signal.Signals) -> None:
 
 def _children() -> set[int]:
     return {child.pid for child in psutil.Process().children()}
-
-
-def _memory_of(pid: int) -> int:
-    total = 0
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        for member in [process, *process.children(recursive=True)]:
-            with suppress(psutil.Error):
-                total += member.memory_info().rss
-    return total
 
 
 def take_in_orphans() -> None:

@@ -17,7 +17,7 @@ import psutil
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from builds import process, toolchain
+from builds import isolation, process, toolchain
 from builds.supervisor import Program, Supervisor
 from builds.worker import BREAK_OFF
 from jobsite import embedded
@@ -41,7 +41,7 @@ def serve(extra: Sequence[Program] = ()) -> None:
     with _alone_on(Path(settings.DATA_DIR)):
         listening = _listening_socket(settings.HOST, settings.PORT)
         queue_store = [_queue_store()] if settings.REDIS_EMBEDDED else []
-        for sentence in toolchain.missing():
+        for sentence in (*toolchain.missing(), *isolation.in_words()):
             sys.stderr.write(f"jobsite: {sentence}\n")
         call_command("migrate", verbosity=0)
         process.take_in_orphans()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from builds import process
 from builds.diagnosis import Clues
-from builds.errors import CommandTimedOut, LimitHit
+from builds.errors import CommandTimedOut, DiskFull, LimitHit
 from builds.stages import Context
 
 # What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
@@ -25,7 +25,7 @@ class Shell:
         self.context = context
         self.folder = folder
         self.environment = environment
-        self.clues = Clues(folder)
+        self.clues = Clues(folder, limits=context.limits.ceilings.in_words)
         self.met_toc_bug = False
         self.unknown_dois: set[str] = set()
         self._deadline = time.monotonic() + context.limits.build_seconds
@@ -36,11 +36,15 @@ class Shell:
 
         Raises:
             CommandTimedOut: the time of the whole stage is over.
-            LimitHit: it wrote more output than is kept.
+            LimitHit: it took more than it may.
+            DiskFull: the service's disk is nearly full.
+            SandboxUnavailable: it can't be shut in.
             BuildStopped: the build has to stop; nothing of the command runs any more.
             ToolMissing: there is no such program.
         """
         self.context.log.line(f"$ {shown or shlex.join(argv)}")
+        if self.context.sandbox:
+            self.context.sandbox.hand_over()
         completed = process.run(
             argv,
             cwd=self.folder,
@@ -50,8 +54,17 @@ class Shell:
             stop=self.context.stop,
             marker=self.context.build_id,
             output_bytes=self.context.limits.log_bytes,
+            sandbox=self.context.sandbox,
+            ceilings=self.context.limits.ceilings,
         )
         self._tell(completed)
+        self._check_limits(completed)
+        return completed.exit_code if completed.exit_code is not None else -(completed.signal or 0)
+
+    def _check_limits(self, completed: process.Completed) -> None:
+        if completed.hit:
+            error = DiskFull if completed.hit.is_ours else LimitHit
+            raise error(f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice)
         if completed.timed_out:
             minutes = self.context.limits.build_seconds / 60
             raise CommandTimedOut(
@@ -60,7 +73,6 @@ class Shell:
         if completed.output_limit_hit:
             megabytes = self.context.limits.log_bytes / 1e6
             raise LimitHit(f"Failed to build the repo files: the build wrote more than {megabytes:g} MB of output.")
-        return completed.exit_code if completed.exit_code is not None else -(completed.signal or 0)
 
     def _line(self, stream: str, text: str) -> None:
         number = self.context.log.line(text, stream=stream)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -73,18 +73,13 @@ def _linked(artifact: Artifact, folder: Path) -> Export:
 
 
 def remove(folder: Path) -> None:
-    """Remove ``folder`` with all in it, also where a stranger's program has taken away the right to."""
-    shutil.rmtree(folder, ignore_errors=True)
-    if folder.is_dir():
-        _make_writable(folder)
-        shutil.rmtree(folder, ignore_errors=True)
+    """Remove ``folder`` with all in it, also where a stranger's program has taken away the right to, or made it very deep.
 
-
-def _make_writable(folder: Path) -> None:
-    with suppress(OSError):
-        folder.chmod(0o700)
-    for path, names, _files in os.walk(folder):
-        for inside in (Path(path, name) for name in names):
-            with suppress(OSError):
-                if not inside.is_symlink():
-                    inside.chmod(0o700)
+    By programs: Python's own functions give up some hundred folders down, and where a path is longer than the system takes.
+    """
+    if not folder.is_dir():
+        return
+    for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
+        subprocess.run([*command, "--", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        if not folder.exists():
+            return

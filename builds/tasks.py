@@ -10,7 +10,7 @@ from types import FrameType
 
 from django.conf import settings
 
-from builds import lifecycle, pipeline
+from builds import isolation, lifecycle, pipeline
 from builds.clients.archive import ArchiveHost
 from builds.clients.desci import DesciServer
 from builds.errors import BuildError
@@ -88,6 +88,8 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         pinned_commit=source.commit if source else "",
         pinned_path=source.path if source else "",
         acknowledged=lambda: _has_heard_of(claimed),
+        sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
+        check_sandbox=isolation.choice().check,
     )
 
 
@@ -100,6 +102,9 @@ def limits() -> Limits:
         log_bytes=settings.LOG_MAX_BYTES,
         build_seconds=settings.BUILD_TIMEOUT,
         delivery_patience_seconds=settings.DELIVERY_PATIENCE,
+        exports=settings.EXPORTS_MAX,
+        exports_bytes=settings.EXPORTS_MAX_BYTES,
+        ceilings=isolation.ceilings(),
     )
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -18,12 +18,14 @@ from builds.clients.desci import DesciServer
 from builds.errors import ProjectFileMissing
 from builds.manuscript_url import ManuscriptUrl
 from builds.myst import read_settings
+from builds.sandbox import Sandbox
 from builds.stages import Archive, Context, Export, Limits, Project, Stop
 from builds.stages.build import build
 from builds.stages.collect import collect
 from builds.stages.fetch import fetch
 from builds.stages.unpack import unpack
 
+SandboxOf = Callable[[str, Path], Sandbox | None]
 NO_ADDRESS = ManuscriptUrl("local", "archive", ("local", "myst.yml"))
 
 
@@ -62,7 +64,9 @@ class NoReport:
         """Nothing is kept."""
 
 
-def run(source: str, to: Path, *, host: ArchiveHost, command: str, limits: Limits, network: bool) -> list[Export]:
+def run(
+    source: str, to: Path, *, host: ArchiveHost, command: str, limits: Limits, network: bool, sandbox_of: SandboxOf
+) -> list[Export]:
     """Build ``source``, the address of a project file or the path of a repository's zip, and copy its exports to ``to``.
 
     Raises:
@@ -72,6 +76,7 @@ def run(source: str, to: Path, *, host: ArchiveHost, command: str, limits: Limit
     signal.signal(signal.SIGINT, lambda number, frame: stop.set("Interrupted."))
     with tempfile.TemporaryDirectory(prefix="jobsite-") as folder:
         context = _context(source, Path(folder), host=host, command=command, limits=limits, stop=stop, network=network)
+        context = replace(context, sandbox=sandbox_of(context.build_id, context.workspace))
         archive = _local(Path(source)) if _is_file(source) else fetch(context)
         project = unpack(context, archive)
         context = _with_exports(context, project)

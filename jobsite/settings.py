@@ -236,6 +236,18 @@ UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)
 UNPACKED_MAX_ENTRIES = env.integer("UNPACKED_MAX_ENTRIES", 100_000, least=1)
 LOG_MAX_BYTES = env.integer("LOG_MAX_BYTES", 200_000_000, least=10_000)
 
+# How builds are shut in, and what each may take; more is refused, and named to the author.
+BUILD_SANDBOX = env.choice("BUILD_SANDBOX", "require", ("require", "bubblewrap", "landlock", "may-build-unsandboxed"))
+BUILD_READABLE = env.words("BUILD_READABLE")
+BUILD_MEMORY_MAX_BYTES = env.integer("BUILD_MEMORY_MAX_BYTES", 4_000_000_000, least=1_500_000_000)
+BUILD_PROCESSES_MAX = env.integer("BUILD_PROCESSES_MAX", 1024, least=64)
+BUILD_DISK_MAX_BYTES = env.integer("BUILD_DISK_MAX_BYTES", 10_000_000_000, least=1)
+BUILD_FILES_MAX = env.integer("BUILD_FILES_MAX", 500_000, least=1)
+BUILD_FILE_MAX_BYTES = env.integer("BUILD_FILE_MAX_BYTES", 4_000_000_000, least=1)
+BUILD_NICE = env.integer("BUILD_NICE", 5, most=19)
+EXPORTS_MAX = env.integer("EXPORTS_MAX", 100, least=1)
+EXPORTS_MAX_BYTES = env.integer("EXPORTS_MAX_BYTES", 4_000_000_000, least=1)
+
 DISK_RESERVE = env.integer("DISK_RESERVE", 200_000_000)
 
 WORKERS = env.integer("WORKERS", 2, least=0, most=256)

@@ -12,8 +12,19 @@ BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
-    1: ("process", "stages", "models", "queue_models", "search_models", "toolchain", "diagnosis", "clients"),
-    2: ("queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    1: (
+        "process",
+        "sandbox",
+        "ceilings",
+        "stages",
+        "models",
+        "queue_models",
+        "search_models",
+        "toolchain",
+        "diagnosis",
+        "clients",
+    ),
+    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst"),
     4: (
         "acts",
@@ -40,6 +51,8 @@ PURE = (
     "errors",
     "output",
     "process",
+    "sandbox",
+    "ceilings",
     "manuscript_url",
     "zip_end",
     "exports",

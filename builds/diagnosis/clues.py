@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from builds.ceilings import Ceilings
 from builds.diagnosis import myst, pdf, programs
 from builds.diagnosis.rule import Rule, Weight
 from builds.errors import BuildError, CommandFailed, Fault, LimitHit
@@ -29,7 +31,7 @@ RULES = (
 TRIGGER = re.compile(
     r"⛔|📭|×|! |rror|xception|MemoryError|ERR!|FATAL|atal: |failed|not found|not available|Permission denied|memory|bad_alloc|ENO"
     r"|No space|quota|Cannot|Could not|No valid|Querying template|Problem with|must be installed|not installed|Node\.js|\.tex:|\.sty:"
-    r"|\.cls:|\.bbl:|env: |stopping build|\*\*\*|dns |TOC "
+    r"|\.cls:|\.bbl:|env: |temporarily unavailable|EAGAIN|new thread|File too large|EFBIG|size limit|stopping build|\*\*\*|dns |TOC "
 )
 # Lines that say nothing by themselves.
 NOISE = re.compile(
@@ -78,7 +80,8 @@ class Clue:
 class Clues:
     """What of a build's output may explain a failure. Paths below ``folder`` are shown without it."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, limits: Mapping[str, str] | None = None) -> None:
+        self._limits = dict(limits or Ceilings().in_words)
         self._prefix = f"{folder}/" if folder else ""
         self._clues: dict[str, Clue] = {}
         self._waiting: list[tuple[Clue, int]] = []  # with how many more lines are looked at
@@ -101,7 +104,8 @@ class Clues:
         """The error for a command that failed, or has not made its export of ``role``."""
         if exit_code in KILLED:
             return LimitHit(
-                f"{START}the command was killed, most likely because it used too much memory (exit code {exit_code})."
+                f"{START}the command was killed, most likely because it used more than {self._limits['memory']} "
+                f"(exit code {exit_code})."
             )
         clue = self.explain(role=role)
         if clue:
@@ -166,7 +170,7 @@ class Clues:
 
     def _add(self, clue: Clue, sentence: str) -> None:
         line = clue.line
-        words = {**{name: value or "" for name, value in clue.groups.items()}, "line": line or ""}
+        words = {**self._limits, **{name: value or "" for name, value in clue.groups.items()}, "line": line or ""}
         text = sentence.format_map(words)[:SENTENCE_LENGTH]
         self._clues.setdefault(text, replace(clue, text=text))
 

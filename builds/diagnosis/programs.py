@@ -9,7 +9,21 @@ SERVICE_RULES = (
     rule(
         Weight.FATAL,
         r"JavaScript heap out of memory|^(?:\w+\.)*MemoryError\b|std::bad_alloc|ENOMEM|Cannot allocate memory",
-        "the build ran out of memory.",
+        "the build used more than {memory}.",
+        LimitHit,
+        advice=SMALLER,
+    ),
+    rule(
+        Weight.FATAL,
+        r"Resource temporarily unavailable|\bEAGAIN\b|can't start new thread|[Cc]annot fork|Cannot create new thread",
+        "the build started more than {processes}.",
+        LimitHit,
+        advice=SMALLER,
+    ),
+    rule(
+        Weight.FATAL,
+        r"File too large|\bEFBIG\b|[Ff]ile size limit exceeded",
+        "the build wrote a file larger than {file}.",
         LimitHit,
         advice=SMALLER,
     ),

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from builds.ceilings import Ceilings
 from builds.errors import BuildStopped
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from builds.clients.desci import DesciServer
     from builds.diagnosis import Clues
     from builds.manuscript_url import ManuscriptUrl
+    from builds.sandbox import Sandbox
 
 
 class Log(Protocol):
@@ -95,6 +97,9 @@ class Limits:
     log_bytes: int = 200_000_000
     build_seconds: float = 3600
     delivery_patience_seconds: float = 900
+    exports: int = 100
+    exports_bytes: int = 4 << 30
+    ceilings: Ceilings = field(default_factory=Ceilings)
 
 
 @dataclass(frozen=True)
@@ -120,6 +125,8 @@ class Context:
     pinned_commit: str = ""
     pinned_path: str = ""
     acknowledged: Callable[[], bool] = lambda: True
+    sandbox: Sandbox | None = None
+    check_sandbox: Callable[[], None] = lambda: None
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 
 from builds import exports, mending, myst, toolchain
-from builds.errors import CommandFailed
+from builds.errors import CommandFailed, LimitHit
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
 
@@ -20,8 +20,14 @@ def build(ctx: Context, project: Project) -> Built:
 
     Raises:
         ExportOutside: an output leads out of the repository.
+        SandboxUnavailable: it can't be shut in on this machine, so it is not run.
         CommandFailed, TemplateFailed, CommandTimedOut, LimitHit: the command failed; the cause is in the error.
     """
+    ctx.check_sandbox()
+    if len(ctx.declared_exports) > ctx.limits.exports:
+        raise LimitHit(
+            f"Failed to build the repo files: more than the {ctx.limits.exports} exports that it may have are declared."
+        )
     wanted = exports.delivered(ctx.declared_exports)
     for export in wanted:
         exports.check_place(project, export)
@@ -69,6 +75,8 @@ def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
     variables = toolchain.environment(ctx.workspace, extra=ctx.build_environment, network=ctx.build_network or not bundled)
     if not bundled and (folder := toolchain.pixi_folder()):
         variables["PATH"] = f"{variables['PATH']}:{folder}"
+    if memory := ctx.limits.ceilings.memory:
+        variables.setdefault("NODE_OPTIONS", f"--max-old-space-size={memory * 3 // 4 // 1_000_000}")
     for name in ("HOME", "TMPDIR"):
         (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
     return variables
@@ -123,7 +131,7 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if mended := mending.mend(plan.path):
+    if exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
         names = ", ".join(mended)
         shell.context.log.warning(
             f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from builds import inspection
-from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside
+from builds.ceilings import shown
+from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside, LimitHit
+from builds.exports import is_inside
 from builds.stages import Built, Context, Export, PlannedExport
 
 CHUNK = 1 << 20
@@ -30,6 +31,7 @@ def collect(ctx: Context, built: Built) -> list[Export]:
 
 def _collected(ctx: Context, built: Built) -> Iterator[Export]:
     seen: set[tuple[str, Path]] = set()
+    total = 0
     for plan in built.exports:
         ctx.stop.check()
         if (plan.name, plan.path) in seen:
@@ -41,6 +43,13 @@ def _collected(ctx: Context, built: Built) -> Iterator[Export]:
         size = plan.path.stat().st_size
         if size == 0:
             raise ExportBroken(f"Failed to build the repo files: {_shown(plan)} was made but is empty.", file=plan.name)
+        total += size
+        if total > ctx.limits.exports_bytes:
+            most = shown(ctx.limits.exports_bytes)
+            raise LimitHit(
+                f"Failed to build the repo files: the exports are larger than the {most} that they may be.", file=plan.name
+            )
+        plan.path.chmod(0o600)  # a build may have left us no right to read it
         _inspect(ctx, plan)
         export = Export(plan.role, plan.name, plan.path, size, _sha256(ctx, plan.path))
         ctx.log.line(f"{_shown(plan)}: {size} bytes, sha256 {export.sha256}")
@@ -63,7 +72,7 @@ def _missing(built: Built, plan: PlannedExport) -> BuildError:
 
 
 def _check_place(built: Built, plan: PlannedExport) -> None:
-    if not Path(os.path.realpath(plan.path)).is_relative_to(os.path.realpath(built.project.root)):
+    if not is_inside(built.project, plan.path):
         raise ExportOutside(f"{_shown(plan)} is a link that leads out of the repository.", file=plan.name)
 
 

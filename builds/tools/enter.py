@@ -1,0 +1,90 @@
+"""The last step before a build's program begins, run inside its sandbox: limits, an ordinary user, Landlock; then the program.
+
+Usage: enter.py PLAN PROGRAM [ARGUMENT...]
+
+PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by the name of the RLIMIT_), ``nice``, ``uid`` (of an
+ordinary user, where this is root), ``cwd``, ``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
+
+Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
+"""
+
+import ctypes
+import ctypes.util
+import json
+import os
+import resource
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 38, 24, 63
+
+
+def main(plan: dict[str, Any], argv: list[str]) -> None:
+    ready = plan["ready"]
+    os.set_inheritable(ready, False)
+    _lower(plan)
+    if plan.get("uid") is not None:
+        _become(plan["uid"])
+    os.chdir(plan["cwd"])
+    ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if plan.get("landlock"):
+        _shut_in(plan["landlock"])
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)  # Python ignores them, and what is ignored stays so in the program
+    os.write(ready, b"R")
+    try:
+        os.execvp(argv[0], argv)  # noqa: S606 - without a shell is meant
+    except OSError as error:
+        os.write(ready, str(error.errno).encode())
+        sys.exit(127)
+
+
+def _lower(plan: dict[str, Any]) -> None:
+    for name, most in plan["limits"].items():
+        number = getattr(resource, f"RLIMIT_{name}")
+        hard = resource.getrlimit(number)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (most, most))
+    os.nice(plan.get("nice", 0))
+    with suppress(OSError):
+        # Where the machine runs out of memory, the kernel ends a build first.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def _become(uid: int) -> None:
+    """From root to a user that owns nothing on this machine but its workspace."""
+    for capability in range(LAST_CAPABILITY + 1):
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _shut_in(rules: dict[str, Any]) -> None:
+    ctypes.util.find_library = lambda name: None  # it would start programs to find the C library that is loaded already
+    from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415 - only where it is asked for
+
+    look = AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.EXECUTE
+    ports = rules["ports"]
+    net = AccessNet.NONE if ports is None else AccessNet.BIND_TCP | AccessNet.CONNECT_TCP
+    scoped = Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL
+    with Ruleset(handled_net=net, scoped=scoped) as ruleset:
+        everything = ruleset.handled_fs
+        for paths, rights in (
+            (rules["read"], look),
+            (rules["write"], everything),
+            (rules["devices"], look | AccessFS.WRITE_FILE | AccessFS.IOCTL_DEV),
+        ):
+            for path in filter(os.path.exists, paths):
+                inside = rights if os.path.isdir(path) else rights & ~AccessFS.READ_DIR  # noqa: PTH112 - as the kernel sees it
+                ruleset.allow_path(path, inside & everything)
+        for port in ports or ():
+            ruleset.allow_port(port, AccessNet.CONNECT_TCP)
+        ruleset.restrict()
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]), sys.argv[2:])

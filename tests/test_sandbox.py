@@ -1,0 +1,184 @@
+"""The real sandbox of this machine, with real programs in it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from builds import process
+from builds.ceilings import Ceilings
+from builds.errors import SandboxUnavailable, ToolMissing
+from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
+from builds.stages import Stop
+
+POLICY = Policy()
+MODES = [wanted for wanted in ("bubblewrap", "landlock") if choose(wanted, POLICY).allowed]
+pytestmark = pytest.mark.skipif(not MODES, reason="neither bubblewrap nor Landlock can shut anything in here")
+
+Run = Callable[..., tuple[process.Completed, list[str]]]
+
+
+@pytest.fixture(params=MODES or ["none"])
+def run(request: pytest.FixtureRequest, tmp_path: Path) -> Run:
+    """Runs a shell's script in a sandbox whose workspace is ``tmp_path/workspace``."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+
+    def run_in(script: str, *, ceilings: Ceilings | None = None, **changes: Any) -> tuple[process.Completed, list[str]]:
+        limits = (ceilings or Ceilings()).per_process
+        sandbox = choose(request.param, POLICY).sandbox(workspace, "a build", limits=limits)
+        assert sandbox is not None
+        return start(sandbox, ["/bin/sh", "-c", script], ceilings=ceilings, **changes)
+
+    return run_in
+
+
+def start(sandbox: Sandbox, argv: list[str], **changes: Any) -> tuple[process.Completed, list[str]]:
+    lines: list[str] = []
+    options: dict[str, Any] = {
+        "cwd": sandbox.workspace,
+        "env": {"PATH": "/usr/local/bin:/usr/bin:/bin"},
+        "on_line": lambda stream, text: lines.append(text),
+        "deadline_seconds": 30,
+        "stop": Stop(),
+        "marker": str(sandbox.workspace),
+        "grace_seconds": 0.5,
+        "sandbox": sandbox,
+    }
+    sandbox.hand_over()
+    return process.run(argv, **{**options, **changes}), lines
+
+
+def test_it_writes_in_its_workspace_and_its_exit_code_is_told(run: Run, tmp_path: Path) -> None:
+    completed, lines = run("pwd; echo made > made; exit 3")
+    assert (completed.exit_code, lines) == (3, [str(tmp_path / "workspace")])
+    assert (tmp_path / "workspace" / "made").read_text() == "made\n"
+
+
+def test_it_is_an_ordinary_user_without_any_capability(run: Run) -> None:
+    _completed, lines = run("id -u; grep -E 'Cap(Prm|Eff|Bnd|Amb)|NoNewPrivs' /proc/self/status | cut -f2")
+    assert lines[0] != "0"
+    assert lines[1:] in ([*["0" * 16] * 4, "1"], ["grep: /proc/self/status: Permission denied"])
+
+
+def test_what_it_must_not_see_it_does_not(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INTERNAL_SERVICE_SECRET", "top-secret")
+    (tmp_path / "neighbour").write_text("top-secret")
+    script = f"cat {tmp_path}/neighbour {__file__} /etc/shadow /root/.profile; cat /proc/*/environ; env; cat /proc/{os.getpid()}/environ"
+    _completed, lines = run(script)
+    assert "top-secret" not in "\n".join(lines)
+    assert "INTERNAL" not in "\n".join(lines)
+    assert str([line for line in lines if "the real sandbox" in line.lower()]) == "[]"
+
+
+def test_it_can_write_nowhere_else(run: Run, tmp_path: Path) -> None:
+    script = (
+        f"for at in / /usr /etc /dev {tmp_path} {Path(sys.prefix)} {Path.home()}; do echo x > $at/jobsite-test && echo $at; done"
+    )
+    _completed, lines = run(script)
+    assert [line for line in lines if "jobsite-test" not in line] == []
+    assert not (tmp_path / "jobsite-test").exists()
+
+
+def test_it_reaches_no_socket_of_this_machine(run: Run, tmp_path: Path) -> None:
+    connect = "socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)"
+    code = f"import socket, sys\ntry: {connect}; print('reached')\nexcept OSError: print('no')"
+    (tmp_path / "workspace" / "reach.py").write_text(code)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        _completed, lines = run(f"{sys.executable} -I reach.py {server.getsockname()[1]}")
+    assert lines == ["no"]
+
+
+def test_it_signals_nobody(run: Run) -> None:
+    completed, lines = run(f"kill -TERM {os.getpid()}; kill -KILL {os.getppid()}; echo end")
+    assert (completed.exit_code, lines[-1]) == (0, "end")
+
+
+def test_a_fork_bomb_is_held(run: Run) -> None:
+    completed, lines = run("for i in $(seq 300); do sleep 60 & done; echo all", ceilings=Ceilings(processes=50))
+    assert "all" not in lines
+    assert completed.hit is not None or "ork" in str(lines)
+
+
+def test_a_memory_hog_of_many_is_named_with_the_figure(run: Run) -> None:
+    hog = f"{sys.executable} -I -c 'import time; a = bytearray(60_000_000); time.sleep(30)' &"
+    completed, _lines = run(f"{hog * 8} sleep 30", ceilings=Ceilings(memory=300_000_000))
+    assert completed.hit is not None
+    assert completed.hit.text == "used more than the 300 MB of memory that it may."
+
+
+def test_too_much_on_the_disk_is_named(run: Run) -> None:
+    completed, _lines = run("head -c 50000000 /dev/zero > big; sleep 30", ceilings=Ceilings(workspace=10_000_000))
+    assert completed.hit is not None
+    assert completed.hit.text == "wrote more than the 10 MB that it may have on the disk."
+
+
+def test_too_many_files_are_named(run: Run) -> None:
+    completed, _lines = run("mkdir f; cd f; seq 3000 | xargs touch; sleep 30", ceilings=Ceilings(files=1000))
+    assert completed.hit is not None
+    assert completed.hit.text == "made more than the 1000 files that it may."
+
+
+def test_a_file_that_grows_too_large_is_cut(run: Run, tmp_path: Path) -> None:
+    completed, _lines = run("head -c 5000000 /dev/zero > big", ceilings=Ceilings(file=1_000_000))
+    assert completed.exit_code == 128 + 25
+    assert (tmp_path / "workspace" / "big").stat().st_size == 1_000_000
+
+
+def test_it_gets_its_grace_and_then_nothing_is_left(run: Run, tmp_path: Path) -> None:
+    script = "trap 'echo asked; exit 7' TERM; echo started; setsid sleep 61 & while :; do sleep 0.05; done"
+    completed, lines = run(script, deadline_seconds=3, grace_seconds=10)
+    # The shell may also tell that its sleep was ended.
+    assert (completed.timed_out, [line for line in lines if line in ("started", "asked")]) == (True, ["started", "asked"])
+    assert process.strays().get(str(tmp_path / "workspace")) is None
+
+
+def test_what_ignores_the_request_is_killed(run: Run, tmp_path: Path) -> None:
+    started = time.monotonic()
+    completed, _lines = run("trap '' TERM HUP INT; while :; do sleep 0.05; done", deadline_seconds=1)
+    assert completed.timed_out
+    assert time.monotonic() - started < 25
+    assert process.strays().get(str(tmp_path / "workspace")) is None
+
+
+def test_a_missing_program_is_named_as_without_a_sandbox(tmp_path: Path) -> None:
+    sandbox = choose("require", POLICY).sandbox(tmp_path, "a build")
+    assert sandbox is not None
+    with pytest.raises(ToolMissing, match=r"no-such-program.*No such file"):
+        start(sandbox, ["no-such-program"])
+
+
+def test_a_sandbox_that_can_not_be_made_is_no_failed_command(tmp_path: Path) -> None:
+    sandbox = Sandbox(Mode.BUBBLEWRAP, tmp_path, bwrap=choose("require", POLICY).bwrap)
+    broken = replace(sandbox, workspace=tmp_path / "gone")
+    with pytest.raises(SandboxUnavailable):
+        start(broken, ["/bin/true"], cwd=tmp_path)
+
+
+def test_without_any_sandbox_no_build_may_run() -> None:
+    with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
+        Choice(Mode.NONE, problems=("bubblewrap is not installed.",), allowed=False).check()
+
+
+def test_folders_of_the_service_are_hidden_where_they_lie_inside_what_is_seen(tmp_path: Path) -> None:
+    """As with a data folder below /usr or /opt."""
+    (tmp_path / "seen" / "data").mkdir(parents=True)
+    (tmp_path / "seen" / "data" / "secret").write_text("top-secret")
+    workspace = tmp_path / "seen" / "data" / "workspace"
+    workspace.mkdir()
+    policy = Policy(hidden=(tmp_path / "seen" / "data",), readable=(tmp_path / "seen",))
+    chosen = choose("bubblewrap", POLICY)
+    if not chosen.allowed:
+        pytest.skip("bubblewrap can't be used here")
+    sandbox = chosen.sandbox(workspace, "a build", policy=policy)
+    assert sandbox is not None
+    _completed, lines = start(sandbox, ["/bin/sh", "-c", f"ls {tmp_path}/seen/data; echo x > here; cat here"])
+    assert lines == ["workspace", "x"]
