@@ -50,6 +50,10 @@ printf '%s\n' 'javascript:alert(1) http://evil.example/ &lt;b&gt; {{ 7 }}'
 printf 'safe\342\200\256gnp.exe \342\201\246x\n'
 printf '\033]0;pwned\007\033[2J\033[31;44mcolours\033[0m \033[8mhidden\033[0m \033]8;;http://evil.example\007link\033]8;;\007\n'
 printf 'nul \000 bell \007 back \010\010\010 \233 31m\n'
+for ground in 40 41 42 43 44 45 46 47 100 101 102 103 104 105 106 107; do
+  for ink in 30 31 32 33 34 35 36 37 90 91 92 93 94 95 96 97; do printf '\033[%d;%dmink\033[0m ' $ground $ink; done; echo
+done
+for ink in 30 31 32 33 34 35 36 37 90 91 92 93 94 95 96 97; do printf 'Error: \033[%dmink\033[0m \033[2mdim\033[0m\n' $ink; done
 head -c 16000 /dev/zero | tr '\0' 'x'; echo
 head -c 40000 /dev/zero | tr '\0' 'y'; echo
 i=0; while [ $i -lt 3000 ]; do printf '\033[3%dmz' $((i % 8)); i=$((i + 1)); done; echo
@@ -143,6 +147,28 @@ def test_the_end_is_told_and_a_failed_stage_stays_open(desk: Service, open_as: O
     expect(page.locator("#stage-build")).to_have_attribute("open", "")
     expect(page.locator("#end")).to_contain_text("The log ends here. Failed to build the repo files")
     expect(page.locator("#follow")).to_be_hidden()
+
+
+def test_a_build_that_waits_is_followed_from_its_first_line_to_its_end(desk: Service, open_as: Open, running: Running) -> None:
+    submit(desk, "log-waits", "echo 'it has begun'")
+    page = open_as("viewer")
+    open_log(page, desk, "log-waits")
+    expect(page.locator("#end")).to_contain_text("The log begins when a worker takes this build.")
+    running.say("end")
+    expect(page.get_by_text("it has begun")).to_be_visible()
+    expect(page.locator("#log-state")).to_contain_text("succeeded")
+    expect(page.locator(".stage")).to_have_count(5)
+    expect(page.locator("#stage-deliver .line").last).to_be_in_viewport()
+
+
+def test_the_count_of_a_search_grows_with_the_log(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("needle", "straw")
+    page.get_by_role("searchbox", name="Search the log").fill("Needle")
+    expect(page.locator("#found")).to_have_text("1 of 1 line")
+    running.say("straw", "needle")
+    expect(page.locator("#found")).to_have_text("1 of 2 lines")
 
 
 def test_the_web_server_may_be_killed_while_it_is_read(desk: Service, open_as: Open, running: Running) -> None:
@@ -277,7 +303,7 @@ def test_a_hostile_log_is_text_and_no_barrier(desk: Service, open_as: Open, them
         submit(desk, job_id, HOSTILE, title="On hostile logs")
         desk.wait(job_id, "failed", timeout=60)
     page = open_as("viewer", color_scheme=theme, viewport={"width": width, "height": 800})
-    open_log(page, desk, job_id)
+    open_log(page, desk, job_id, "?at=3-40&q=ink")
     expect(page.locator("#log")).to_contain_text('<script>document.title = "pwned"</script>')
     expect(page.locator("#log")).to_contain_text("safe\\u202egnp.exe")
     expect(page).to_have_title("Log of attempt 1 of On hostile logs · Jobsite")

@@ -7,6 +7,7 @@ import { LogWindow } from './log-window.js'
 const EVERY = 400 // ms; the writer flushes four times a second
 const WAITING = 2000 // ms, while the build waits for a worker
 const TYPING = 350 // ms without a key, after which is searched
+const COUNT_EVERY = 2000 // ms, while the log grows
 const AT_END = 24 // px
 const YEAR = 31536000
 const PLACE = /^#L(\d{1,9})(?:-L?(\d{1,9}))?$/
@@ -145,7 +146,7 @@ function make (section) {
   details.id = section.key
   Object.assign(details.dataset, { first: section.first, last: section.last, from: section.first, to: section.first - 1 })
   details.open = true
-  details.innerHTML = '<summary></summary><div class="lines"><div class="space"></div><div class="rows"></div><div class="space"></div></div>'
+  details.innerHTML = '<summary></summary><div class="lines"><div class="space"></div><div class="log-rows"></div><div class="space"></div></div>'
   document.getElementById('end').before(details)
   return details
 }
@@ -298,14 +299,16 @@ function errorWords (line) {
 }
 
 let counting = false
+let grewAgain = false
 async function recount () {
   errors = null
+  grewAgain = counting
   if (!hits || counting) return
   counting = true
   const found = hits
   await found.grown()
   if (found === hits) showFound(words(found, now))
-  setTimeout(() => { counting = false }, 2000)
+  setTimeout(() => { counting = false; if (grewAgain) recount() }, COUNT_EVERY)
 }
 
 let typing
@@ -381,9 +384,10 @@ async function begin () {
     markAll()
     return lines.putAt(kept.place.line, kept.place.offset)
   }
-  if (await goToPlace()) return
+  const place = parsed(location.hash)
   chosen = parsed(`#L${(log.dataset.at ?? '').replace(/[\sL]/gi, '')}`)
-  if (chosen) return goTo(chosen.from)
+  if (chosen && (!place || place.from === chosen.from)) return goTo(chosen.from)
+  if (await goToPlace()) return
   if (goesOn) return toTail()
   if (log.dataset.cause) return lines.goTo(Number(log.dataset.cause))
 }
