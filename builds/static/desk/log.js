@@ -221,6 +221,7 @@ async function goTo (line) {
 
 function choose (from, to) {
   chosen = { from: Math.min(from, to), to: Math.max(from, to) }
+  clearTimeout(keeping)
   history.replaceState(null, '', chosen.to > chosen.from ? `#L${chosen.from}-L${chosen.to}` : `#L${chosen.from}`)
   markAll()
   announce(chosen.to > chosen.from ? `Lines ${chosen.from} to ${chosen.to} are in the address` : `Line ${chosen.from} is in the address`)
@@ -364,6 +365,7 @@ let keeping
 function keepPlace () {
   clearTimeout(keeping)
   keeping = setTimeout(() => {
+    if (going) return // where it goes to is kept when it is there
     const open = lines.parts.filter(part => part.isOpen).map(part => part.details.id)
     history.replaceState({ place: lines.place(), following, open }, '')
   }, 250)
