@@ -101,10 +101,9 @@ def open_as(browser: Browser, desk: Service) -> Iterator[Open]:
 def submit(
     service: Service, job_id: str, before: str = "", *, once: str = "", title: str = "", author: str = "Ada Lovelace"
 ) -> None:
-    """Submit a repository whose build runs ``before``; ``once`` only in the first attempt."""
+    """Submit a repository whose build runs ``before``; ``once`` only until :func:`tests.e2e.test_faults.not_again`."""
     if once:
-        flag = service.data_dir.parent / f"{job_id}.flag"
-        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi\n{before}"
+        before = f"if [ ! -e {service.gates / job_id} ]; then\n{once}\nfi\n{before}"
     service.archive.add("lab", job_id, quick.repository(before))
     asked = submission(job_id, f"lab/{job_id}")
     described = {"title": title or f"On {job_id}", "authors": [{"name": author}], "exports": quick.EXPORTS}

@@ -42,7 +42,7 @@ SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 360, "height
 @pytest.fixture(scope="module")
 def submissions(desk: Service) -> Iterator[dict[str, int]]:
     """One of each kind, the running one until the tests are through."""
-    release = desk.data_dir.parent / "axe.release"
+    release = desk.gates / "axe.release"
     submit(desk, "axe-failed", "echo 'paper.md:3 It broke' >&2\nexit 3", title="One that failed")
     submit(desk, "axe-succeeded", title="One that succeeded")
     desk.wait("axe-failed", "failed", timeout=60)

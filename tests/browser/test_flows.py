@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE, Open, pk_of, submit
 from tests.e2e.conftest import Service
+from tests.e2e.test_faults import not_again
 
 BREAKS = "echo 'Something is amiss in paper.md' >&2\nexit 3"
 STATE = "[data-part=state] .state"
@@ -39,10 +40,11 @@ def load_until(page: Page, holds: Callable[[], bool]) -> None:
 def test_an_editor_finds_a_failure_reads_why_and_retries_it(desk: Service, open_as: Open, script: bool) -> None:
     job = f"retried-{script}".lower()
     author = "Zoë Ångström" if script else "Márta Őry"
-    release = desk.data_dir.parent / f"{job}.release"
+    release = desk.gates / f"{job}.release"
     waits = f"echo 'the first line'\nuntil [ -e {release} ]; do sleep 0.1; done\necho 'the line after'"
     submit(desk, job, waits, once=BREAKS, title=f"Corals that are {job}", author=author)
     desk.wait(job, "failed", timeout=60)
+    not_again(desk, job)
     page = open_as("editor", java_script_enabled=script)
     page.get_by_label("Search").fill("angstrom" if script else "ory")
     page.get_by_role("button", name="Search").click()
@@ -77,7 +79,7 @@ def watch_the_log(page: Page, release: Path, *, script: bool) -> None:
 @both_ways
 def test_an_admin_cancels_what_runs_and_sees_it_when_nothing_runs(desk: Service, open_as: Open, script: bool) -> None:
     job = f"cancelled-{script}".lower()
-    release = desk.data_dir.parent / f"{job}.release"
+    release = desk.gates / f"{job}.release"
     # A build that does not end when it is asked to, until the test lets it.
     submit(desk, job, f"trap '' TERM\nuntil [ -e {release} ]; do sleep 0.1; done")
     desk.wait(job, "running", timeout=60)
@@ -116,6 +118,7 @@ def test_many_are_chosen_in_the_list_and_retried(desk: Service, open_as: Open, s
         submit(desk, job, once=BREAKS, title=f"{word} {job}")
     for job in jobs:
         desk.wait(job, "failed", timeout=60)
+        not_again(desk, job)
     page = open_as("editor", java_script_enabled=script)
     page.goto(f"/submissions/?q={word}")
     for job in jobs[:2]:
@@ -131,7 +134,7 @@ def test_many_are_chosen_in_the_list_and_retried(desk: Service, open_as: Open, s
 
 
 def test_the_list_goes_on_where_it_is_and_new_ones_wait_behind_a_bar(desk: Service, open_as: Open) -> None:
-    release = desk.data_dir.parent / "steady.release"
+    release = desk.gates / "steady.release"
     submit(desk, "steady-1", f"until [ -e {release} ]; do sleep 0.1; done", title="Steady one")
     desk.wait("steady-1", "running", timeout=60)
     page = open_as("viewer")

@@ -70,7 +70,7 @@ class Running:
 
     def __init__(self, service: Service, job_id: str) -> None:
         self.job_id = job_id
-        self._told = service.data_dir.parent / f"{job_id}.told"
+        self._told = service.gates / f"{job_id}.told"
         self._told.touch()
         ends = 'case $line in fail) exit 7;; end) break;; esac; echo "said $line"'
         submit(service, job_id, f"tail -n +1 -f {self._told} | while read -r line; do {ends}; done || exit $?")
