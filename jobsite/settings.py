@@ -179,6 +179,11 @@ GITHUB_TOKEN = env.text("GITHUB_TOKEN")
 BUILD_COMMAND = env.text("BUILD_COMMAND")
 BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
 BUILD_NETWORK = env.boolean("BUILD_NETWORK", default=False)
+BUILD_NETWORK_HOSTS = env.words(
+    "BUILD_NETWORK_HOSTS",
+    "pypi.org,files.pythonhosted.org,.anaconda.org,.prefix.dev,registry.npmjs.org,github.com,.githubusercontent.com,codeload.github.com,"
+    "api.github.com,.mystmd.org,.curvenote.com,doi.org,.doi.org,.crossref.org,.datacite.org",
+)
 BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
 ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)

@@ -12,7 +12,7 @@ BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
     0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
-    1: ("process", "sandbox", "ceilings", "stages", "models", "toolchain", "diagnosis", "clients"),
+    1: ("process", "sandbox", "network", "ceilings", "stages", "models", "toolchain", "diagnosis", "clients"),
     2: ("isolation", "queue", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "myst"),
     4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
@@ -31,6 +31,7 @@ PURE = (
     "output",
     "process",
     "sandbox",
+    "network",
     "ceilings",
     "manuscript_url",
     "zip_end",

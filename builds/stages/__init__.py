@@ -120,6 +120,7 @@ class Context:
     build_command: str = ""
     build_environment: Mapping[str, str] = field(default_factory=dict)
     build_network: bool = False
+    build_hosts: tuple[str, ...] = ()
     require_declared_exports: bool = False
     pinned_commit: str = ""
     pinned_path: str = ""

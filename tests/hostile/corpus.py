@@ -37,7 +37,7 @@ class Case:
     code: str = ""
     fault: str = ""
     words: str = ""
-    log: str = ""
+    exports: tuple[dict[str, str], ...] = ({"format": "meca", "output": "exports/article.meca.zip"},)
 
 
 LOOT = """
@@ -78,6 +78,16 @@ def python(code: str) -> Callable[[Target], bytes]:
 def export(code: str) -> Callable[[Target], bytes]:
     """The MECA is what the Python ``code`` writes to ``ready/article.zip``."""
     return script(f"cat > make.py <<'CODE'\nimport os, zipfile\n{code}\nCODE\npython3 -I make.py")
+
+
+def instead(command: str, *, before: str = "true") -> Callable[[Target], bytes]:
+    """In the place of the MECA is what ``command`` makes there; the rest is as it should be."""
+    return script(f'{before}\ncp() {{ case $2 in exports/*) {command} "$2";; *) command cp "$@";; esac; }}')
+
+
+def packed(body: str) -> Callable[[Target], bytes]:
+    """The MECA holds a manifest that is what the Python ``body`` makes of ``m``."""
+    return export(f"{body}\nwith zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('manifest.xml', m)")
 
 
 def zipped(entries: Iterator[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
@@ -134,7 +144,7 @@ SECRETS = [
             "for pid in ('{pid}', '1'):\n    try: print(open(f'/proc/{pid}/mem', 'rb').read(9))\n    except OSError as e: print(e)"
         ),
     ),
-    Case("ptrace", python("import ctypes\nfor pid in ({pid}, 1, 2): print(ctypes.CDLL(None).ptrace(16, pid, 0, 0))")),
+    Case("ptrace", python("import ctypes\nfor pid in ({pid}, 1): print(ctypes.CDLL(None).ptrace(16, pid, 0, 0))")),
     Case(
         "setuid",
         loot(
@@ -235,8 +245,8 @@ LIMITS = [
             "loot sh -c 'head -c 3G /dev/zero > /tmp/x'; loot sh -c 'head -c 3G /dev/zero > /dev/shm/x'; loot sh -c 'echo > /x'"
         ),
     ),
-    Case("output-flood", script("yes"), "failed", "limit-hit", "manuscript", "5 MB of output"),
-    Case("output-without-newlines", script("cat /dev/zero | tr '\\0' x"), "failed", "limit-hit", "manuscript", "5 MB of output"),
+    Case("output-flood", script("yes"), "failed", "limit-hit", "manuscript", "1 MB of output"),
+    Case("output-without-newlines", script("cat /dev/zero | tr '\\0' x"), "failed", "limit-hit", "manuscript", "1 MB of output"),
     Case(
         "endless",
         script("trap '' TERM INT HUP; while :; do sleep 0.2; done"),
@@ -248,12 +258,20 @@ LIMITS = [
     Case(
         "daemons",
         script(
-            'setsid sh -c \'trap "" TERM; while :; do sleep 1; done\' & python3 -c \'import os\nif os.fork() == 0: os.setsid(); os.closerange(0, 99); os.execl("/bin/sleep", "sleep", "599")\''
+            "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &\n"
+            'python3 -c \'import os\nif os.fork() == 0: os.setsid(); os.closerange(0, 99); os.execl("/bin/sleep", "sleep", "599")\''
         ),
     ),
-    Case("signal-storm", script("kill -9 -1; for pid in $(seq 2 400) {pid}; do kill -TERM $pid; kill -STOP $pid; done; true")),
+    Case(
+        "signal-storm",
+        script("(kill -9 -1; true); for pid in 1 {pid}; do kill -TERM $pid; kill -STOP $pid; kill -KILL $pid; done; true"),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "killed",
+    ),
     Case("stops-itself", script("kill -STOP $$"), "failed", "build-timeout", "manuscript", "longer than"),
-    Case("deep-folders", python("import os\nfor _ in range(10_000):\n    os.mkdir('d'); os.chdir('d')")),
+    Case("deep-folders", python("import os\nfor _ in range(10_000):\n    os.mkdir('d')\n    os.chdir('d')")),
     Case("no-rights", script("mkdir -p n/m; touch n/m/f; chmod 000 n/m n; chmod 000 myst.yml")),
 ]
 
@@ -292,25 +310,27 @@ ARCHIVES = [
     Case("strange-names", extra(("r-main/a\u202eb\x07\n<script>", b"x", 0o644))),
 ]
 
-HREF = '<manifest><item><instance href="bundle/index.md"/></item></manifest>'
+PDF = ({"format": "pdf", "output": "exports/a.pdf"}, {"format": "meca", "output": "exports/article.meca.zip"})
+# A page tree that is its own branch, and a stream that says it is longer than the file.
+LOOPING = "%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 999999999>>endobj\n"
 EXPORTS = [
     Case(
         "export-linked-out",
-        script('mkdir -p exports; ln -s {data_dir}/jobsite.sqlite3 x; cp() { ln -sf {data_dir}/jobsite.sqlite3 "$2"; }'),
+        instead("ln -sf {data_dir}/jobsite.sqlite3"),
         "failed",
         "export-",
         "manuscript",
     ),
-    Case("folder-linked-out", script("ln -s {data_dir} exports; cp() { :; }"), "failed", "export-", "manuscript"),
+    Case("folder-linked-out", instead(":", before="ln -s {data_dir} exports"), "failed", "export-", "manuscript"),
     Case(
         "repository-replaced",
-        script("cd ..; mv repository r; ln -s {data_dir} repository; cd r; cp() { :; }"),
+        instead(":", before="cd ..; mv repository r; ln -s {data_dir} repository; cd r"),
         "failed",
         "export-",
         "manuscript",
     ),
     Case("account-is-a-pipe", script("mkdir -p _build/logs; mkfifo _build/logs/myst.build.json")),
-    Case("export-is-a-pipe", script('mkdir -p exports; cp() { mkfifo "$2"; }'), "failed", "export-not-made", "manuscript"),
+    Case("export-is-a-pipe", instead("mkfifo"), "failed", "export-not-made", "manuscript"),
     Case(
         "meca-bomb",
         export(
@@ -331,8 +351,10 @@ EXPORTS = [
     ),
     Case(
         "xml-bomb",
-        export(
-            "b = '<!DOCTYPE m [<!ENTITY a \"aaaa\">' + ''.join(f'<!ENTITY b{n} \"{\"&a;\" * 10}\">' for n in range(9)) + ']><m>&b8;</m>'\nwith zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('manifest.xml', b)"
+        packed(
+            "m = '<!DOCTYPE m [<!ENTITY a \"aaaa\">'\n"
+            "for n in range(9): m += f'<!ENTITY b{n} \"' + '&a;' * 10 + '\">'\n"
+            "m += ']><m>&b8;</m>'"
         ),
         "failed",
         "export-broken",
@@ -341,17 +363,51 @@ EXPORTS = [
     ),
     Case(
         "xml-external",
-        export(
-            "b = '<!DOCTYPE m [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><m>&a;</m>'\nwith zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('manifest.xml', b)"
-        ),
+        packed("m = '<!DOCTYPE m [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><m>&a;</m>'"),
         "failed",
         "export-broken",
         "manuscript",
         "XML",
     ),
     Case(
+        "pdf-loop",
+        script(f"mkdir -p exports; cat > exports/a.pdf <<'END'\n{LOOPING}trailer<</Root 1 0 R>>\n%%EOF\nEND"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+    ),
+    Case(
+        "pdf-is-none",
+        script("mkdir -p exports; head -c 20M /dev/urandom > exports/a.pdf"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+    ),
+    Case(
+        "export-upwards",
+        script("true"),
+        "failed",
+        "export-outside",
+        "manuscript",
+        "leads out",
+        exports=({"format": "meca", "output": "../../../../etc/passwd"},),
+    ),
+    Case(
+        "many-exports",
+        script("true"),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "100 exports",
+        exports=tuple({"format": "pdf", "output": f"exports/{n}.pdf"} for n in range(300)),
+    ),
+    Case(
         "sparse-export",
-        script('mkdir -p exports; cp() { truncate -s 190M "$2"; }'),
+        instead("truncate -s 190M"),
         "failed",
         "limit-hit",
         "manuscript",
@@ -368,7 +424,8 @@ EXPORTS = [
     Case(
         "log-injection",
         script(
-            "printf '\\033]0;x\\007\\033[2J{\\r\\0\\342\\200\\256evil\\n2020-01-01 stage succeeded\\n'; echo '::error::<script>alert(1)</script>'"
+            "printf '\\033]0;x\\007\\033[2J{\\r\\0\\342\\200\\256evil\\n2020-01-01 stage succeeded\\n'\n"
+            "echo '::error::<script>alert(1)</script>'"
         ),
     ),
 ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 
 from builds import process
 from tests import quick
-from tests.e2e.conftest import BASE_DIR, SECRET, Service
+from tests.e2e.conftest import BASE_DIR, FINAL, SECRET, Service
 from tests.hostile.corpus import CASES, Case, Target
 from tests.standins import ArchiveHost, DesciServer
 
@@ -26,14 +27,14 @@ NEIGHBOURS = "what-the-neighbour-keeps-for-itself"
 LIMITS = {
     "GITHUB_TOKEN": TOKEN,
     "BUILD_COMMAND": "sh make.sh",
-    "BUILD_TIMEOUT": "12",
+    "BUILD_TIMEOUT": "20",
     "BUILD_SANDBOX": "bubblewrap",
     "BUILD_MEMORY_MAX_BYTES": "1500000000",
     "BUILD_PROCESSES_MAX": "150",
     "BUILD_DISK_MAX_BYTES": "300000000",
     "BUILD_FILES_MAX": "20000",
     "BUILD_FILE_MAX_BYTES": "200000000",
-    "LOG_MAX_BYTES": "5000000",
+    "LOG_MAX_BYTES": "1000000",
     "UNPACKED_MAX_BYTES": "100000000",
     "EXPORTS_MAX_BYTES": "100000000",
     "WORKERS": "2",
@@ -64,19 +65,19 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         submit(service, HONEST[0])
         for case in CASES:
             archive.add_zip("hostile", case.name, "main", case.archive(target))
-            submit(service, case.name)
+            submit(service, case.name, case.exports)
         submit(service, HONEST[1])
         yield service
         service.stop()
 
 
-def submit(service: Service, name: str) -> None:
+def submit(service: Service, name: str, exports: Sequence[dict[str, str]] = quick.EXPORTS) -> None:
     service.post(
         {
             "url": f"https://github.com/hostile/{name}/blob/main/myst.yml",
             "jobId": name,
             "uuid": f"{name}.",
-            "parsedDocument": {"title": "=cmd|'/C calc'!A0 <script>\u202e", "exports": quick.EXPORTS},
+            "parsedDocument": {"title": "=cmd|'/C calc'!A0 <script>\u202e", "exports": list(exports)},
         }
     )
 
@@ -90,7 +91,17 @@ def left_the_sandbox(service: Service, name: str) -> Iterator[str]:
         yield from (Path(part.path).read_text(errors="replace") for part in delivery.parts if part.path)
 
 
+def ended(service: Service, name: str) -> dict[str, Any]:
+    """The status of a submission that has ended, however."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while (status := service.status(name))["state"] not in FINAL:
+        assert time.monotonic() < deadline, f"{name} has not ended: {status}"
+        time.sleep(0.2)
+    return status
+
+
 def check(case: Case, status: dict[str, Any]) -> None:
+    assert status["state"] == case.state, status["cause"]
     cause = status["cause"] or {"code": "", "fault": "", "sentence": ""}
     assert cause["code"].startswith(case.code) if case.code else cause["code"] == ""
     assert cause["fault"] == case.fault
@@ -99,7 +110,7 @@ def check(case: Case, status: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Service, case: Case) -> None:
-    check(case, attacked.wait(case.name, case.state, timeout=WAIT_SECONDS))
+    check(case, ended(attacked, case.name))
     for text in left_the_sandbox(attacked, case.name):
         for secret in (TOKEN, KEY, NEIGHBOURS, "SQLite format 3", "root:x:0:0", "root:*:", "REACHED", "uid=0("):
             assert secret not in text
@@ -115,7 +126,7 @@ def test_honest_builds_beside_them_are_delivered(attacked: Service, name: str) -
 
 def test_nothing_is_left_behind_and_the_service_is_up(attacked: Service) -> None:
     for case in CASES:
-        attacked.wait(case.name, case.state, timeout=WAIT_SECONDS)
+        ended(attacked, case.name)
     assert list(attacked.data_dir.glob("workspaces/*")) == []
     assert [pid for marker, pids in process.strays().items() if is_of(attacked, marker) for pid in pids] == []
     assert attacked.process is not None
