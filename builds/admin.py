@@ -1,29 +1,30 @@
 """The record in Django's admin: read-only for everyone, superusers too. What authors wrote is shown as text, never as markup.
 
-A page loads a bounded part of what may be large: the beginning of the front matter, a page of the log, the newest tries.
+A page loads a bounded part of what may be large: the beginning of the front matter, the newest tries.
 """
 
 from __future__ import annotations
 
-import re
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import PermissionDenied
-from django.db.models import Prefetch, QuerySet, TextField
+from django.db.models import Prefetch, Q, QuerySet, TextField
 from django.db.models.functions import Cast, Substr
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
-from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
-from django.utils.http import content_disposition_header
 
-from builds import front_matter
+from builds import admin_people, front_matter  # noqa: F401 - Django looks here for all of the app's admins
+from builds.admin_acts import ActingOnBuilds, ActingOnStatusUpdates, ActingOnSubmissions
+from builds.admin_base import RECENT, RecordAdmin, RowsInline, SubmissionFilter, ValuesFilter, recent
 from builds.admin_columns import (
     NOTHING,
     build_link,
@@ -37,6 +38,7 @@ from builds.admin_columns import (
     link_to,
     log_link,
     memory,
+    memory_in_use,
     named,
     number,
     outside_link,
@@ -53,7 +55,6 @@ from builds.admin_columns import (
     try_list,
     visible,
 )
-from builds.admin_log import log_context, raw_lines
 from builds.errors import Fault
 from builds.models import (
     Artifact,
@@ -62,63 +63,22 @@ from builds.models import (
     FrontMatter,
     LogBatch,
     Stage,
+    State,
     StatusUpdate,
     StatusUpdateTry,
     Submission,
 )
-
-if TYPE_CHECKING:
-    AnyModelAdmin = admin.ModelAdmin[Any]
-    AnyInline = admin.TabularInline[Any, Any]
-else:
-    AnyModelAdmin, AnyInline = admin.ModelAdmin, admin.TabularInline
+from builds.queue_models import QueueChange, Worker
 
 FRONT_MATTER_CHARACTERS = 20_000
 TRIES_IN_LIST = 3
 TRIES_ON_PAGE = 100
+# Builds so young are searched by their worker.
+WORKER_SEARCHED = timedelta(days=30)
 
 admin.site.site_header = admin.site.site_title = "Jobsite"
 admin.site.index_title = "Submissions, and what became of them"
 admin.site.site_url = None
-
-
-class ReadOnly:
-    """For admins and inlines: everything is history, nothing is added, changed or deleted here."""
-
-    def _never(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    has_add_permission = has_change_permission = has_delete_permission = _never
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return flatten_fieldsets(self.get_fieldsets(request, obj))  # type: ignore[attr-defined]  # mixed into an admin
-
-
-class RecordAdmin(ReadOnly, AnyModelAdmin):
-    """List and page of one model."""
-
-    list_per_page = 50
-    show_full_result_count = False
-    show_facets = admin.ShowFacets.NEVER
-    ordering = ("-id",)
-
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context["subtitle"] = visible(str(context["original"]))
-        return super().render_change_form(request, context, *args, **kwargs)
-
-    def gone(self, request: HttpRequest, sentence: str) -> HttpResponse:
-        """A page that says what is not there."""
-        context = {**self.admin_site.each_context(request), "title": "Not found", "sentence": sentence, "opts": self.opts}
-        return TemplateResponse(request, "admin/builds/gone.html", context, status=404)
-
-
-class RowsInline(ReadOnly, AnyInline):
-    template = "admin/builds/rows.html"
-    extra = 0
-    related: tuple[str, ...] = ()
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).select_related(*self.related) if self.related else super().get_queryset(request)
 
 
 class BuildInline(RowsInline):
@@ -152,6 +112,7 @@ class EventInline(RowsInline):
 
 class StageInline(RowsInline):
     model = Stage
+    related = ("build",)
     fields: ClassVar[Any] = (
         *(stage_link, "state", time("started_at"), took, text("detail"), progress),
         *(command, text("command_version", "version"), ended_with, memory, stage_log),
@@ -164,18 +125,61 @@ class ArtifactInline(RowsInline):
     fields: ClassVar[Any] = (text("name"), "role", size, "sha256", download_link)
 
 
+# --- filters
+
+
+class FaultFilter(admin.SimpleListFilter):
+    """Whose fault it was that a build failed."""
+
+    title = parameter_name = "fault"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(fault.value, fault.value) for fault in Fault]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        # Only failed builds have one; said again, because that is what the index begins with.
+        return queryset.filter(fault=self.value(), state=State.FAILED) if self.value() else queryset
+
+
+class CauseFilter(ValuesFilter):
+    title, parameter_name = "cause", "cause_code"
+    model, newest_first, state = Build, "-created_at", State.FAILED
+
+
+class KindFilter(ValuesFilter):
+    title, parameter_name = f"kind, of the newest {RECENT:,}", "kind"
+    model = Event
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return super().queryset(request, queryset).filter(recent(Event)) if self.value() else queryset
+
+
+class PendingFilter(admin.SimpleListFilter):
+    """What desci-server does not have yet: of the states the only one that is looked for, and that has an index."""
+
+    title, parameter_name = "desci-server", "pending"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "has not got it yet")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.filter(state=StatusUpdate.State.PENDING) if self.value() else queryset
+
+
 # --- pages
 
 
 @admin.register(Submission)
-class SubmissionAdmin(RecordAdmin):
+class SubmissionAdmin(ActingOnSubmissions, RecordAdmin):
     list_display: Any = (
         *(named("title")(lambda row: safe_text(str(row))), text("job_id", "jobId"), text("repository"), "state"),
         *(time("created_at"), time("updated_at")),
     )
-    list_filter = ("state", "created_at", "updated_at", ("unwanted_at", admin.EmptyFieldListFilter))
-    search_fields = ("job_id", "node_uuid", "repository", "title", "authors")
-    search_help_text = "jobId, node uuid, repository, title or author"
+    list_filter = ("state", FaultFilter, "created_at")
+    search_help_text = "words of the title, an author, ORCID, repository, commit, node uuid, jobId or error"
+    submission_path = "pk"
+    sorted_by = ("created_at",)
+    history_lookup = "submission__id__exact"
     inlines = (BuildInline, StatusUpdateInline, EventInline)
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("state", text("title"), text("authors"), "manuscript", text("repository"))}),
@@ -183,6 +187,9 @@ class SubmissionAdmin(RecordAdmin):
         ("Times", {"fields": (time("created_at"), time("updated_at"))}),
         ("Front matter", {"fields": ("document",), "classes": ("collapse",)}),
     )
+
+    def desk_url(self, row: Submission) -> str:
+        return reverse("desk:submission", args=[row.pk])
 
     def manuscript(self, submission: Submission) -> str:
         return outside_link(submission.url)
@@ -194,31 +201,24 @@ class SubmissionAdmin(RecordAdmin):
         stored = FrontMatter.objects.filter(pk=submission.pk).values_list(beginning, flat=True).first() or ""
         cut = f"Cut after the first {FRONT_MATTER_CHARACTERS:,} characters." if len(stored) > FRONT_MATTER_CHARACTERS else ""
         shown = visible(laid_out(stored[:FRONT_MATTER_CHARACTERS]))
-        return format_html('<pre style="white-space:pre-wrap"><bdi>{}</bdi></pre><p>{}</p>', shown, cut)
-
-
-class FaultFilter(admin.SimpleListFilter):
-    title = parameter_name = "fault"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(fault.value, fault.value) for fault in Fault]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(fault=self.value()) if self.value() else queryset
+        return format_html('<pre class="words"><bdi>{}</bdi></pre><p>{}</p>', shown, cut)
 
 
 @admin.register(Build)
-class BuildAdmin(RecordAdmin):
+class BuildAdmin(ActingOnBuilds, RecordAdmin):
     ordering = ("-created_at",)
     list_display: Any = (
-        *(number(), submission_link, build_state, "fault", "cause_code", "mode", "worker", commit_link),
+        *(number(), submission_link, build_state, "fault", "cause_code", text("mode"), "worker", commit_link),
         *(time("created_at"), time("started_at"), took),
     )
     list_display_links = None
     list_select_related = ("submission",)
-    list_filter = ("state", FaultFilter, ("cause_code", admin.AllValuesFieldListFilter), "mode", "automatic", "created_at")
-    search_fields = ("=id", "submission__job_id", "submission__repository", "submission__title", "worker", "commit", "cause_code")
-    search_help_text = "build id, worker, commit, cause code, or the submission's jobId, repository or title"
+    list_filter = ("state", FaultFilter, CauseFilter, "created_at", ("submission", SubmissionFilter))
+    search_help_text = (
+        "build id, worker (of the last 30 days), or what its submission is found by: title, author, repository, commit, id, error"
+    )
+    sorted_by = ("created_at",)
+    history_lookup = "build__id__exact"
     inlines = (StageInline, ArtifactInline, EventInline)
     fieldsets: ClassVar[Any] = (
         (None, {"fields": ("number", submission_link, build_state, "mode", "log", commit_link, text("ref"), text("path"))}),
@@ -238,15 +238,23 @@ class BuildAdmin(RecordAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         return super().get_queryset(request).defer("warnings")
 
+    def desk_url(self, row: Build) -> str:
+        return reverse("desk:submission", args=[row.submission_id])
+
+    def own_matches(self, term: str, *, alone: bool) -> Q:
+        with suppress(ValueError):
+            return Q(pk=UUID(term))
+        return Q(worker=term, created_at__gte=timezone.now() - WORKER_SEARCHED) if alone else Q(pk__in=())
+
     def log(self, build: Build) -> str:
-        return log_link(build.pk, words=f"log, {build.log_lines:,} lines")
+        return log_link(build, words=f"log, {build.log_lines:,} lines")
 
     def place(self, build: Build) -> str:
         """File and line of the cause."""
         return safe_text(f"{build.cause_file}:{build.cause_line}" if build.cause_line else build.cause_file)
 
     def log_line(self, build: Build) -> str:
-        return log_link(build.pk, build.cause_log_line, f"line {build.cause_log_line}") if build.cause_log_line else NOTHING
+        return log_link(build, build.cause_log_line, f"line {build.cause_log_line}") if build.cause_log_line else NOTHING
 
     @admin.display(description="warnings")
     def warnings_given(self, build: Build) -> str:
@@ -257,48 +265,14 @@ class BuildAdmin(RecordAdmin):
     def source_build(self, build: Build) -> str:
         return link_to(build.source, f"Build {build.source.number}") if build.source else NOTHING
 
-    def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view
-        return [
-            path("<uuid:build_id>/log/", view(self.log_page), name="builds_build_log"),
-            path("<uuid:build_id>/log/raw/", view(self.raw_log), name="builds_build_raw_log"),
-            *super().get_urls(),
-        ]
-
-    def _build(self, request: HttpRequest, build_id: UUID) -> Build | None:
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        return Build.objects.select_related("submission").filter(pk=build_id).first()
-
-    def log_page(self, request: HttpRequest, build_id: UUID) -> HttpResponse:
-        build = self._build(request, build_id)
-        if build is None:
-            return self.gone(request, "There is no such build.")
-        wanted = request.GET.get("from", "")
-        # More digits than a line number can have are no number of a line.
-        first = min(max(int(wanted), 1), max(build.log_lines, 1)) if re.fullmatch(r"[0-9]{1,10}", wanted) else 1
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "build": build, **log_context(build, first)}
-        return TemplateResponse(request, "admin/builds/log.html", context)
-
-    def raw_log(self, request: HttpRequest, build_id: UUID) -> HttpResponseBase:
-        build = self._build(request, build_id)
-        if build is None:
-            return self.gone(request, "There is no such build.")
-        name = front_matter.clean(f"{build.submission.job_id}-build-{build.number}.log", 200)
-        return StreamingHttpResponse(
-            raw_lines(build),
-            content_type="text/plain; charset=utf-8",
-            headers={"Content-Disposition": content_disposition_header(True, name)},
-        )
-
 
 @admin.register(Stage)
 class StageAdmin(RecordAdmin):
     list_display: Any = ("name", submission_of_build, build_link, "state", time("started_at"), took, ended_with, memory)
     list_select_related = ("build__submission",)
-    list_filter = ("name", "state", "started_at")
-    search_fields = ("build__submission__job_id", "build__submission__repository", "detail", "command")
-    search_help_text = "the submission's jobId or repository, detail or command"
+    list_filter = ("name", "started_at")
+    search_help_text = "what its submission is found by: title, author, repository, commit, id, error"
+    submission_path = "build__submission"
     fields: ClassVar[Any] = (
         *("name", submission_of_build, build_link, "state", time("started_at"), time("finished_at"), took, text("detail")),
         *(progress, command, text("command_version", "version"), ended_with, memory, stage_log),
@@ -307,8 +281,9 @@ class StageAdmin(RecordAdmin):
 
 @admin.register(LogBatch)
 class LogBatchAdmin(RecordAdmin):
-    """Not on the index: a log is read on its build's log page."""
+    """Not on the index: a log is read on the desk."""
 
+    submission_path = "build__submission"
     list_display: Any = ("__str__", submission_of_build, build_link)
     list_select_related = ("build__submission",)
     fields: ClassVar[Any] = (submission_of_build, build_link, "first_line", "line_count", "log")
@@ -320,7 +295,7 @@ class LogBatchAdmin(RecordAdmin):
         return super().get_queryset(request).defer("records")
 
     def log(self, batch: LogBatch) -> str:
-        return log_link(batch.build_id, batch.first_line, "these lines in the log")
+        return log_link(batch.build, batch.first_line, "these lines in the log")
 
 
 @admin.register(Artifact)
@@ -328,9 +303,12 @@ class ArtifactAdmin(RecordAdmin):
     list_display: Any = (text("name"), "role", size, submission_of_build, build_link, download_link)
     list_select_related = ("build__submission",)
     list_filter = ("role",)
-    search_fields = ("name", "sha256", "build__submission__job_id", "build__submission__repository")
-    search_help_text = "name, sha256, or the submission's jobId or repository"
+    search_help_text = "sha256 or the whole name among the newest 100,000, or what its submission is found by"
+    submission_path = "build__submission"
     fields: ClassVar[Any] = (text("name"), "role", submission_of_build, build_link, size, "sha256", text("file"), download_link)
+
+    def own_matches(self, term: str, *, alone: bool) -> Q:
+        return (Q(sha256=term) | Q(name=term)) & recent(Artifact)
 
     def get_urls(self) -> list[URLPattern]:
         download = self.admin_site.admin_view(self.download)
@@ -356,7 +334,7 @@ def kept_file(artifact: Artifact) -> Path | None:
 
 
 @admin.register(StatusUpdate)
-class StatusUpdateAdmin(RecordAdmin):
+class StatusUpdateAdmin(ActingOnStatusUpdates, RecordAdmin):
     list_display: Any = (
         "id",
         submission_link,
@@ -368,9 +346,8 @@ class StatusUpdateAdmin(RecordAdmin):
         time("next_try_at"),
     )
     list_select_related = ("submission",)
-    list_filter = ("state", "status", "created_at")
-    search_fields = ("submission__job_id", "submission__node_uuid", "submission__repository", "message")
-    search_help_text = "the submission's jobId, node uuid or repository, or the message"
+    list_filter = (PendingFilter, "status", "created_at", ("submission", SubmissionFilter))
+    search_help_text = "what its submission is found by: title, author, repository, commit, id, error"
     fields: ClassVar[Any] = (
         *(submission_link, build_link, "status", text("message"), "state", time("created_at"), time("settled_at")),
         *(time("next_try_at"), "tries", "newest_tries"),
@@ -384,7 +361,37 @@ class StatusUpdateAdmin(RecordAdmin):
 class EventAdmin(RecordAdmin):
     list_display: Any = (time("at"), text("kind"), text("actor"), submission_link, event_build, text("reason"))
     list_select_related = ("submission", "build")
-    list_filter = ("at", ("kind", admin.AllValuesFieldListFilter))
-    search_fields = ("kind", "actor", "reason", "submission__job_id", "submission__repository")
-    search_help_text = "kind, actor, reason, or the submission's jobId or repository"
+    list_filter = ("at", KindFilter, ("submission", SubmissionFilter))
+    search_help_text = "kind, actor or reason among the newest 100,000, or what its submission is found by"
     fields: ClassVar[Any] = (time("at"), text("kind"), text("actor"), submission_link, event_build, text("reason"))
+
+    def own_matches(self, term: str, *, alone: bool) -> Q:
+        """Words of people, in the newest rows only: they have no index."""
+        said = [Q(kind__icontains=word) | Q(actor__icontains=word) | Q(reason__icontains=word) for word in term.split()[:5]]
+        return Q(*said) & recent(Event)
+
+
+# --- the queue
+
+
+@admin.register(QueueChange)
+class QueueChangeAdmin(RecordAdmin):
+    """Who paused, drained and resumed the queue."""
+
+    list_display: Any = (time("at"), "kind", text("actor"), text("reason"))
+    list_filter = ("kind", "at")
+    search_fields = ("actor", "reason")
+    fields: ClassVar[Any] = (time("at"), "kind", text("actor"), text("reason"))
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> tuple[QuerySet[Any], bool]:
+        return admin.ModelAdmin.get_search_results(self, request, queryset, search_term)
+
+
+@admin.register(Worker)
+class WorkerAdmin(RecordAdmin):
+    """The workers' last signs of life; the desk's queue page shows what they do."""
+
+    ordering = ("name",)
+    list_display: Any = (*("name", "host", "pid", memory_in_use, "ending"), time("started_at"), time("seen_at"))
+    search_fields = ()
+    fields: ClassVar[Any] = ("name", "host", "pid", memory_in_use, "ending", time("started_at"), time("seen_at"))

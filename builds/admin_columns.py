@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from django.contrib import admin
 from django.db.models import Model
@@ -20,7 +19,6 @@ from builds.models import UNFINISHED, Artifact, Build, Stage, StatusUpdateTry
 # What a list, or a field of a page, shows of a row.
 Column = Callable[[Any], str]
 
-LOG_PAGE_LINES = 2000
 NOTHING = "-"
 
 # Control characters but tab and newline, marks that change the direction of text, line separators, and halves of characters that
@@ -40,7 +38,7 @@ def visible(text: str) -> str:
 
 def safe_text(text: str) -> str:
     """Text of an author's, with its direction kept from what stands around it."""
-    return format_html('<bdi style="white-space:pre-wrap;overflow-wrap:anywhere">{}</bdi>', visible(text)) if text else NOTHING
+    return format_html('<bdi class="words">{}</bdi>', visible(text)) if text else NOTHING
 
 
 def moment(at: datetime | None) -> str:
@@ -76,15 +74,10 @@ def outside_link(address: str, words: str = "") -> str:
     return format_html('<a href="{}" rel="noopener noreferrer">{}</a>', address, visible(words or address))
 
 
-def log_address(build_id: UUID, line: int = 1) -> str:
-    """Where ``line`` of a build's log is shown."""
-    first = (line - 1) // LOG_PAGE_LINES * LOG_PAGE_LINES + 1
-    page = f"?from={first}" if first > 1 else ""
-    return reverse("admin:builds_build_log", args=[build_id]) + page + (f"#L{line}" if line > 1 else "")
-
-
-def log_link(build_id: UUID, line: int = 1, words: str = "log") -> str:
-    return format_html('<a href="{}">{}</a>', log_address(build_id, line), words)
+def log_link(build: Build, line: int = 1, words: str = "log") -> str:
+    """A link to the desk's page of a build's log."""
+    address = reverse("desk:log", args=[build.submission_id, build.number]) + (f"#L{line}" if line > 1 else "")
+    return format_html('<a href="{}">{}</a>', address, words)
 
 
 def laid_out(text: str) -> str:
@@ -143,8 +136,9 @@ event_build = named("build")(lambda row: link_to(row.build, f"Build {row.build.n
 took = named("duration")(lambda row: duration(row.started_at, row.finished_at))
 command = named("command")(lambda row: format_html("<code>{}</code>", safe_text(row.command)) if row.command else NOTHING)
 memory = named("peak_memory", ordering="peak_memory_bytes")(lambda row: megabytes(row.peak_memory_bytes))
+memory_in_use = named("memory", ordering="memory_bytes")(lambda row: megabytes(row.memory_bytes))
 stage_link = named("stage", ordering="name")(lambda row: link_to(row))
-stage_log = named("log")(lambda row: log_link(row.build_id, row.first_log_line, f"from line {row.first_log_line}"))
+stage_log = named("log")(lambda row: log_link(row.build, row.first_log_line, f"from line {row.first_log_line}"))
 size = named("size", ordering="size")(lambda row: f"{row.size:,} bytes ({megabytes(row.size)})")
 commit_link = named("commit", ordering="commit")(lambda row: outside_link(row.commit_link, row.commit[:12]))
 

@@ -48,7 +48,7 @@ class BuildError(Exception):
         line: int | None = None,
         log_line: int | None = None,
     ) -> None:
-        self.sentence = sentence or (self.__doc__ or "").strip().splitlines()[0]
+        self.sentence = _ended(sentence or (self.__doc__ or "").strip().splitlines()[0])
         self.advice = advice or self.advice
         self.file = file
         self.line = line
@@ -58,6 +58,11 @@ class BuildError(Exception):
     @property
     def cause(self) -> Cause:
         return Cause(self.fault, self.code, self.sentence, self.advice, self.file, self.line, self.log_line)
+
+
+def _ended(sentence: str) -> str:
+    """With a full stop: what follows it, the advice, is another sentence."""
+    return sentence if sentence.endswith((".", "!", "?", "…")) else f"{sentence}."
 
 
 class BuildStopped(Exception):
@@ -145,6 +150,14 @@ class ExportOutside(BuildError):
     fault = Fault.MANUSCRIPT
     code = "export-outside"
     advice = "Give the export an output path inside the repository, such as exports/manuscript.pdf."
+
+
+class ExportUnwritable(BuildError):
+    """An export can't be written where its output says."""
+
+    fault = Fault.MANUSCRIPT
+    code = "export-unwritable"
+    advice = "Give the export another output path, such as exports/manuscript.pdf, then submit again."
 
 
 class CommandFailed(BuildError):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from builds.errors import ExportOutside
+from builds.errors import ExportOutside, ExportUnwritable
 from builds.stages import PlannedExport, Project
 
 FORMAT_BY_EXTENSION = {
@@ -27,12 +27,18 @@ FORMAT_BY_EXTENSION = {
     ".typst": "typst",
     ".cff": "cff",
 }
+SOURCE_SUFFIXES = (".md", ".ipynb", ".myst.json", ".tex")
 # What mystmd may call an export that was declared so: a PDF is made by LaTeX or by Typst, as its template decides.
 MADE_AS = {"pdf": ("pdf", "typst", "pdf+tex"), "typst": ("typst",), "meca": ("meca",)}
 EXTENSIONS = {"pdf": (".pdf",), "typst": (".pdf", ".typ", ".typst", ".zip"), "meca": (".zip", ".meca")}
+# A zip that is found is a MECA, never Typst's sources.
+FOUND_AS = {"pdf": (".pdf",), "typst": (".pdf", ".typ", ".typst"), "meca": (".zip", ".meca")}
 DELIVERED = ("pdf", "typst", "meca")
 
+# What is made for who declares no MECA: delivered under this name (CONTRACT §3), made where nothing of the author's can be in its way.
 OWN_MECA = "exports/manuscript.meca.zip"
+OWN_FOLDER = "_build/jobsite"
+LONGEST_NAME, LONGEST_PATH = 240, 2000
 READ_BYTES = 64 << 20
 BUILD_LOG = "_build/logs/myst.build.json"
 
@@ -43,6 +49,7 @@ class Declared:
 
     format: str
     output: str = ""
+    articles: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.format} ({self.output})" if self.output else self.format
@@ -60,13 +67,23 @@ def declared(entry: Any) -> Declared | None:
         return None
     output = entry.get("output")
     output = output.strip() if isinstance(output, str) else ""
+    articles = tuple(_articles(entry))
     made_as = entry.get("format")
     if isinstance(made_as, str) and made_as.strip():
-        return Declared(_format(made_as.strip()), output)
+        return Declared(_format(made_as.strip()), output, articles)
     template = entry.get("template")
     if isinstance(template, str) and template.endswith("-typst"):
-        return Declared("typst", output)
-    return Declared(_format_of_file(output), output) if output or template else None
+        return Declared("typst", output, articles)
+    return Declared(_format_of_file(output), output, articles) if output or template else None
+
+
+def _articles(entry: dict[str, Any]) -> Iterator[str]:
+    """The pages that an export is of; none where myst chooses."""
+    for listed in (entry.get("article"), entry.get("articles")):
+        for article in listed if isinstance(listed, list) else [listed]:
+            file = article.get("file") if isinstance(article, dict) else article
+            if isinstance(file, str) and file.strip():
+                yield file.strip()
 
 
 def _declared_text(text: str) -> Declared | None:
@@ -113,12 +130,28 @@ def place(project: Project, output: str) -> Path:
 
     Raises:
         ExportOutside: it is outside the repository, by its name or through a link.
+        ExportUnwritable: nothing can be written there.
     """
     path = Path(os.path.normpath(project.folder / output))
     folder = path if path == project.root else path.parent
+    if max(len(os.fsencode(part)) for part in path.parts) > LONGEST_NAME or len(os.fsencode(path)) > LONGEST_PATH:
+        raise ExportUnwritable(f"The export output {output[:60]!r}… is longer than a file's name can be.", file=project.file.name)
     if not path.is_relative_to(project.root) or not is_inside(project, folder):
         raise ExportOutside(f"The export output {output!r} leads out of the repository.", file=project.file.name)
+    for above in [folder, *folder.parents]:
+        if (above.is_symlink() or above.exists()) and not above.is_dir():
+            name = above.relative_to(project.root)
+            why = f"{str(name)!r} in the repository is no folder"
+            raise ExportUnwritable(f"The export output {output!r} can't be written: {why}.", file=project.file.name)
     return path
+
+
+def check_place(project: Project, export: Declared) -> None:
+    """Raises ExportOutside or ExportUnwritable unless the export can be written where its output says."""
+    path = place(project, export.output)
+    if export.output and not export.is_folder and path.is_dir():
+        why = f"in the repository that is a folder, not a file of the format {export.format}"
+        raise ExportUnwritable(f"The export output {export.output!r} can't be written: {why}.", file=project.file.name)
 
 
 def remove_stale(project: Project, entries: Iterable[Any]) -> list[str]:
@@ -128,7 +161,8 @@ def remove_stale(project: Project, entries: Iterable[Any]) -> list[str]:
     """
     removed = []
     for export in filter(None, map(declared, entries)):
-        if export.output and not export.is_folder:
+        # What is a page's source is left alone: without it there would be nothing to build.
+        if export.output and not export.is_folder and not export.output.endswith(SOURCE_SUFFIXES):
             path = place(project, export.output)
             if path.is_file() or path.is_symlink():
                 path.unlink()
@@ -139,7 +173,12 @@ def remove_stale(project: Project, entries: Iterable[Any]) -> list[str]:
 def planned(project: Project, export: Declared, log: Sequence[dict[str, Any]]) -> PlannedExport:
     """Where the export is after a build, whose exports by myst's own account are ``log``."""
     path = _made(project, export, log)
-    return PlannedExport(export.format, _delivered_name(project, export, path), path, declared=str(export))
+    return PlannedExport(export.format, _delivered_name(project, export, path), path, str(export), export.articles)
+
+
+def own_meca(project: Project) -> PlannedExport:
+    """The MECA that Jobsite makes by itself."""
+    return PlannedExport("meca", f"/{OWN_MECA}".removesuffix(".zip"), project.folder / OWN_FOLDER / "manuscript.zip")
 
 
 def _made(project: Project, export: Declared, log: Sequence[dict[str, Any]]) -> Path:
@@ -147,7 +186,8 @@ def _made(project: Project, export: Declared, log: Sequence[dict[str, Any]]) -> 
     if exact and exact.exists():
         return exact
     from_log = [Path(entry["output"]) for entry in log if _may_be(entry, export, project, exact)]
-    return next((path for path in [*from_log, *_found(project, export)] if path.is_file()), None) or (
+    candidates = from_log or _found(project, export)
+    return next((path for path in candidates if path.is_file()), None) or (
         exact or (from_log[0] if from_log else _default(project, export))
     )
 
@@ -171,7 +211,7 @@ def _found(project: Project, export: Declared) -> list[Path]:
     folder = place(project, export.output) if export.output else project.folder / "_build" / "exports"
     pattern = "*" if export.output else "**/*"
     try:
-        files = [path for path in folder.glob(pattern) if path.suffix in EXTENSIONS[export.format] and path.is_file()]
+        files = [path for path in folder.glob(pattern) if path.suffix in FOUND_AS[export.format] and path.is_file()]
     except RecursionError:  # folders in folders without end
         return []
     return sorted(files, key=lambda path: path.stat().st_mtime, reverse=True)

@@ -115,7 +115,7 @@ def _check_manifest(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo],
         raise _broken(name, f"holds no {MANIFEST}")
     named = _Hrefs()
     with archive.open(MANIFEST) as file:
-        if problem := _xml_problem(file, named):
+        if problem := xml_problem(file, named):
             raise _broken(name, f"its {MANIFEST} is no well-formed XML ({problem})")
     missing = [href for href in named.found if not _is_there(href, files)]
     if missing:
@@ -134,7 +134,7 @@ def _check_xml(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo], name
         if not file_name.lower().endswith(".xml") or file_name == MANIFEST:
             continue
         with archive.open(file_name) as file:
-            problem = _xml_problem(file, xml.sax.ContentHandler())
+            problem = xml_problem(file, xml.sax.ContentHandler())
         if problem and file_name.startswith(SOURCES):
             warn(f"{file_name.removeprefix(SOURCES)}, which is bundled as it is, is no well-formed XML ({problem}).")
         elif problem:
@@ -152,7 +152,7 @@ class _Hrefs(xml.sax.ContentHandler):
         self.found += [value for key, value in attrs.items() if key.rpartition(":")[2] == "href" and value]
 
 
-def _xml_problem(file: IO[bytes], handler: xml.sax.ContentHandler) -> str:
+def xml_problem(file: IO[bytes], handler: xml.sax.ContentHandler) -> str:
     """Why it isn't well-formed XML; empty where it is. Entities are refused, not expanded."""
     try:
         defusedxml.sax.parse(file, handler, forbid_external=False)  # a DTD may be named; it is never fetched

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # So often desci-server is asked during a long stage whether it still wants the result: nobody calls us when it doesn't (CONTRACT §2).
 ASK_SECONDS = 30.0
+# So often it is looked whether the build is to be cancelled: who asked waits for its processes to end.
+LOOK_SECONDS = 0.5
 # Why a build stops when the database has no room: it makes room by ending.
 NO_ROOM = "The disk of the service is full."
 
@@ -51,12 +53,16 @@ class Lease:
 
     def _keep(self) -> None:
         try:
-            renew_at, ask_at = time.monotonic(), time.monotonic() + ASK_SECONDS
+            renew_at = look_at = time.monotonic()
+            ask_at = renew_at + ASK_SECONDS
             while not self._done.wait(FLUSH_SECONDS):
                 now = time.monotonic()
                 if now >= renew_at:
                     renew_at = now + settings.LEASE_SECONDS / 4
                     self._renew()
+                elif now >= look_at:
+                    look_at = now + LOOK_SECONDS
+                    self._look()
                 if now >= ask_at:
                     ask_at = now + ASK_SECONDS
                     self._ask()
@@ -73,6 +79,11 @@ class Lease:
             if reason := lifecycle.renew(self._build):
                 self._stop.set(reason)
             self._stop.hold_until(started_at + settings.LEASE_SECONDS)
+
+    def _look(self) -> None:
+        with self._database_may_be_away("it could not be asked whether it is to be cancelled"):
+            if reason := lifecycle.cancel_asked(self._build):
+                self._stop.set(reason)
 
     def _ask(self) -> None:
         with self._database_may_be_away("desci-server could not be asked whether it still wants it"):

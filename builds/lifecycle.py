@@ -13,10 +13,10 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, Q
 from django.utils import timezone
 
-from builds import front_matter, queue
+from builds import front_matter, queue, search
 from builds.errors import Cause, Fault
 from builds.models import (
     FINAL,
@@ -31,6 +31,7 @@ from builds.models import (
     StatusUpdate,
     Submission,
 )
+from builds.queue_models import QueueControl
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"
@@ -177,6 +178,7 @@ def _queue(
         not_before=not_before,
     )
     _show(submission, State.QUEUED)
+    search.index(submission.pk)
     _event(build, kind, actor, reason)
     _tell(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build))
     if not_before is None or not_before <= timezone.now():
@@ -236,9 +238,13 @@ def _retry_source(submission: Submission, mode: Mode) -> Build | None:
 
 @transaction.atomic
 def claim(build_id: str, *, worker: str) -> Build | None:
-    """Take a queued build for ``worker``, by a lease. None where it is not to be started: only one claim ever succeeds."""
+    """Take a queued build for ``worker``, by a lease. None where it is not to be started: only one claim ever succeeds.
+
+    Nothing is started while the queue is paused: the build waits, and is told to RQ again when the queue is resumed.
+    """
     now = timezone.now()
-    may_start = Q(not_before=None) | Q(not_before__lte=now)
+    paused = Exists(QueueControl.objects.filter(paused_at__isnull=False))
+    may_start = (Q(not_before=None) | Q(not_before__lte=now)) & ~paused
     taken = Build.objects.filter(may_start, pk=build_id, state=State.QUEUED, cancel_requested_at=None).update(
         state=State.RUNNING, worker=worker, started_at=now, lease_expires_at=now + _lease()
     )
@@ -260,8 +266,11 @@ def renew(build: Build) -> str:
     A build of which the database says that it runs no more can't be renewed: its worker was taken for lost.
     """
     renewed = Build.objects.filter(pk=build.pk, state=State.RUNNING).update(lease_expires_at=timezone.now() + _lease())
-    if not renewed:
-        return "The lease of this build was lost."
+    return cancel_asked(build) if renewed else "The lease of this build was lost."
+
+
+def cancel_asked(build: Build) -> str:
+    """Why somebody wants the build to end; empty where nobody does."""
     cancelled = Build.objects.filter(pk=build.pk, cancel_requested_at__isnull=False).values_list("cancel_reason", flat=True)
     return next((reason or "Cancelled." for reason in cancelled), "")
 
@@ -296,6 +305,7 @@ def pin(build: Build, *, commit: str, ref: str, path: str) -> None:
     if not Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=commit, ref=ref[:500], path=path[:2000]):
         raise StaleBuild
     build.commit, build.ref, build.path = commit, ref, path
+    search.index(build.submission_id)
 
 
 @transaction.atomic
@@ -340,6 +350,7 @@ def fail(
     if retry_at:
         _retry_by_itself(build, cause, retry_at, retry_mode)
     else:
+        search.index(build.submission_id)
         _tell(build, StatusUpdate.Status.FAILED, f"{cause.sentence} {cause.advice}".strip())
 
 
@@ -406,7 +417,7 @@ def _end(build: Build, state: State, **fields: Any) -> None:
         raise StaleBuild
     ended_as = Stage.State.CANCELLED if state == State.CANCELLED else Stage.State.FAILED
     build.stages.filter(state=Stage.State.RUNNING).update(state=ended_as, finished_at=now)
-    _show(build.submission, state)
+    _show(build.submission, state, fields.get("fault", ""))
 
 
 def _sources(state: State) -> list[State]:
@@ -479,8 +490,8 @@ def push(update: StatusUpdate, *, actor: str, reason: str = "") -> None:
 # --- what every verb writes
 
 
-def _show(submission: Submission, state: State) -> None:
-    Submission.objects.filter(pk=submission.pk).update(state=state, updated_at=timezone.now())
+def _show(submission: Submission, state: State, fault: str = "") -> None:
+    Submission.objects.filter(pk=submission.pk).update(state=state, fault=fault, updated_at=timezone.now())
 
 
 def _event(build: Build, kind: str, actor: str, reason: str) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -21,6 +22,7 @@ from builds.patience import DATABASE_AWAY, patiently
 BATCH_CHARACTERS = 64 * 1024
 FLUSH_SECONDS = 0.25
 WARNINGS_KEPT = 100
+BATCHES_READ = 16
 
 STREAMS = ("stdout", "stderr", "service", "warning")
 
@@ -34,16 +36,30 @@ class LogLine:
     text: str
 
 
-def read(build: Build, first_line: int = 1) -> Iterator[LogLine]:
+def read(build: Build, first_line: int = 1, last_line: int | None = None) -> Iterator[LogLine]:
     """The lines of a build's log from number ``first_line`` on, batch by batch: its whole is never in memory."""
-    batches = LogBatch.objects.filter(build=build).order_by("first_line")
-    if first_line > 1:
-        before = batches.filter(first_line__lte=first_line).order_by("-first_line").values_list("first_line", flat=True).first()
-        batches = batches.filter(first_line__gte=before or 1)
-    for batch in batches.iterator(chunk_size=8):
+    for batch in batches(build.pk, first_line, last_line):
         for number, record in enumerate(batch.records.split("\n")[: batch.line_count], batch.first_line):
+            if last_line is not None and number > last_line:
+                return
             if number >= first_line:
                 yield _parse(number, record)
+
+
+def batches(build_id: UUID, first_line: int = 1, last_line: int | None = None) -> Iterator[LogBatch]:
+    """The batches that hold these lines.
+
+    Some at a time, each time anew from where it stopped, so that a slow reader of a large log holds nothing in the database.
+    """
+    rows = LogBatch.objects.filter(build=build_id).order_by("first_line")
+    next_line = rows.filter(first_line__lte=first_line).values_list("first_line", flat=True).last() or 1
+    if last_line is not None:
+        rows = rows.filter(first_line__lte=last_line)
+    while some := list(rows.filter(first_line__gte=next_line)[:BATCHES_READ]):
+        yield from some
+        next_line = some[-1].first_line + some[-1].line_count
+        if last_line is not None and next_line > last_line:
+            return
 
 
 def _parse(number: int, record: str) -> LogLine:

@@ -15,6 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from builds import queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
 from builds.manuscript_url import commit_link
 
 
@@ -59,6 +60,9 @@ class Submission(models.Model):
     title = models.CharField(max_length=500, blank=True)
     authors = models.TextField(blank=True, help_text="names and ORCIDs, for search and display")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    fault = models.CharField(
+        max_length=12, blank=True, db_default="", default="", help_text="whose, where the newest build failed"
+    )
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
     updated_at = models.DateTimeField(default=timezone.now)
     unwanted_at = models.DateTimeField(
@@ -69,7 +73,16 @@ class Submission(models.Model):
 
     class Meta:
         ordering = ("-id",)
-        indexes = [models.Index(fields=["state", "-id"], name="submission_state")]
+        indexes = [
+            models.Index(fields=["state", "-id"], name="submission_state"),
+            models.Index(fields=["fault", "-id"], condition=~Q(fault=""), name="submission_fault"),
+        ]
+        permissions = [
+            ("retry_submission", "Can retry a submission"),
+            ("cancel_submission", "Can cancel a submission"),
+            ("deliver_submission", "Can deliver a submission again"),
+            ("push_submission", "Can send a status update again"),
+        ]
 
     def __str__(self) -> str:
         return self.title or self.job_id
@@ -77,7 +90,7 @@ class Submission(models.Model):
     @property
     def link(self) -> str:
         """The page of this submission, for a message."""
-        return f"{settings.PUBLIC_URL}/admin/builds/submission/{self.pk}/change/"
+        return f"{settings.PUBLIC_URL}/submissions/{self.pk}/"
 
     def newest_build(self) -> Build:
         return self.builds.latest("number")
@@ -183,6 +196,11 @@ class Build(models.Model):
         ]
         indexes = [
             models.Index(fields=["state", "created_at"], condition=Q(state__in=["queued", "running"]), name="build_unfinished"),
+            # Also for what runs and waits: SQLite does not use an index with a condition for a state that is a parameter.
+            models.Index(fields=["state", "-created_at"], name="build_state"),
+            models.Index(fields=["-created_at"], name="build_newest"),
+            # All that the overview counts, so that it reads nothing else.
+            models.Index(fields=["finished_at", "state", "fault", "cause_code"], name="build_ended"),
         ]
 
     def __str__(self) -> str:
@@ -328,6 +346,7 @@ class StatusUpdate(models.Model):
         indexes = [
             models.Index(fields=["submission", "id"], condition=Q(state="pending"), name="status_update_pending"),
             models.Index(fields=["next_try_at"], condition=Q(state="pending"), name="status_update_due"),
+            models.Index(fields=["-id"], condition=Q(state="pending"), name="status_update_newest_pending"),
         ]
 
     def __str__(self) -> str:

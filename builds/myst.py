@@ -5,9 +5,10 @@ Each function runs ``myst`` in the project's folder and looks at the files after
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,16 +17,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from builds import toolchain
+from builds import exports, toolchain
 from builds.exports import is_inside, place, read_text
 from builds.shell import Shell
-from builds.stages import Project
+from builds.stages import PlannedExport, Project
 
 EXPORT_FLAGS = ("--docx", "--pdf", "--tex", "--typst", "--jats", "--md", "--cff", "--meca")
 SITE = Path("_build/site")
-OWN_PDF = Path("_build/jobsite/manuscript.pdf")
 INDEX_NAMES = ("index", "readme", "main")
-SOURCE_SUFFIXES = (".md", ".ipynb", ".myst.json", ".tex")
 
 
 def make_exports(shell: Shell, project: Project, *flags: str) -> int:
@@ -34,13 +33,19 @@ def make_exports(shell: Shell, project: Project, *flags: str) -> int:
 
 
 def make_meca(shell: Shell, project: Project, output: Path) -> int:
-    """A MECA of the whole project, from its root page, at ``output``."""
+    """A MECA of the whole project, from its root page, at ``output``, whatever its ending."""
     page = root_source(project)
     if page is None:
         return 1
-    _make_folder(project, output)
-    target = str(output.relative_to(project.folder)) if output.is_relative_to(project.folder) else str(output)
-    return _myst(shell, project.file.name, "build", str(page), "--meca", "-o", target)
+    made = output if output.suffix in exports.EXTENSIONS["meca"] else project.folder / exports.OWN_FOLDER / "declared.zip"
+    _make_folder(project, made)
+    target = str(made.relative_to(project.folder)) if made.is_relative_to(project.folder) else str(made)
+    code = _myst(shell, project.file.name, "build", str(page), "--meca", "-o", target)
+    if made != output and _put(project, made, output):
+        shell.context.log.warning(
+            f"{output.name} is no name that MyST gives a MECA: it was made all the same, as a zip of that name."
+        )
+    return code
 
 
 def make_site_content(shell: Shell, project: Project) -> Path | None:
@@ -49,7 +54,13 @@ def make_site_content(shell: Shell, project: Project) -> Path | None:
     Tried first with all that the author says of the site, then, where that fails (a remote part that can't be had), without it.
     """
     theme = {"template": str(toolchain.SITE_THEME)}
-    for settings in ({"version": 1, "extends": project.file.name, "site": theme}, {**read_settings(project), "site": theme}):
+    author = read_settings(project)
+    # myst makes no site of a file without a project.
+    whole = {} if author.get("project") else {"project": {"title": project.folder.name}}
+    for settings in (
+        {"version": 1, "extends": project.file.name, "site": theme, **whole},
+        {**author, "site": theme, **whole},
+    ):
         with _overlay(project, settings) as name:
             _myst(shell, name, "build", "--site")
         if page := root_page(project):
@@ -57,25 +68,63 @@ def make_site_content(shell: Shell, project: Project) -> Path | None:
     return None
 
 
-def make_own_pdf(shell: Shell, project: Project, output: Path) -> bool:
-    """The manuscript's PDF with our own Typst template, at ``output``."""
-    made = project.folder / OWN_PDF
-    if not made.is_file():
-        settings = read_settings(project)
-        # Without an article myst takes every page but the first.
-        page = root_source(project)
-        article = {"article": str(page)} if page else {}
-        export = {"format": "typst", "template": str(toolchain.TYPST_TEMPLATE), "output": str(OWN_PDF), **article}
-        settings["project"] = {**(settings.get("project") or {}), "exports": [export]}
-        settings.pop("site", None)
-        with _overlay(project, settings) as name:
-            _myst(shell, name, "build", "--typst")
-    if not made.is_file():
-        return False
+def make_own_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
+    """The planned PDF with our own Typst template."""
+    made = Path(exports.OWN_FOLDER) / f"{plan.role}{plan.path.suffix.lower()}"
+    settings = read_settings(project)
+    # Without an article myst takes every page but the first.
+    page = root_source(project)
+    articles = list(plan.articles) or ([str(page)] if page else [])
+    export = {"format": "typst", "template": str(toolchain.TYPST_TEMPLATE), "output": str(made)}
+    settings["project"] = {
+        **(settings.get("project") or {}),
+        "exports": [{**export, "articles": articles} if articles else export],
+    }
+    settings.pop("site", None)
+    with _overlay(project, settings) as name:
+        _myst(shell, name, "build", "--typst")
+        if not (project.folder / made).is_file() and shell.unknown_dois:
+            with _stand_ins_for_references(project, shell.unknown_dois):
+                _myst(shell, name, "build", "--typst")
+            _warn_of_references(shell)
+    return _put(project, project.folder / made, plan.path)
+
+
+@contextmanager
+def _stand_ins_for_references(project: Project, dois: Iterable[str]) -> Iterator[None]:
+    """In myst's cache, for as long as one command runs: mystmd makes no PDF with a reference that it can't look up."""
+    made = []
+    for doi in dois:
+        path = (
+            project.folder / "_build" / "cache" / f"doi-{hashlib.md5(doi.encode(), usedforsecurity=False).hexdigest()}.csl.json"
+        )
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            reference = {"id": doi, "type": "article", "title": f"doi:{doi}", "DOI": doi, "URL": f"https://doi.org/{doi}"}
+            path.write_text(json.dumps([reference]))
+            made.append(path)
+    try:
+        yield
+    finally:
+        for path in made:
+            path.unlink(missing_ok=True)
+
+
+def _warn_of_references(shell: Shell) -> None:
+    dois = sorted(shell.unknown_dois)
+    shell.context.log.warning(
+        f"Not looked up, so that the PDF names them by their DOI alone: {', '.join(dois[:10])}{' …' if len(dois) > 10 else ''}. "
+        "Put these references into a .bib file of the manuscript."
+    )
+
+
+def _put(project: Project, made: Path, output: Path) -> bool:
+    """Copy what was made to where it was to be; whether there was any."""
     _make_folder(project, output)
-    if not is_inside(project, made) or output.is_symlink():
+    if not made.is_file() or not is_inside(project, made) or output.is_symlink():
         return False
-    shutil.copyfile(made, output)
+    if made != output:
+        shutil.copyfile(made, output)
     return True
 
 
@@ -129,7 +178,7 @@ def _first_in_toc(project: Project) -> str:
 
 
 def _index_files(project: Project) -> list[str]:
-    sources = sorted(path.name for path in project.folder.iterdir() if path.name.endswith(SOURCE_SUFFIXES))
+    sources = sorted(path.name for path in project.folder.iterdir() if path.name.endswith(exports.SOURCE_SUFFIXES))
     return sorted(sources, key=lambda name: _index_rank(name.split(".")[0].lower()))
 
 

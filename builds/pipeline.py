@@ -213,7 +213,12 @@ def _cause_of_os_error(error: OSError) -> Cause:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return DiskFull().cause
     logger.exception("build ended by a system error")
-    return Cause(Fault.SERVICE, "system-error", f"The service met a system error: {error.strerror or error}.", BuildError.advice)
+    return Cause(
+        Fault.SERVICE,
+        "system-error",
+        f"The service met a system error: {error.strerror or type(error).__name__}.",
+        BuildError.advice,
+    )
 
 
 def workspace_of(build_id: str) -> Path:

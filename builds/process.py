@@ -322,17 +322,17 @@ def _end(
 
 
 def _tree(marker: str, others: set[int] | None, main: int | None) -> set[int]:
-    """The living processes of the build, by one look at the machine; its zombies are reaped on the way, except ``main``."""
+    """The living processes of the build, by one look at the machine; its orphans that have ended are reaped on the way, ``main`` not."""
     own, found = os.getpid(), set()
     children: dict[int, list[int]] = {}
     for process in psutil.process_iter(["ppid", "status"]):
         parent = process.info["ppid"]
+        is_orphan = others is not None and parent == own and process.pid not in others
         if process.info["status"] == psutil.STATUS_ZOMBIE:
-            if parent == own and process.pid != main:
+            if is_orphan and process.pid != main:
                 _reap(process.pid)
             continue
         children.setdefault(parent, []).append(process.pid)
-        is_orphan = others is not None and parent == own and process.pid not in others
         if is_orphan or (marker and _marker(process) == marker):
             found.add(process.pid)
     unseen = list(found)

@@ -52,6 +52,22 @@ def enqueue_soon(build_id: str) -> None:
         _enqueuer().submit(enqueue, build_id).add_done_callback(lambda done: _may_wait.release())
 
 
+def enqueue_missing_soon(build_ids: list[str]) -> None:
+    """:func:`enqueue_soon` for many, in their order: those of them that the queue store does not have."""
+    _enqueuer().submit(_enqueue_missing, build_ids)
+
+
+def _enqueue_missing(build_ids: list[str]) -> None:
+    try:
+        known = set(builds().get_job_ids())
+    except RedisError as error:
+        logger.warning("the builds that wait are not in the queue store yet (%s); the reconciler will put them there", error)
+        return
+    for build_id in build_ids:
+        if build_id not in known and not enqueue(build_id):
+            return
+
+
 def enqueue(build_id: str) -> bool:
     """Tell RQ of a build, with the build's id as job id. False where the queue store is away: the reconciler tells it later.
 

@@ -21,9 +21,10 @@ from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
 
-from builds import lifecycle, process, queue, storage
+from builds import lifecycle, process, queue, storage, workers
 from builds.errors import BuildError
 from builds.models import FINAL, Build, State
+from builds.queue_models import QueueControl
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +37,15 @@ WORKSPACE_GRACE_SECONDS = 60.0
 def run(stop: threading.Event) -> None:
     """Reconcile until ``stop`` is set. A mend that fails (no database, no queue store) is tried again in the next round."""
     while not stop.is_set():
-        for mend in (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays, remove_workspaces, remove_old_exports):
+        for mend in mends():
             _try(mend)
         stop.wait(PERIOD_SECONDS)
+
+
+def mends() -> tuple[Callable[[], None], ...]:
+    """All that is mended, in the order of how much it matters."""
+    lost = (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays)
+    return (*lost, remove_workspaces, remove_old_exports, workers.forget_silent)
 
 
 def _try(mend: Callable[[], None]) -> None:
@@ -66,15 +73,14 @@ def lose_lapsed() -> None:
 def enqueue_forgotten() -> None:
     """Queued builds that the queue store does not know (flushed, restarted, or away when they were accepted)."""
     connection_ = queue.hurried_connection()
-    if not Build.objects.waiting().exists():
+    # A worker that is told of a build while the queue is paused does not start it: telling again would only keep it busy.
+    if QueueControl.now().is_paused or not Build.objects.waiting().exists():
         return
-    waiting = {
-        str(pk)
-        for pk in Build.objects.waiting().filter(created_at__lt=timezone.now() - ENQUEUE_GRACE).values_list("pk", flat=True)
-    }
+    waiting = Build.objects.waiting().filter(created_at__lt=timezone.now() - ENQUEUE_GRACE)
+    ids = [str(pk) for pk in waiting.values_list("pk", flat=True)]
     known = set(queue.builds().get_job_ids())
-    for build_id in sorted(waiting - known):
-        if not _is_being_started(build_id, connection_):
+    for build_id in ids:
+        if build_id not in known and not _is_being_started(build_id, connection_):
             queue.enqueue(build_id)
 
 

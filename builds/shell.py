@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from builds.stages import Context
 
 # What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
 TOC_BUG = "Invalid YAML was generated"
+UNKNOWN_DOI = re.compile(r'Could not find DOI "(?:doi:|https?://(?:dx\.)?doi\.org/)?(?P<doi>10\.[^"\s]{1,500})"')
 
 
 class Shell:
@@ -25,6 +27,7 @@ class Shell:
         self.environment = environment
         self.clues = Clues(folder, limits=context.limits.ceilings.in_words)
         self.met_toc_bug = False
+        self.unknown_dois: set[str] = set()
         self._deadline = time.monotonic() + context.limits.build_seconds
         self._peak_memory = 0
 
@@ -75,6 +78,8 @@ class Shell:
         number = self.context.log.line(text, stream=stream)
         self.clues.see(number, stream, text)
         self.met_toc_bug = self.met_toc_bug or TOC_BUG in text
+        if found := UNKNOWN_DOI.search(text):
+            self.unknown_dois.add(found["doi"])
 
     def _tell(self, completed: process.Completed) -> None:
         self._peak_memory = max(self._peak_memory, completed.peak_memory_bytes or 0)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from django.db import transaction
@@ -32,7 +33,7 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
 def _moved(export: Export, folder: Path, position: int) -> Export:
     path = folder / f"{position}-{export.role}{export.path.suffix[:16]}"
     shutil.move(export.path, path)
-    return Export(export.role, export.name, path, export.size, export.sha256)
+    return replace(export, path=path)
 
 
 @transaction.atomic

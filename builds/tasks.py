@@ -33,7 +33,7 @@ def build(build_id: str) -> None:
     stop.hold_until(time.monotonic() + settings.LEASE_SECONDS)
     claimed = lifecycle.claim(build_id, worker=f"{settings.WORKER_NAME}:{worker}")
     if claimed is None:
-        logger.info("build %s does not wait for a worker any more", build_id)
+        logger.info("build %s is not to be started now", build_id)
         return
     try:
         run = assemble(claimed, stop)

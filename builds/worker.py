@@ -6,21 +6,27 @@ import ctypes
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connections
+from django.utils import timezone
 from redis import RedisError
 from rq import Queue, Worker
 from rq.job import Job
 from rq.worker import WorkerStatus
 
+from builds import workers
 from builds.process import ProcessesLeft, end_orphans, take_in_orphans
+from builds.queue_models import Worker as WorkerRow
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +35,8 @@ BREAK_OFF = signal.SIGUSR1
 PR_SET_PDEATHSIG = 1
 # The build's processes get 10 s to end by themselves; then they are killed, and the end is written.
 TERM_GRACE_SECONDS = 20.0
+# How often a worker writes its sign of life: as often as RQ comes by, which is every few seconds, but not for each job of many.
+SIGN_SECONDS = 2.0
 
 
 class JobsiteWorker(Worker):
@@ -40,6 +48,39 @@ class JobsiteWorker(Worker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.update(job_monitoring_interval=5, maintenance_interval=10, worker_ttl=25)
         super().__init__(*args, **kwargs)
+        self._signed_at = float("-inf")
+        self._row = WorkerRow(
+            name=f"{settings.WORKER_NAME}:{os.getpid()}", host=socket.gethostname(), pid=os.getpid(), started_at=timezone.now()
+        )
+
+    @property
+    def dequeue_timeout(self) -> int:
+        """An idle worker gives a sign of life as often as one that builds."""
+        return 5
+
+    def work(self, *args: Any, **kwargs: Any) -> bool:
+        try:
+            return super().work(*args, **kwargs)
+        finally:
+            if os.getpid() == self._row.pid:
+                self._tell(workers.sign_off)
+
+    def heartbeat(self, *args: Any, **kwargs: Any) -> None:
+        """RQ's, and a sign of life in the database, from this one thread and between two forks: no work-horse inherits a connection."""
+        super().heartbeat(*args, **kwargs)
+        if os.getpid() == self._row.pid and time.monotonic() - self._signed_at > SIGN_SECONDS:
+            self._signed_at = time.monotonic()
+            self._row.ending = self._stop_requested
+            self._tell(workers.sign)
+
+    def _tell(self, write: Callable[[WorkerRow], None]) -> None:
+        try:
+            workers.hurry()
+            write(self._row)
+        except (DatabaseError, InterfaceError) as error:
+            logger.warning("the worker's sign of life could not be written: %s", error)
+        finally:
+            connections.close_all()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
         return 15

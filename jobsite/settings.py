@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -35,6 +37,8 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
+    "csp",
     "builds",
 ]
 
@@ -45,8 +49,11 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "builds.desk.access.SignedInMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 
 ROOT_URLCONF = "jobsite.urls"
@@ -85,6 +92,8 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # Tests start the real service as processes, which can't share a database in memory.
     DATABASES["default"]["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+LOGIN_URL, LOGIN_REDIRECT_URL, LOGOUT_REDIRECT_URL = "desk:sign-in", "desk:submissions", "desk:sign-in"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
@@ -114,6 +123,32 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+# Own files only, and no script or style inside a page: what an author wrote can't run, whatever a template forgets.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": ["'none'"],
+        "script-src": ["'self'"],
+        "style-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "connect-src": ["'self'"],
+        "form-action": ["'self'"],
+        "frame-ancestors": ["'none'"],
+        "base-uri": ["'none'"],
+    },
+}
+# Ten hours a sign-in lasts at most: a working day.
+SESSION_COOKIE_AGE = 10 * 3600
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+
+# After five wrong passwords a user name is locked for the address they came from, so that nobody can lock out somebody else.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_LOCKOUT_TEMPLATE = "registration/locked.html"
+AXES_CLIENT_IP_CALLABLE = "builds.desk.sign_in.client_address"
+AXES_VERBOSE = False
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["builds.api.authentication.SecretAuthentication"],
@@ -151,11 +186,27 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": "WARNING"},
     "loggers": {
         "builds": {"level": env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))},
+        "django.security.DisallowedHost": {"level": "CRITICAL"},  # answered 400; a stranger's header is worth no traceback
         "rq": {"handlers": ["console"], "level": "WARNING", "propagate": False},
     },
 }
 
 # --- Jobsite's own, each with its line in the README's table.
+
+# Single sign-on by OpenID Connect, beside the accounts with passwords; off while no issuer is named.
+OIDC_ISSUER = env.url("OIDC_ISSUER", "https://none.invalid") if env.text("OIDC_ISSUER") else ""
+OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = env.text("OIDC_CLIENT_ID"), env.text("OIDC_CLIENT_SECRET")
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+OIDC_USERNAME_CLAIM = env.text("OIDC_USERNAME_CLAIM", "email")
+OIDC_ROLE_CLAIM = env.text("OIDC_ROLE_CLAIM")
+OIDC_DEFAULT_ROLE = env.choice("OIDC_DEFAULT_ROLE", "viewers", ("none", "viewers", "editors"))
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise env.WrongSetting("OIDC_CLIENT_ID", "and OIDC_CLIENT_SECRET must be set with OIDC_ISSUER")
+if OIDC_ISSUER and not find_spec("authlib"):
+    raise env.WrongSetting("OIDC_ISSUER", "needs Authlib: pip install -r requirements-oidc.txt")
+
+# How many proxies of ours a request passes: so many entries of X-Forwarded-For are believed, from its end.
+PROXIES = env.integer("PROXIES", 0, most=10)
 
 # The queue store. Redis away costs the web process a second at most: the reconciler queues what could not be queued.
 REDIS_URL = env.text("REDIS_URL") or embedded.redis_url(DATA_DIR)

@@ -1,4 +1,4 @@
-"""What all tests share: the data folder of their process."""
+"""What all tests share: the data folder of their process, and a queue store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import shutil
 
 import pytest
 from django.conf import settings
+
+from tests.queue_store import store, valkey
+
+__all__ = ["store", "valkey"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

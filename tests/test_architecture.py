@@ -11,14 +11,36 @@ import pytest
 BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
-    0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps"),
-    1: ("process", "sandbox", "network", "ceilings", "stages", "models", "toolchain", "diagnosis", "clients"),
-    2: ("isolation", "queue", "exports", "inspection", "shell", "storage", "logs"),
-    3: ("lifecycle", "myst"),
-    4: ("recorder", "lease", "readiness", "stages.build", "stages.collect", "stages.deliver", "stages.fetch", "stages.unpack"),
+    0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
+    1: (
+        "process",
+        "sandbox",
+        "network",
+        "ceilings",
+        "stages",
+        "models",
+        "queue_models",
+        "search_models",
+        "toolchain",
+        "diagnosis",
+        "clients",
+    ),
+    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    3: ("lifecycle", "queue_control", "myst"),
+    4: (
+        "acts",
+        "recorder",
+        "lease",
+        "readiness",
+        "stages.build",
+        "stages.collect",
+        "stages.deliver",
+        "stages.fetch",
+        "stages.unpack",
+    ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
-    7: ("management", "api", "admin", "admin_columns", "admin_log"),
+    7: ("management", "api", "admin", "admin_acts", "admin_base", "admin_columns", "admin_people", "desk", "templatetags"),
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names}
 # What a stage, and all that it uses, must not know of.
@@ -37,6 +59,7 @@ PURE = (
     "zip_end",
     "exports",
     "inspection",
+    "mending",
     "shell",
     "toolchain",
     "myst",

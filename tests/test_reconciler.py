@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
@@ -23,43 +22,11 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from builds import lifecycle, pipeline, process, queue, reconciler, service
+from builds import lifecycle, pipeline, process, queue, queue_control, reconciler
 from builds.models import Build, State, Submission
 from tests.rows import claim, lapse, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture(scope="module")
-def valkey() -> Iterator[str]:
-    """A queue store of its own, on a unix socket; gives its address."""
-    folder = Path(tempfile.mkdtemp(prefix="jobsite-"))
-    socket = folder / "v.sock"
-    command = [service._queue_store_program(), "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
-    running = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 20
-    while not socket.exists():
-        assert running.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    yield f"unix://{socket}"
-    running.terminate()
-    running.wait(20)
-    shutil.rmtree(folder)
-
-
-@pytest.fixture
-def store(valkey: str, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Redis]:
-    """The queue store, empty, and used by the service's code, at once."""
-    settings.REDIS_URL = valkey
-    monkeypatch.setattr(queue, "enqueue_soon", queue.enqueue)
-    queue.hurried_connection.cache_clear()
-    queue.builds.cache_clear()
-    yield queue.hurried_connection()
-    queue.hurried_connection().flushall()
-    queue.hurried_connection().close()
-    queue.hurried_connection.cache_clear()
-    queue.builds.cache_clear()
 
 
 def queued(*numbers: int) -> list[str]:
@@ -137,6 +104,30 @@ def test_part_of_the_queue_stores_data_may_be_lost(store: Redis, lost: str) -> N
         worker_takes = Queue.dequeue_any([queue.builds()], timeout=None, connection=store)
     assert worker_takes is not None
     assert worker_takes[0].id == build_id
+
+
+def test_they_are_queued_in_the_order_in_which_they_came(store: Redis) -> None:
+    ids = queued(1, 2, 3)
+    for age, build_id in enumerate(ids):
+        Build.objects.filter(pk=build_id).update(created_at=timezone.now() - timedelta(hours=1 + age))
+    store.flushall()
+    reconciler.enqueue_forgotten()
+    assert in_queue() == list(reversed(ids))
+
+
+def test_a_paused_queue_is_told_nothing_until_it_is_resumed(store: Redis) -> None:
+    ids = queued(1, 2)
+    queue_control.pause(actor="ada", reason="x")
+    store.flushall()
+    reconciler.enqueue_forgotten()
+    assert in_queue() == []
+    queue_control.resume(actor="ada")
+    queue._enqueuer().submit(lambda: None).result(20)
+    assert sorted(in_queue()) == sorted(ids)
+    queue_control.pause(actor="ada", reason="x")
+    queue_control.resume(actor="ada")
+    queue._enqueuer().submit(lambda: None).result(20)
+    assert sorted(in_queue()) == sorted(ids), "nothing is queued twice"
 
 
 def test_nothing_is_queued_twice(store: Redis) -> None:

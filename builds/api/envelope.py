@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ from rest_framework.views import exception_handler as default_handler
 
 logger = logging.getLogger(__name__)
 
-API_PATHS = ("/v1/", "/readyz")
+API_PATHS = re.compile(r"/+(?:v1|readyz)(?:/|$)")
 WENT_WRONG = "Something went wrong inside Jobsite; its operators find the reason in its log. Nothing was changed."
 UNAVAILABLE = "Jobsite can't reach its database at the moment, so nothing was accepted. Try again."
 RETRY_AFTER_SECONDS = "5"
@@ -97,19 +98,19 @@ def _failure(message: str) -> dict[str, Any]:
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address that nothing answers: JSON for a machine, a page for a person."""
-    if request.path.startswith(API_PATHS):
+    if API_PATHS.match(request.path):
         return JsonResponse(_failure(f"There is nothing at {request.path}."), status=404)
     return defaults.page_not_found(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that is refused before it reaches a view, such as one for a host that is not ours."""
-    if request.path.startswith(API_PATHS):
+    if API_PATHS.match(request.path):
         return JsonResponse(_failure("The request can't be understood, or names a host that is not answered here."), status=400)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    if request.path.startswith(API_PATHS):
+    if API_PATHS.match(request.path):
         return JsonResponse(_failure(WENT_WRONG), status=500)
     return defaults.server_error(request)

@@ -1,5 +1,6 @@
+from django.contrib.auth.decorators import login_required
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from builds.api import views
 
@@ -12,6 +13,10 @@ urlpatterns = [
     path(f"{SUBMISSIONS}/<str:job_id>/retry", views.RetryView.as_view(), name="retry"),
     path(f"{SUBMISSIONS}/<str:job_id>/log", views.LogView.as_view(), name="log"),
     path("v1/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path(
+        "v1/docs",
+        login_required(SpectacularSwaggerSplitView.as_view(url_name="schema", template_name="api_docs.html")),
+        name="docs",
+    ),
     path("readyz", views.ReadyView.as_view(), name="ready"),
 ]

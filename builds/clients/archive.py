@@ -207,9 +207,10 @@ class _Transfer:
 
 def _listed(url: ManuscriptUrl, refs: dict[str, str]) -> Source:
     for split in url.splits():
-        for name in (f"refs/heads/{split.ref}", f"refs/tags/{split.ref}"):
-            if name in refs:
-                return Source(_archive(url, refs[name]), split.ref, split.path, refs[name])
+        for name in (f"refs/heads/{split.ref}", f"refs/tags/{split.ref}", split.ref):
+            if name in refs and name.startswith("refs/"):
+                ref = split.ref.removeprefix("refs/heads/").removeprefix("refs/tags/")
+                return Source(_archive(url, refs[name]), ref, split.path, refs[name])
     name, *path = url.tail
     if name == "HEAD" and "HEAD" in refs:
         return Source(_archive(url, refs["HEAD"]), name, "/".join(path), refs["HEAD"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from builds.ceilings import Ceilings
 from builds.diagnosis import myst, pdf, programs
-from builds.diagnosis.rule import Rule
+from builds.diagnosis.rule import Rule, Weight
 from builds.errors import BuildError, CommandFailed, Fault, LimitHit
 
 START = "Failed to build the repo files: "
@@ -31,7 +31,7 @@ RULES = (
 TRIGGER = re.compile(
     r"⛔|📭|×|! |rror|xception|MemoryError|ERR!|FATAL|atal: |failed|not found|not available|Permission denied|memory|bad_alloc|ENO"
     r"|No space|quota|Cannot|Could not|No valid|Querying template|Problem with|must be installed|not installed|Node\.js|\.tex:|\.sty:"
-    r"|\.cls:|\.bbl:|env: |temporarily unavailable|EAGAIN|new thread|File too large|EFBIG|size limit|stopping build|\*\*\*|dns "
+    r"|\.cls:|\.bbl:|env: |temporarily unavailable|EAGAIN|new thread|File too large|EFBIG|size limit|stopping build|\*\*\*|dns |TOC "
 )
 # Lines that say nothing by themselves.
 NOISE = re.compile(
@@ -39,13 +39,16 @@ NOISE = re.compile(
     r"|building myst-cli session|[│┌└╰├·|-]|\^+$|~+$|\d+ [│|]|📖|📚|📬|📑|🍡|🔌|🌎|🔍|🐕|\[\d+:0x|\d+: 0x)|^\s*$"
 )
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
+# What a program says of the network that builds don't have (:func:`builds.toolchain.environment`).
+NO_NETWORK = re.compile(r"(?:failed, reason: )?connect (?:ECONNREFUSED|ENETUNREACH) 127\.0\.0\.1:9\b|fetch failed")
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]+")
 
 LINE_LOOKED_AT = 2000
 FOLLOWED_LINES = 12
 KEPT = 200
 SENTENCE_LENGTH = 600
-KILLED = (137, -9)
+# By a shell's account, by ours, and by that of mystmd's wrapper in Python, which ends with 256 less the signal.
+KILLED = (137, -9, 247)
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,25 @@ class Clues:
     def explain(self, *, role: str = "") -> Clue | None:
         """The line that best explains that the export of ``role`` (or, without one, anything) was not made."""
         clues = [clue for clue in self._finished() if not role or clue.explains(role)]
-        return max(clues, key=lambda clue: (clue.rule.weight, bool(role and role in clue.rule.roles), -clue.number), default=None)
+        best = max(clues, key=lambda clue: (clue.rule.weight, bool(role and role in clue.rule.roles), -clue.number), default=None)
+        return self._placed(best) if best and best.text.startswith("Typst ") and not best.file else best
+
+    def _placed(self, clue: Clue) -> Clue:
+        """What Typst says of a text that MyST has generated, with MyST's own first complaint, which has a place in the manuscript."""
+        complaints = (other for other in self._finished() if other.rule.weight == Weight.COMPLAINT and other.file and other.line)
+        first = min(complaints, key=lambda other: other.number, default=None)
+        if first is None:
+            return clue
+        place = {"file": first.file, "line": first.groups["line"]}
+        return replace(
+            clue, text=f"{clue.text.rstrip('.')}. MyST's first complaint: {first.text}", groups={**clue.groups, **place}
+        )
+
+    def set_aside(self, clue: Clue, *, for_role: str) -> None:
+        """Forget ``clue`` where a later line explains the export's absence too: another attempt was made after it, and says why."""
+        later = (other for other in self._finished() if other.number > clue.number and other.explains(for_role))
+        if any(other.rule.weight >= Weight.THROWN for other in later):
+            self._clues.pop(clue.text, None)
 
     @staticmethod
     def _error(clue: Clue) -> BuildError:
@@ -125,6 +146,7 @@ class Clues:
 
     def _plain(self, text: str) -> str:
         line = UNPRINTABLE.sub(" ", COLOUR.sub("", text[:LINE_LOOKED_AT]))
+        line = NO_NETWORK.sub("builds run without network access", line)
         return line.replace(self._prefix, "") if self._prefix else line
 
     def _keep(self, clue: Clue) -> None:

@@ -31,6 +31,13 @@ CONFIG_RULES = (
     ),
     rule(
         Weight.FATAL,
+        STOP + FILE + r" 'config\.(?P<key>\w+)' (?P<reason>must be .+?)(?: \(at .*\))?$",
+        "`{key}` in {file} {reason}.",
+        ProjectFileInvalid,
+        advice=MEND_CONFIG,
+    ),
+    rule(
+        Weight.FATAL,
         STOP + FILE + r" '(?P<key>version)' (?P<reason>.+?)(?: \(at .*\))?$",
         "the `version` in {file} is not one that MyST knows: {reason}.",
         ProjectFileInvalid,
@@ -77,6 +84,29 @@ CONFIG_RULES = (
         r"^(?:Error: )?Could not resolve project index file: (?P<file>.+)",
         "{file}, the first page of the table of contents, is not in the repository.",
         advice="Correct `toc` in the project file or add the page, then submit again.",
+    ),
+    rule(
+        Weight.FATAL,
+        r"First TOC item must be a file",
+        "the table of contents in the project file does not begin with a page.",
+        ProjectFileInvalid,
+        advice="Make the first entry of `toc` a `file:`, then submit again.",
+    ),
+    rule(
+        Weight.FATAL,
+        r"Project TOC must have at least one item",
+        "the table of contents in the project file is empty.",
+        ProjectFileInvalid,
+        advice="List the pages under `toc`, or leave `toc` out, then submit again.",
+    ),
+    rule(
+        Weight.FATAL,
+        r"^TypeError: (?P<reason>Cannot convert undefined or null to object)$",
+        "MyST can't read `{key}` in the front matter: an entry of it is empty or of a wrong kind.",
+        ProjectFileInvalid,
+        advice=MEND_CONFIG,
+        follow=r"^\s+at validate(?P<key>Exports?|Authors?|Affiliations?|Downloads?|Thebe|Numbering)\w* ",
+        else_="MyST can't read the front matter: {reason}.",
     ),
     rule(
         Weight.FATAL,

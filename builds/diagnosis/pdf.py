@@ -75,7 +75,8 @@ TEMPLATE_RULES = (
     ),
 )
 
-TYPST_PLACE = r"┌─ (?P<file>.+?):(?P<line>\d+):\d+$"
+# Not in what MyST generates: the place means nothing to an author.
+TYPST_PLACE = r"┌─ (?!\S*_build/temp/)(?P<file>.+?):(?P<line>\d+):\d+$"
 TYPST_RULES = (
     rule(
         Weight.BLOCKED,

@@ -93,6 +93,7 @@ class Limits:
     entry_bytes: int = 2 << 30
     entries: int = 100_000
     ratio: int = 200
+    ratio_from_bytes: int = 100 << 20  # below this, even an extreme ratio is harmless: a blank image has one
     log_bytes: int = 200_000_000
     build_seconds: float = 3600
     delivery_patience_seconds: float = 900
@@ -156,12 +157,14 @@ class PlannedExport:
     """What the build was to make and what is delivered of it: ``path`` is where it has to be, absolute, inside the repository.
 
     ``role`` and ``name`` as in :class:`Export`. ``declared`` is what the author wrote; empty for what Jobsite adds by itself.
+    ``articles`` are the pages that it is of; none where myst chooses.
     """
 
     role: str
     name: str
     path: Path
     declared: str = ""
+    articles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

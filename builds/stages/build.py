@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from builds import exports, myst, network, toolchain
-from builds.errors import LimitHit
+from builds import exports, mending, myst, network, toolchain
+from builds.errors import CommandFailed, LimitHit
 from builds.exports import Declared
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
@@ -34,7 +34,7 @@ def build(ctx: Context, project: Project) -> Built:
         )
     wanted = exports.delivered(ctx.declared_exports)
     for export in wanted:
-        exports.place(project, export.output)
+        exports.check_place(project, export)
     _clear(ctx, project)
     command = _command(ctx, project)
     with _let_out(ctx, bundled=not command) as (ctx, environment):
@@ -61,7 +61,7 @@ def _clear(ctx: Context, project: Project) -> None:
     for name in exports.remove_stale(project, ctx.declared_exports):
         ctx.log.warning(f"Removed {name}, which the repository brought along: exports are made anew.")
     kept = project.folder / "_build"
-    if kept.is_symlink():
+    if kept.is_symlink() or kept.is_file():
         kept.unlink()
     for name in LEFTOVERS:
         path = kept / name
@@ -113,6 +113,8 @@ def _run_command(ctx: Context, shell: Shell, command: str) -> None:
     code = shell.run(["/bin/sh", "-c", command], shown=command)
     if code != 0:
         raise shell.clues.failure(exit_code=code, command=command)
+    if not shell.folder.is_dir():
+        raise CommandFailed(f"Failed to build the repo files: `{command}` removed the project's own folder.")
 
 
 def _run_bundled(ctx: Context, shell: Shell, project: Project) -> None:
@@ -128,10 +130,12 @@ def _complete_pdfs(shell: Shell, project: Project, plans: list[PlannedExport]) -
 
 
 def _complete_pdf(shell: Shell, project: Project, plan: PlannedExport) -> bool:
-    if plan.path.is_file() or plan.path.suffix != ".pdf":
+    if plan.path.is_file() or plan.path.suffix.lower() not in (".pdf", ".typ", ".zip"):
         return False
     clue = shell.clues.explain(role=plan.role)
-    if not myst.make_own_pdf(shell, project, plan.path):
+    if not myst.make_own_pdf(shell, project, plan):
+        if clue:
+            shell.clues.set_aside(clue, for_role=plan.role)
         return False
     why = f" ({clue.text.rstrip('.')})" if clue else ""
     shell.context.log.warning(f"{plan.name} was made with the journal's own template: its own could not be used here{why}.")
@@ -148,11 +152,15 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
     plan = next((plan for plan in plans if plan.role == "meca"), None)
     if plan is None:
         shell.context.log.warning(f"The project declares no MECA export: Jobsite makes one of its own, {exports.OWN_MECA}.")
-        plan = replace(exports.planned(project, Declared("meca", exports.OWN_MECA), []), declared="")
-        exports.place(project, str(plan.path)).unlink(missing_ok=True)
+        plan = exports.own_meca(project)
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
+    if exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
+        names = ", ".join(mended)
+        shell.context.log.warning(
+            f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."
+        )
     return plan
 
 

@@ -30,9 +30,13 @@ def collect(ctx: Context, built: Built) -> list[Export]:
 
 
 def _collected(ctx: Context, built: Built) -> Iterator[Export]:
+    seen: set[tuple[str, Path]] = set()
     total = 0
     for plan in built.exports:
         ctx.stop.check()
+        if (plan.name, plan.path) in seen:
+            continue  # two exports with one output are one file
+        seen.add((plan.name, plan.path))
         if not plan.path.is_file():
             raise _missing(built, plan)
         _check_place(built, plan)

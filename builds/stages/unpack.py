@@ -23,8 +23,6 @@ from builds.stages import Archive, Context, Project
 
 CHUNK = 1 << 20
 LINK_BYTES = 4096
-# Below this, even an extreme ratio is harmless.
-RATIO_FROM_BYTES = 10 << 20
 # What the list of entries may take for each of them; names are at most a few hundred bytes.
 LIST_BYTES_PER_ENTRY = 1024
 DRIVE = re.compile(r"[A-Za-z]:(?!\s)")
@@ -122,13 +120,13 @@ def _add(entries: Entries, info: zipfile.ZipInfo, path: str, ctx: Context) -> No
     mode = info.external_attr >> 16 if info.create_system == 3 else 0
     kind = stat.S_IFMT(mode)
     if info.flag_bits & 0x1:
-        raise _unsafe(info.filename, "it is encrypted")
+        raise _unsafe(path, "it is encrypted")
     if info.is_dir() or kind == stat.S_IFDIR:
         entries.folders.add(path)
     elif kind not in (0, stat.S_IFREG, stat.S_IFLNK):
-        raise _unsafe(info.filename, "it is a device, a pipe or a socket")
+        raise _unsafe(path, "it is a device, a pipe or a socket")
     elif path in entries.files or path in entries.links:
-        raise _unsafe(info.filename, "the archive holds it twice")
+        raise _unsafe(path, "the archive holds it twice")
     elif info.file_size > ctx.limits.entry_bytes:
         raise ArchiveTooLarge(f"{path} is larger than the {ctx.limits.entry_bytes / 1e6:g} MB that a file may have.", file=path)
     else:
@@ -164,7 +162,7 @@ class _Unpacking:
         pointers = []
         for path, info in entries.files.items():
             self._ctx.stop.check()
-            with _naming(info):
+            with _naming(path):
                 self._file(path, info)
             if info.file_size < LFS_BYTES and (self._root / path).read_bytes().startswith(LFS_HEAD):
                 pointers.append(path)
@@ -184,56 +182,56 @@ class _Unpacking:
             while chunk := source.read(CHUNK):
                 self._ctx.stop.check()
                 written += len(chunk)
-                self._check_sizes(info, len(chunk), written)
+                self._check_sizes(path, info, len(chunk), written)
                 file.write(chunk)
             os.fchmod(file.fileno(), 0o755 if executable else 0o644)
 
-    def _check_sizes(self, info: zipfile.ZipInfo, more: int, written: int) -> None:
+    def _check_sizes(self, path: str, info: zipfile.ZipInfo, more: int, written: int) -> None:
         self._written += more
         if self._written > self._ctx.limits.unpacked_bytes or written > self._ctx.limits.entry_bytes:
             raise _too_large(self._ctx)
-        if written > RATIO_FROM_BYTES and written > self._ctx.limits.ratio * max(info.compress_size, 1):
-            raise _unsafe(info.filename, f"it unpacks to more than {self._ctx.limits.ratio} times its size")
+        if written > self._ctx.limits.ratio_from_bytes and written > self._ctx.limits.ratio * max(info.compress_size, 1):
+            raise _unsafe(path, f"it unpacks to more than {self._ctx.limits.ratio} times its size")
         self._ctx.report.progress(self._written, max(self._total, self._written))
 
     def _make_links(self, entries: Entries) -> None:
         """After all else, so that nothing is ever written through one; then each is followed to see where it really leads."""
         for path, info in entries.links.items():
-            with _naming(info):
-                target = self._target(info)
+            with _naming(path):
+                target = self._target(path, info)
                 link = self._root / path
                 link.parent.mkdir(parents=True, exist_ok=True)
                 link.symlink_to(target)
         root = os.path.realpath(self._root)
-        for path, info in entries.links.items():
+        for path in entries.links:
             if not Path(os.path.realpath(self._root / path)).is_relative_to(root):
                 shutil.rmtree(self._root)
-                raise _unsafe(info.filename, "it is a link that leads out of the repository")
+                raise _unsafe(path, "it is a link that leads out of the repository")
 
-    def _target(self, info: zipfile.ZipInfo) -> str:
+    def _target(self, path: str, info: zipfile.ZipInfo) -> str:
         if info.file_size > LINK_BYTES:
-            raise _unsafe(info.filename, "it is a link with too long a target")
+            raise _unsafe(path, "it is a link with too long a target")
         target = os.fsdecode(self._zipped.read(info))
         if not target or "\0" in target:
-            raise _unsafe(info.filename, "it is a link without a usable target")
+            raise _unsafe(path, "it is a link without a usable target")
         if target.startswith("/"):
-            raise _unsafe(info.filename, "it is a link that leads out of the repository")
+            raise _unsafe(path, "it is a link that leads out of the repository")
         return target
 
 
 @contextmanager
-def _naming(info: zipfile.ZipInfo) -> Iterator[None]:
+def _naming(path: str) -> Iterator[None]:
     """Tell which entry it was that could not be read or written."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise ArchiveBroken(f"The archive of the repository is damaged at {info.filename!r}: {error}.") from error
+        raise ArchiveBroken(f"The archive of the repository is damaged at {path!r}: {error}.") from error
     except NotImplementedError as error:
-        raise _unsafe(info.filename, f"it is packed in a way that can't be read ({error})") from error
+        raise _unsafe(path, f"it is packed in a way that can't be read ({error})") from error
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        raise _unsafe(info.filename, f"it can't be written ({error.strerror})") from error
+        raise _unsafe(path, f"it can't be written ({error.strerror})") from error
 
 
 def _unsafe(name: str, why: str) -> ArchiveUnsafe:

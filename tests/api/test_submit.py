@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import threading
 from typing import Any
 
@@ -151,6 +152,12 @@ def test_a_body_that_is_no_json_object(api: ApiClient, content: bytes, content_t
     assert words in answer.json()["message"]
 
 
+def test_an_encoded_body_is_refused_by_name(api: ApiClient) -> None:
+    answer = api.call("POST", SUBMISSIONS, gzip.compress(b"{}"), HTTP_CONTENT_ENCODING="gzip")
+    assert (answer.status_code, answer.json()["ok"]) == (415, False)
+    assert "Content-Encoding" in answer.json()["message"]
+
+
 def test_a_body_over_the_limit_is_refused_by_its_announced_length(api: ApiClient, settings: Any) -> None:
     settings.SUBMISSION_MAX_BYTES = 1000
     answer = api.submit(parsedDocument={"abstract": "x" * 1000})
@@ -170,6 +177,7 @@ def test_a_body_over_the_limit_is_refused_by_its_announced_length(api: ApiClient
         ("POST", f"{SUBMISSIONS}/none/retry", 404),
         ("GET", f"{SUBMISSIONS}/%00/log", 404),
         ("GET", "/v1/nothing", 404),
+        ("GET", "/v1", 404),
         ("POST", f"{SUBMISSIONS}/", 404),
     ],
 )

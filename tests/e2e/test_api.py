@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -57,11 +58,24 @@ def test_a_body_without_an_announced_length_is_taken(service: Service) -> None:
     assert (answer.status_code, answer.json()["jobId"]) == (202, "chunked")
 
 
+def test_a_body_that_breaks_off_is_answered_as_bad(service: Service) -> None:
+    head = f"POST {SUBMISSIONS} HTTP/1.1\r\nHost: localhost\r\nX-Internal-Secret: {SECRET}\r\nContent-Type: application/json\r\n"
+    with socket.create_connection(("127.0.0.1", service.port), timeout=30) as connection:
+        connection.sendall(f"{head}Transfer-Encoding: chunked\r\n\r\nnot a size\r\n".encode())
+        answer = connection.recv(65536).decode()
+    assert answer.startswith("HTTP/1.1 400")
+    assert "Traceback" not in service.output()
+
+
 def test_fifty_posts_with_one_job_id_at_once_make_one_build(service: Service) -> None:
+    """While the first is unfinished: its host does not answer."""
+    service.archive.fail("/jobsite/fifty", action="hang", times=3)
+    submission = {**body("fifty"), "url": "https://github.com/jobsite/fifty/blob/main/myst.yml"}
     with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(lambda _: service.call("POST", json=body("fifty")), range(50)))
+        answers = list(pool.map(lambda _: service.call("POST", json=submission), range(50)))
     assert {answer.status_code for answer in answers} == {202}
     assert [attempt["number"] for attempt in service.status("fifty")["attempts"]] == [1]
+    service.call("POST", "/fifty/cancel", json={})
 
 
 def test_a_newer_submission_for_the_node_supersedes_the_older_one(service: Service) -> None:

@@ -50,12 +50,15 @@ def wait_until(holds: Callable[[], object], what: Callable[[], object] = lambda:
 
 
 def post(service: Service, job_id: str, before: str = "", *, once: str = "") -> None:
-    """Submit a repository whose build runs ``before``; ``once`` only in the first attempt."""
+    """Submit a repository whose build runs ``before``; ``once`` only until :func:`not_again`."""
     if once:
-        flag = service.data_dir.parent / f"{job_id}.flag"
-        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi"
+        before = f"if [ ! -e {service.gates / job_id} ]; then\n{once}\nfi"
     service.archive.add("faults", job_id, quick.repository(before))
     service.post(submission(job_id, f"faults/{job_id}", exports=quick.EXPORTS))
+
+
+def not_again(service: Service, job_id: str) -> None:
+    (service.gates / job_id).touch()
 
 
 def running_with(mark: str) -> list[psutil.Process]:
@@ -74,8 +77,12 @@ def wait_for_stage(service: Service, mark: str, count: int = 3) -> None:
 
 def workers(service: Service) -> list[psutil.Process]:
     assert service.process is not None
-    children = psutil.Process(service.process.pid).children()
-    return [child for child in children if child.cmdline()[-1:] == ["worker"]]
+    found = []
+    for child in psutil.Process(service.process.pid).children():
+        with suppress(psutil.Error):
+            if child.cmdline()[-1:] == ["worker"]:
+                found.append(child)
+    return found
 
 
 def work_horse(service: Service, mark: str) -> psutil.Process:
@@ -83,8 +90,9 @@ def work_horse(service: Service, mark: str) -> psutil.Process:
     ours = {process.pid for process in running_with(mark)}
     for worker in workers(service):
         for horse in worker.children():
-            if ours & {child.pid for child in horse.children(recursive=True)}:
-                return horse
+            with suppress(psutil.Error):
+                if ours & {child.pid for child in horse.children(recursive=True)}:
+                    return horse
     raise AssertionError(service.output())
 
 
@@ -116,6 +124,7 @@ def test_what_runs_a_build_is_killed(quick_service: Service, whom: str) -> None:
     job_id, mark = f"killed-{whom}", f"{len(whom)}001"
     post(quick_service, job_id, once=f"{STUBBORN.format(mark=mark)}\nsleep 600")
     wait_for_stage(quick_service, mark)
+    not_again(quick_service, job_id)
     horse = work_horse(quick_service, mark)
     worker = horse.parent()
     assert worker is not None
@@ -163,7 +172,7 @@ def test_a_flushed_queue_store_loses_no_submission(quick_service: Service) -> No
 
 def test_a_build_goes_on_while_the_queue_store_dies_and_comes_back(quick_service: Service) -> None:
     """Longer than RQ's time between two signs of life, which it can't give."""
-    gate = quick_service.data_dir.parent / "gate"
+    gate = quick_service.gates / "gate"
     post(quick_service, "storeless", f"until [ -e {gate} ]; do sleep 0.1; done")
     wait_until(lambda: quick_service.status("storeless")["state"] == "running")
     killed = queue_store(quick_service)
@@ -197,7 +206,7 @@ def test_submissions_are_accepted_while_the_queue_store_hangs(quick_service: Ser
 
 
 def test_as_many_builds_run_at_once_as_there_are_workers(quick_service: Service) -> None:
-    gate = quick_service.data_dir.parent / "workers"
+    gate = quick_service.gates / "workers"
     names = [f"at-once-{number}" for number in range(3)]
     for name in names:
         post(quick_service, name, f"until [ -e {gate} ]; do sleep 0.1; done")
@@ -244,8 +253,9 @@ def test_the_whole_service_killed_and_stopped_loses_nothing(tmp_path: Path) -> N
         try:
             for number, name in enumerate(names):
                 post(service, name, once=f"{STUBBORN.format(mark=f'4{number}04')}\nsleep 600" if number < 2 else "sleep 0.1")
-            for mark in ("4004", "4104"):
+            for name, mark in zip(names[:2], ("4004", "4104"), strict=True):
                 wait_for_stage(service, mark)
+                not_again(service, name)
             shown = service.log(names[0]).splitlines()
             for victim in everything(service):
                 with suppress(psutil.NoSuchProcess):
@@ -268,6 +278,7 @@ def stopped_during_a_build(service: Service) -> None:
     mark = "5005"
     post(service, "stopped", once=f"{STUBBORN.format(mark=mark)}\nsleep 600")
     wait_for_stage(service, mark)
+    not_again(service, "stopped")
     before = everything(service)
     assert service.process is not None
     service.process.send_signal(signal.SIGTERM)

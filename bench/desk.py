@@ -1,0 +1,226 @@
+"""How long the desk's pages take over a large record, and how many queries each asks; beside them the sign-in page, which reads nothing.
+
+``python -m bench.desk 1000000`` makes the record first (some ten minutes), in a folder of its own or in the database that DATABASE_URL
+names; ``--keep FOLDER`` keeps it for another run. Where Chromium is installed, the time to the first paint is measured too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.e2e.conftest import BASE_DIR, free_port
+
+PASSWORD = "a long password, with spaces"
+TIMES = 15
+BASELINE = "/sign-in/"
+PAGES = {
+    "the list": "/submissions/",
+    "needs me": "/submissions/?view=needs-me",
+    "failed by the manuscript": "/submissions/?state=failed&fault=manuscript",
+    "a page in the middle": "/submissions/?before={middle}",
+    "ten days": "/submissions/?start={start}&end={end}",
+    "a title's word": "/submissions/?q=glaciers",
+    "an author and a word": "/submissions/?q=ada+coral",
+    "an ORCID": "/submissions/?q=0000-0002-1825",
+    "a repository": "/submissions/?q=lab-5/paper-{middle}",
+    "an error": "/submissions/?q=repository+not+found",
+    "what every title has": "/submissions/?q=part",
+    "a word and a rare state": "/submissions/?q=glaciers&state=cancelled",
+    "nothing like it": "/submissions/?q=xylophone",
+    "one submission": "/submissions/{middle}/",
+    "the queue": "/queue/",
+    "overview, 30 days": "/overview/",
+    "overview, 90 days": "/overview/?days=90",
+    "admin, submissions": "/admin/builds/submission/",
+    "admin, two words": "/admin/builds/submission/?q=ada+coral",
+    "admin, builds of a cause": "/admin/builds/build/?cause_code=worker-lost",
+    "admin, events": "/admin/builds/event/",
+    "admin, not sent": "/admin/builds/statusupdate/?pending=1",
+    "admin, a submission": "/admin/builds/submission/{middle}/change/",
+    "live rows": "/submissions/live/?first=1&shown={shown}",
+}
+
+
+def environment(folder: Path) -> dict[str, str]:
+    own = {"SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": "any", "DATA_DIR": str(folder), "REDIS_URL": "redis://127.0.0.1:1/0"}
+    return {**os.environ, **own, "DJANGO_SETTINGS_MODULE": "jobsite.settings", "HOST": "127.0.0.1", "WEB_WORKERS": "1"}
+
+
+def run(folder: Path, *command: str) -> None:
+    subprocess.run([sys.executable, *command], env=environment(folder), cwd=BASE_DIR, check=True)
+
+
+def make(folder: Path, count: int) -> None:
+    """The record as it was before it could be searched, and then the migration that makes it so."""
+    for name, command in {
+        "tables": ("manage.py", "migrate", "-v0", "builds", "0008"),
+        "record": ("-m", "bench.record", str(count)),
+        "migrated": ("manage.py", "migrate", "-v0"),
+    }.items():
+        started_at = time.monotonic()
+        run(folder, *command)
+        print(f"{name}: {time.monotonic() - started_at:.0f} s", flush=True)
+    user = f"User.objects.create_superuser('bench', password={PASSWORD!r})"
+    run(folder, "manage.py", "shell", "--no-imports", "-c", f"from django.contrib.auth.models import User; {user}")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"]
+    server = subprocess.Popen(command, env={**environment(folder), "PORT": str(port)}, cwd=BASE_DIR)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_for(address)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(address: str) -> None:
+    while True:
+        try:
+            requests.get(f"{address}{BASELINE}", timeout=5).raise_for_status()
+        except requests.RequestException:
+            time.sleep(0.1)
+        else:
+            return
+
+
+def signed_in(address: str) -> requests.Session:
+    session = requests.Session()
+    session.get(f"{address}/sign-in/", timeout=30)
+    fields = {"username": "bench", "password": PASSWORD, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
+    session.post(f"{address}/sign-in/", fields, timeout=30).raise_for_status()
+    return session
+
+
+def measure(session: requests.Session, address: str) -> tuple[float, float, int]:
+    """Milliseconds, median and worst, and the size of the answer."""
+    took = []
+    for _ in range(TIMES):
+        started_at = time.perf_counter()
+        answer = session.get(address, timeout=120, allow_redirects=False)
+        answer.raise_for_status()
+        took.append((time.perf_counter() - started_at) * 1000)
+    return statistics.median(took), max(took), len(answer.content)
+
+
+def queries(folder: Path, pages: dict[str, str]) -> dict[str, int]:
+    """How many queries each page asks, of a process of its own."""
+    answer = subprocess.run(
+        [sys.executable, "-m", "bench.desk", "--count-queries", *pages.values()],
+        env={**environment(folder), "DEBUG": "yes"},
+        cwd=BASE_DIR,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return dict(zip(pages, map(int, answer.stdout.split()), strict=True))
+
+
+def count_queries(addresses: list[str]) -> None:
+    import django  # noqa: PLC0415 - in a process of its own
+
+    django.setup()
+    from django.contrib.auth.models import User  # noqa: PLC0415
+    from django.db import connection  # noqa: PLC0415
+    from django.test import Client  # noqa: PLC0415
+    from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
+
+    client = Client()
+    client.force_login(User.objects.get(username="bench"), backend="django.contrib.auth.backends.ModelBackend")
+    for address in addresses:
+        with CaptureQueriesContext(connection) as asked:
+            client.get(address, headers={"host": "localhost"})
+        print(len(asked))
+
+
+def first_paints(address: str, pages: dict[str, str]) -> dict[str, float]:
+    """Milliseconds from the request to the first paint with content, each in a browser that has seen no page but the sign-in."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        return {}
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - where there is a browser
+
+    paints: dict[str, float] = {}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-quic"])
+        for name, path in pages.items():
+            taken = [_paint(browser, address, path) for _ in range(5)]
+            paints[name] = statistics.median(taken)
+        browser.close()
+    return paints
+
+
+def _paint(browser: Any, address: str, path: str) -> float:
+    context = browser.new_context(base_url=address)
+    page = context.new_page()
+    page.goto("/sign-in/")
+    page.fill("#id_username", "bench")
+    page.fill("#id_password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url("**/submissions/**")
+    page.goto(path)
+    paint: float | None = None
+    while paint is None:  # the page's policy allows no waiting in the page itself
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null")
+    context.close()
+    return paint
+
+
+def report(folder: Path, count: int) -> None:
+    now = time.time()
+    days = {"start": now - 40 * 86400, "end": now - 30 * 86400}
+    named = {name: time.strftime("%Y-%m-%d", time.gmtime(at)) for name, at in days.items()}
+    shown = ",".join(str(count - number) for number in range(50))
+    pages = {name: path.format(middle=count // 2, shown=shown, **named) for name, path in PAGES.items()}
+    asked = queries(folder, pages)
+    with served(folder) as address:
+        session = signed_in(address)
+        print(f"{'page':<28}{'median':>10}{'worst':>10}{'kB':>8}{'queries':>9}")
+        middle, worst, size = measure(requests.Session(), f"{address}{BASELINE}")
+        print(f"{'(the sign-in)':<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}")
+        for name, path in pages.items():
+            middle, worst, size = measure(session, f"{address}{path}")
+            print(f"{name:<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}{asked[name]:>9}", flush=True)
+        painted = {name: pages[name] for name in ("the list", "needs me", "a title's word", "one submission")}
+        for name, paint in first_paints(address, painted).items():
+            print(f"first paint of {name}: {paint:.0f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=100_000)
+    parser.add_argument("--keep", type=Path, help="a folder for the record; used again where it holds one")
+    parser.add_argument("--count-queries", nargs="+", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.count_queries:
+        return count_queries(asked.count_queries)
+    folder = asked.keep or Path(tempfile.mkdtemp(prefix="bench-desk-"))
+    if not (folder / "made").exists():
+        folder.mkdir(exist_ok=True)
+        make(folder, asked.count)
+        (folder / "made").touch()
+    report(folder, asked.count)
+    if not asked.keep:
+        shutil.rmtree(folder)
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,243 @@
+"""A record of any size, made in minutes: submissions with their builds, stages, events and status updates, spread over time.
+
+``python -m bench.record 1000000 --days 365`` fills the empty database that DATABASE_URL names. The same numbers make the same record.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+BATCH = 20_000
+STAGES = (("fetch", 4), ("unpack", 1), ("build", 60), ("collect", 2), ("deliver", 8))
+# Builds before the newest so many have no stage rows: no page reads stages of so long ago together.
+WITH_STAGES = 300_000
+CAUSES = (
+    *[("manuscript", "build-failed", "Failed to build the repo files.")] * 6,
+    *[("manuscript", "export-not-made", "A declared export was not made.")] * 3,
+    ("manuscript", "archive-not-found", "The repository was not found."),
+    ("template", "template-failed", "The export's template could not be had."),
+    ("outside", "archive-host-down", "The host of the repository could not be reached."),
+    ("service", "worker-lost", "The worker that ran the build was lost."),
+)
+NAMES = (
+    "Ada Lovelace",
+    "Grace Hopper",
+    "Emmy Noether",
+    "Alan Turing",
+    "Mary Somerville",
+    "Niels Abel",
+    "Sofja Kowalewskaja",
+    "Ada Yonath",
+)
+TOPICS = (
+    "coral",
+    "graphene",
+    "protein folding",
+    "dark matter",
+    "soil",
+    "memory",
+    "tides",
+    "lasers",
+    "yeast",
+    "glaciers",
+    "prime gaps",
+)
+
+
+class Table:
+    """Inserts rows of one model; columns that are not named get the model's defaults."""
+
+    def __init__(self, model: type[Model], *columns: str) -> None:
+        from django.db import connection  # noqa: PLC0415 - when Django is set up
+
+        self._connection = connection
+        fields = {field.attname: field for field in model._meta.concrete_fields}
+        self._rest = [
+            field.get_db_prep_save(field.get_default(), connection)
+            for name, field in fields.items()
+            if name not in columns and not (field.primary_key and field.get_internal_type() == "BigAutoField")
+        ]
+        named = [*columns, *(n for n, f in fields.items() if n not in columns and f.get_internal_type() != "BigAutoField")]
+        quoted = ", ".join(f'"{fields[name].column}"' for name in named)
+        marks = ", ".join(["%s"] * len(named))
+        self._sql = f'INSERT INTO "{model._meta.db_table}" ({quoted}) VALUES ({marks})'  # noqa: S608 - our own names
+
+    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        from django.db import transaction  # noqa: PLC0415 - when Django is set up
+
+        sqlite = self._connection.vendor == "sqlite"
+        rows = iter(rows)
+        while batch := list(islice(rows, BATCH)):
+            prepared = [[*(_plain(value) if sqlite else value for value in row), *self._rest] for row in batch]
+            with transaction.atomic(), self._connection.cursor() as cursor:
+                cursor.executemany(self._sql, prepared)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=None).isoformat(" ")
+    return value.hex if isinstance(value, uuid.UUID) else value
+
+
+def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
+    """``count`` submissions over the last ``days``; one in nine failed, one in a hundred was cancelled."""
+    from builds.models import Build, Event, Stage, StatusUpdate, Submission  # noqa: PLC0415 - when Django is set up
+    from builds.search_models import SearchWords  # noqa: PLC0415 - the same
+
+    plan = list(_planned(count, days=days, seed=seed))
+    Table(
+        Submission,
+        *("id", "job_id", "node_uuid", "url", "repository", "title", "authors", "state", "created_at", "updated_at"),
+        "fault",
+    ).insert(_submissions(plan))
+    Table(
+        Build,
+        *(
+            "id",
+            "submission_id",
+            "number",
+            "state",
+            "requested_by",
+            "created_at",
+            "started_at",
+            "finished_at",
+            "worker",
+            "commit",
+        ),
+        *("fault", "cause_code", "cause"),
+    ).insert(_builds(plan))
+    Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
+    recent = plan[-WITH_STAGES:]
+    Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
+    Table(Event, "submission_id", "build_id", "kind", "actor", "at").insert(_events(plan))
+    Table(
+        StatusUpdate,
+        *("submission_id", "build_id", "status", "message", "state", "created_at", "next_try_at", "tries", "settled_at"),
+    ).insert(_status_updates(plan))
+    _analyse()
+
+
+def _planned(count: int, *, days: int, seed: int) -> Iterator[dict[str, Any]]:
+    chance, now = random.Random(seed), datetime.now(UTC)
+    for number in range(1, count + 1):
+        dice = chance.random()
+        seconds = (count - number) / count * days * 86_400 + 600
+        yield {
+            "number": number,
+            "at": now - timedelta(seconds=seconds),
+            "state": "failed" if dice < 0.11 else "cancelled" if dice < 0.12 else "succeeded",
+            "cause": chance.choice(CAUSES),
+            "waited": timedelta(seconds=chance.expovariate(1 / 5)),
+            "pace": chance.lognormvariate(0, 0.6),
+            "build": uuid.UUID(int=chance.getrandbits(128)),
+            "names": f"{chance.choice(NAMES)} (0000-0002-{number % 10_000:04d}-{number // 10_000:04d}), {chance.choice(NAMES)}",
+            "title": f"On {chance.choice(TOPICS)} and {chance.choice(TOPICS)}, part {number}",
+        }
+
+
+def _took(row: dict[str, Any]) -> timedelta:
+    return sum((timedelta(seconds=seconds * row["pace"]) for _, seconds in STAGES), timedelta())
+
+
+def _ended(row: dict[str, Any]) -> datetime:
+    at: datetime = row["at"] + row["waited"] + _took(row)
+    return at
+
+
+def _submissions(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        number, repository = row["number"], f"lab-{row['number'] % 5000}/paper-{row['number']}"
+        url = f"https://github.com/{repository}/blob/main/myst.yml"
+        described = (repository, row["title"], row["names"], row["state"])
+        fault = row["cause"][0] if row["state"] == "failed" else ""
+        yield (number, f"job-{number}", f"node-{number}.", url, *described, row["at"], _ended(row), fault)
+
+
+def _search_words(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    from builds.search import joined  # noqa: PLC0415 - when Django is set up
+
+    for row, submission in zip(plan, _submissions(plan), strict=True):
+        cause = row["cause"][1:] if row["state"] == "failed" else ()
+        number, *own = submission[:7]
+        yield (number, joined([*map(str, own), _commit(row), *cause]))
+
+
+def _builds(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        failed = row["state"] == "failed"
+        times = (row["at"], row["at"] + row["waited"], _ended(row))
+        cause = row["cause"] if failed else ("", "", "")
+        yield (
+            row["build"],
+            row["number"],
+            1,
+            row["state"],
+            "desci-server",
+            *times,
+            f"host:{row['number'] % 4}",
+            _commit(row),
+            *cause,
+        )
+
+
+def _commit(row: dict[str, Any]) -> str:
+    return f"{row['build'].int:032x}{row['number']:08x}"
+
+
+def _stages(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        at = row["at"] + row["waited"]
+        for name, seconds in STAGES:
+            end = at + timedelta(seconds=seconds * row["pace"])
+            yield (row["build"], name, "failed" if name == "build" and row["state"] == "failed" else "succeeded", at, end)
+            at = end
+            if name == "build" and row["state"] != "succeeded":
+                break
+
+
+def _events(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        yield (row["number"], row["build"], "submitted", "desci-server", row["at"])
+        yield (row["number"], row["build"], row["state"], f"host:{row['number'] % 4}", _ended(row))
+
+
+def _status_updates(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        status = "COMPLETED" if row["state"] == "succeeded" else "FAILED"
+        yield (row["number"], row["build"], status, "Files exported successfully", "received", *[_ended(row)] * 2, 1, _ended(row))
+
+
+def _analyse() -> None:
+    from django.db import connection  # noqa: PLC0415 - when Django is set up
+
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+
+
+def main() -> None:
+    import django  # noqa: PLC0415 - before any model is named
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("count", type=int)
+    parser.add_argument("--days", type=int, default=365)
+    asked = parser.parse_args()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobsite.settings")
+    django.setup()
+    started_at = time.monotonic()
+    fill(asked.count, days=asked.days)
+    print(f"{asked.count:,} submissions in {time.monotonic() - started_at:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

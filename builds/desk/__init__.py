@@ -1,0 +1,1 @@
+"""The pages of the staff. They only read; every act calls a verb of :mod:`builds.lifecycle`."""

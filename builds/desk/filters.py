@@ -1,0 +1,147 @@
+"""Which submissions a list shows, as its address says. Newest first by id, page by page, without ever counting them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Coalesce
+from django.http import QueryDict
+from django.utils import timezone
+
+from builds import search
+from builds.errors import Fault
+from builds.models import Build, State, StatusUpdate, Submission
+
+NEEDS_ME = "needs-me"
+FAULTS = {
+    Fault.MANUSCRIPT: "the manuscript",
+    Fault.TEMPLATE: "its template",
+    Fault.SERVICE: "Jobsite",
+    Fault.OUTSIDE: "something outside",
+}
+
+# When something that goes on should have got further.
+WAITS_LONG = timedelta(minutes=30)
+STOPS_LONG = timedelta(minutes=2)
+RUNS_LONG = timedelta(minutes=10)  # longer than the time limit of a build
+MOST_LATE = 1000
+# Ids follow the time of submission but for those that were made at the same moment.
+SLACK = 1000
+
+
+class FilterForm(forms.Form):
+    """The filters of a list; what can't be understood is said, and left out."""
+
+    view = forms.CharField(required=False, widget=forms.HiddenInput)
+    q = forms.CharField(required=False, max_length=200)
+    state = forms.ChoiceField(required=False, choices=[("", "any"), *State.choices])
+    fault = forms.ChoiceField(required=False, choices=[("", "any"), *((f.value, words) for f, words in FAULTS.items())])
+    start = forms.DateField(required=False)
+    end = forms.DateField(required=False)
+    repository = forms.CharField(required=False, max_length=300)
+    node = forms.CharField(required=False, max_length=200)
+
+    error_messages = {"start": "The first day must be a date.", "end": "The last day must be a date."}
+
+    def clean_q(self) -> str:
+        text: str = self.cleaned_data["q"]
+        return text.replace("\0", " ").strip()
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list. ``newer`` and ``older`` are the ids that its neighbours begin from; None where there are none."""
+
+    ids: list[int]
+    newer: int | None
+    older: int | None
+
+
+class Filters:
+    """What an address asks for."""
+
+    def __init__(self, asked: QueryDict) -> None:
+        self.form = FilterForm(asked)
+        self.form.is_valid()
+        self.values: dict[str, Any] = self.form.cleaned_data
+
+    @property
+    def is_any(self) -> bool:
+        return any(value for name, value in self.values.items() if name != "view")
+
+    @property
+    def view(self) -> str:
+        return NEEDS_ME if self.values.get("view") == NEEDS_ME else ""
+
+    def page(self, *, before: int | None = None, after: int | None = None, size: int) -> Page:
+        """The newest ``size`` that are older than ``before``, or the oldest that are newer than ``after``."""
+        ids = self._ids(before=before, after=after, most=size + 1)
+        more, ids = len(ids) > size, ids[:size]
+        if after is not None:
+            ids.reverse()
+            return Page(ids, newer=ids[0] if more and ids else None, older=ids[-1] if ids else None)
+        return Page(ids, newer=ids[0] if before is not None and ids else None, older=ids[-1] if more else None)
+
+    def _ids(self, *, before: int | None, after: int | None, most: int) -> list[int]:
+        """Of each part the first ``most``: each is read from an index in the order of ids, however many there are."""
+        found: set[int] = set()
+        for part in self._parts():
+            found.update(search.ids(part, self.values.get("q") or "", search.Window(most, before, after)))
+        return sorted(found, reverse=after is None)[:most]
+
+    def _parts(self) -> list[QuerySet[Submission]]:
+        """Querysets that together hold what is asked for."""
+        chosen = self._chosen()
+        if not self.view:
+            return [chosen]
+        return [
+            chosen.filter(state=State.FAILED),
+            chosen.filter(pk__in=list(stuck().order_by().values_list("submission", flat=True)[:MOST_LATE])),
+            chosen.filter(pk__in=list(undelivered().order_by().values_list("submission", flat=True)[:MOST_LATE])),
+        ]
+
+    def _chosen(self) -> QuerySet[Submission]:
+        values = self.values
+        chosen = Submission.objects.all()
+        for name, field in (("state", "state"), ("fault", "fault"), ("repository", "repository"), ("node", "node_uuid")):
+            if values.get(name):
+                chosen = chosen.filter(**{field: values[name]})
+        return _between(chosen, values.get("start"), values.get("end"))
+
+
+def _between(chosen: QuerySet[Submission], start: Any, end: Any) -> QuerySet[Submission]:
+    """Those of the days from ``start`` to ``end``. By ids, which the list is in the order of; the times only mend the ends."""
+    if start:
+        at = datetime.combine(start, time.min, UTC)
+        first = Submission.objects.filter(created_at__gte=at).order_by("created_at").values_list("pk", flat=True).first()
+        chosen = chosen.alias(asked=_unindexed("created_at")).filter(pk__gte=(first or 0) - SLACK, asked__gte=at)
+        chosen = chosen if first else chosen.none()
+    if end:
+        at = datetime.combine(end, time.min, UTC) + timedelta(days=1)
+        last = Submission.objects.filter(created_at__lt=at).order_by("-created_at").values_list("pk", flat=True).first()
+        chosen = chosen.alias(asked_for=_unindexed("created_at")).filter(pk__lte=(last or 0) + SLACK, asked_for__lt=at)
+    return chosen
+
+
+def _unindexed(field: str) -> Coalesce:
+    """The field so that no index on it is used: a planner that takes one would have to sort all that it finds."""
+    return Coalesce(field, field)
+
+
+def stuck() -> QuerySet[Build]:
+    """Unfinished builds that should have got further by now."""
+    now = timezone.now()
+    too_long = timedelta(seconds=settings.BUILD_TIMEOUT) + RUNS_LONG
+    waits = Q(state=State.QUEUED, created_at__lt=now - WAITS_LONG) & (Q(not_before=None) | Q(not_before__lt=now - WAITS_LONG))
+    runs = Q(state=State.RUNNING, started_at__lt=now - too_long)
+    return Build.objects.unfinished().filter(waits | runs | Q(cancel_requested_at__lt=now - STOPS_LONG))
+
+
+def undelivered() -> QuerySet[StatusUpdate]:
+    """Status updates that desci-server was told and did not take."""
+    return StatusUpdate.objects.pending().filter(tries__gt=0)

@@ -1,0 +1,101 @@
+"""What a file is, by its first bytes and its name, and its text in colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlencode
+
+from django.utils.html import escape
+from django.utils.safestring import SafeString, mark_safe
+from pygments import highlight
+from pygments.formatters.html import HtmlFormatter
+from pygments.lexer import Lexer
+from pygments.lexers.data import JsonLexer, YamlLexer
+from pygments.lexers.html import XmlLexer
+from pygments.lexers.markup import MarkdownLexer, TexLexer
+from pygments.lexers.python import PythonLexer
+
+from builds.admin_columns import visible
+
+BEGINNING = 4096
+MOST_TEXT = 400_000
+# Colouring takes time that grows with the text; a line without an end, more than that.
+MOST_COLOURED = 200_000
+LONGEST_COLOURED_LINE = 20_000
+
+PDF = "application/pdf"
+MAGIC = (
+    (b"%PDF-", PDF),
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+)
+LEXERS: dict[str, type[Lexer]] = {
+    **dict.fromkeys((".xml", ".jats", ".svg", ".html", ".xsl"), XmlLexer),
+    **dict.fromkeys((".json", ".ipynb"), JsonLexer),
+    **dict.fromkeys((".yml", ".yaml", ".cff"), YamlLexer),
+    **dict.fromkeys((".md", ".markdown"), MarkdownLexer),
+    **dict.fromkeys((".tex", ".sty", ".cls"), TexLexer),
+    ".py": PythonLexer,
+}
+FORMATTER = HtmlFormatter(nowrap=True, classprefix="c-")
+
+
+@dataclass(frozen=True)
+class Kind:
+    """``media_type`` where a browser may show the file itself."""
+
+    media_type: str = ""
+    is_bundle: bool = False
+    is_text: bool = False
+    lexer: type[Lexer] | None = None
+
+    @property
+    def is_pdf(self) -> bool:
+        return self.media_type == PDF
+
+
+@dataclass(frozen=True)
+class Text:
+    html: SafeString
+    is_cut: bool
+
+
+def beginning(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(BEGINNING)
+
+
+def read(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(MOST_TEXT + 1)
+
+
+def kind_of(start: bytes, name: str) -> Kind:
+    """What the file is. Only what its first bytes prove is shown by a browser; everything else is text, or nothing to see."""
+    for magic, media_type in MAGIC:
+        if start.startswith(magic):
+            return Kind(media_type)
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return Kind("image/webp")
+    if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return Kind(is_bundle=True)
+    if b"\0" in start:
+        return Kind()
+    return Kind(is_text=True, lexer=LEXERS.get(PurePosixPath(name).suffix.lower()))
+
+
+def text(data: bytes, kind: Kind) -> Text:
+    """The text as markup that holds nothing of it but text: with colours where it is short enough, and of a kind that is known."""
+    words = visible(data[:MOST_TEXT].decode("utf-8-sig", "replace"))
+    is_cut = len(data) > MOST_TEXT
+    long_lines = any(len(line) > LONGEST_COLOURED_LINE for line in words.splitlines())
+    if kind.lexer is None or len(words) > MOST_COLOURED or long_lines:
+        return Text(SafeString(escape(words)), is_cut)
+    return Text(mark_safe(highlight(words, kind.lexer(), FORMATTER)), is_cut)  # noqa: S308 - the formatter escapes all of it
+
+
+def query(entry: str) -> str:
+    return urlencode({"entry": entry})

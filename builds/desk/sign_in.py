@@ -1,0 +1,40 @@
+"""Signing in, and whose address a sign-in comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth import views
+from django.contrib.auth.forms import PasswordChangeForm
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse_lazy
+
+
+class SignInView(views.LoginView):
+    redirect_authenticated_user = True
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {**super().get_context_data(**kwargs), "provider": settings.OIDC_NAME if settings.OIDC_ISSUER else ""}
+
+
+class PasswordView(views.PasswordChangeView):
+    template_name = "desk/password.html"
+    success_url = reverse_lazy("desk:submissions")
+
+    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
+        messages.success(self.request, "Your password is changed. Your other browsers are signed out.")
+        return super().form_valid(form)
+
+
+def client_address(request: HttpRequest) -> str:
+    """The reader's own address: the one that the outermost of our own proxies saw; without proxies, whoever connected.
+
+    What stands further left in X-Forwarded-For was written by the reader, who may write anything.
+    """
+    connected: str = request.META.get("REMOTE_ADDR", "")
+    forwarded = [address.strip() for address in request.headers.get("X-Forwarded-For", "").split(",") if address.strip()]
+    if not settings.PROXIES or len(forwarded) < settings.PROXIES:
+        return connected
+    return forwarded[-settings.PROXIES]

@@ -1,0 +1,157 @@
+"""Finding submissions by what people know of them: words of the title, an author, an ORCID, a repository, a commit, an id, an error.
+
+A search finds the submissions that have, for each of its words, a word that begins so. What a word is is decided here and nowhere
+else, so that every database finds the same; a full-text index of the database only makes it fast.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from django.db import connections, transaction
+from django.db.models import QuerySet
+
+from builds.models import Build, Submission
+from builds.search_models import SearchWords
+
+WORD = re.compile(r"[^\W_]+")
+# Written without spaces between words: each character is a word.
+IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+GROUP_OF_AN_ORCID = re.compile(r"[0-9]{4}")
+LONGEST_WORD = 200
+FEW = 5000
+MOST_WORDS = 2000
+MOST_BUILDS = 100
+MOST_ASKED = 12
+
+FTS5 = "builds_search_index"
+TSVECTOR = "array_to_tsvector(string_to_array(builds_searchwords.words, ' '))"
+
+
+def words(text: str) -> Iterator[str]:
+    """The words of ``text``; of what is written together (``0000-0002``, ``lab/paper``) the parts and the whole."""
+    for chunk in _chunks(text):
+        yield from chunk
+        if len(chunk) > 1:
+            yield "".join(chunk)[:LONGEST_WORD]
+
+
+def _chunks(text: str) -> Iterator[list[str]]:
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+    for chunk in IDEOGRAPH.sub(r" \1 ", plain).split():
+        if parts := WORD.findall(chunk):
+            yield [part[:LONGEST_WORD] for part in parts]
+
+
+# --- keeping
+
+
+OWN = ("job_id", "node_uuid", "repository", "title", "authors")
+OF_BUILDS = ("commit", "ref", "cause", "cause_code", "cause_file")
+
+
+def index(submission_id: int) -> None:
+    """Keep what a submission is found by, as it is now. For :mod:`builds.lifecycle`, which calls it when any of that has changed."""
+    own = Submission.objects.values_list(*OWN).get(pk=submission_id)
+    builds = Build.objects.filter(submission=submission_id).order_by("-number").values_list(*OF_BUILDS)[:MOST_BUILDS]
+    found_by = joined([*own, *(text for build in builds for text in build)])
+    SearchWords.objects.update_or_create(submission_id=submission_id, defaults={"words": found_by})
+
+
+def joined(texts: list[str]) -> str:
+    """The words of all ``texts`` as they are stored: each once."""
+    every = dict.fromkeys(word for text in texts for word in words(text))
+    return " ".join(list(every)[:MOST_WORDS])
+
+
+# --- finding
+
+
+@dataclass(frozen=True)
+class Window:
+    """Which of the found ids are wanted: the ``most`` newest that are older than ``before``, or the oldest newer than ``after``."""
+
+    most: int
+    before: int | None = None
+    after: int | None = None
+
+    def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
+        submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
+        return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+
+    @property
+    def sign(self) -> str:
+        return "-" if self.after is None else ""
+
+
+def ids(submissions: QuerySet[Submission], asked: str, window: Window) -> list[int]:
+    """The ids of those of ``submissions`` that ``asked`` finds (all, where it holds no word), in the window's order."""
+    chunks = list(_chunks(asked))[:MOST_ASKED]
+    if not chunks:
+        found = window.of(submissions).order_by(f"{window.sign}pk")
+    elif connections[submissions.db].vendor == "sqlite":
+        found = _with_fts5(submissions, chunks, window)
+    else:
+        found = _with_tsvector(submissions, chunks, window)
+    return list(found.values_list("pk", flat=True)[: window.most])
+
+
+def _query(chunks: list[list[str]], *, word: str, prefix: str, both: str, either: str) -> str:
+    """The chunks in a database's language: of each either its parts, the last one perhaps only begun, or the whole."""
+
+    def begun(text: str) -> str:
+        return (word if len(text) == 1 else prefix).format(text)
+
+    def alternatives(parts: list[str]) -> str:
+        if len(parts) > 1 and all(map(GROUP_OF_AN_ORCID.fullmatch, parts[:-1])):
+            return begun("".join(parts))  # everybody has its first groups: to look for each would read all of the index
+        of_parts = both.join([*(word.format(part) for part in parts[:-1]), begun(parts[-1])])
+        return f"({of_parts})" if len(parts) == 1 else f"(({of_parts}){either}{begun(''.join(parts)[:LONGEST_WORD])})"
+
+    return both.join(map(alternatives, chunks))
+
+
+def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[str]], window: Window) -> QuerySet[Submission]:
+    """Read from the index in the order of ids, until there are enough, whatever else is asked for.
+
+    The plus keeps the planner from reading the submissions first and asking the index for each.
+    """
+    bounds = [(sign, bound) for sign, bound in (("<", window.before), (">", window.after)) if bound is not None]
+    return submissions.extra(  # noqa: S610 - what is asked for is a parameter; the ORM has no words for a table of FTS5
+        tables=[FTS5],
+        where=[
+            f"builds_submission.id = +{FTS5}.rowid",
+            f"{FTS5} MATCH %s",
+            *(f"{FTS5}.rowid {sign} %s" for sign, _ in bounds),
+        ],
+        params=[_query(chunks, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR "), *(bound for _, bound in bounds)],
+        order_by=[f"{window.sign}{FTS5}.rowid"],
+    )
+
+
+def _with_tsvector(submissions: QuerySet[Submission], chunks: list[list[str]], window: Window) -> QuerySet[Submission]:
+    """What few have is fetched from the index at once; what many have is met soon enough on the way through the newest.
+
+    Left to itself the planner takes the second way for rare words too, because it can't tell how seldom they stand together.
+    """
+    query = _query(chunks, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
+    found = window.of(submissions).order_by(f"{window.sign}pk")
+    few = _few(query, submissions.db)
+    if few is not None:
+        return found.filter(pk__in=few)
+    with_words = found.filter(search_words__isnull=False)
+    return with_words.extra(where=[f"{TSVECTOR} @@ %s::tsquery"], params=[query])  # noqa: S610 - a parameter
+
+
+def _few(query: str, alias: str) -> list[int] | None:
+    """The ids of all that match; None where they are more than a few."""
+    table = "SELECT submission_id FROM builds_searchwords"
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{table} WHERE {TSVECTOR} @@ %s::tsquery LIMIT {FEW + 1}", [query])
+        ids = [pk for (pk,) in cursor.fetchall()]
+        cursor.execute("SET LOCAL enable_seqscan = on")
+    return ids if len(ids) <= FEW else None

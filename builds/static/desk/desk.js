@@ -1,0 +1,107 @@
+/* What every page of the desk does with a script: times in the reader's zone, ages that go on, and the announcer. Each works without. */
+
+const ANNOUNCE_AFTER = 150
+const AGES_EVERY = 5000
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' })
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' })
+
+/** Say something to those who don't see the page change. */
+export function announce (words) {
+  const place = document.getElementById('announcer')
+  place.textContent = ''
+  setTimeout(() => { place.textContent = words }, ANNOUNCE_AFTER)
+}
+
+/** `5 min`, the largest unit only; as the server writes it. */
+export function rough (seconds) {
+  for (const [unit, length] of [['y', 31536000], ['d', 86400], ['h', 3600], ['min', 60]]) {
+    if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`
+  }
+  return `${Math.floor(seconds)} s`
+}
+
+/** `3 min 5 s`, as the server writes it. */
+export function duration (seconds) {
+  if (seconds < 9.95) return `${Math.max(seconds, 0).toFixed(1)} s`
+  const whole = Math.round(seconds)
+  const parts = [[Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's']]
+  const first = Math.max(parts.findIndex(([value]) => value), 0)
+  return parts.slice(first, first + 2).filter(([value]) => value).map(([value, unit]) => `${value} ${unit}`).join(' ')
+}
+
+function age (seconds) {
+  if (seconds > -1 && seconds < 5) return 'just now'
+  return seconds > 0 ? `${rough(seconds)} ago` : `in ${rough(-seconds)}`
+}
+
+function setText (place, words) {
+  if (place && place.textContent !== words) place.textContent = words
+}
+
+/** Show the times below `root` in the reader's zone, UTC on hover. */
+export function localise (root = document) {
+  for (const time of root.querySelectorAll('time.when:not([data-local])')) {
+    const at = new Date(time.dateTime)
+    setText(time.querySelector('.clock'), `${day.format(at)}, ${clock.format(at)}`)
+    time.title = `${exact.format(at)}\n${time.title}`
+    time.dataset.local = ''
+  }
+  tick(root)
+}
+
+/** Let ages, and the durations of what still runs, go on. */
+function tick (root = document) {
+  const now = Date.now()
+  for (const time of root.querySelectorAll('time.when')) {
+    setText(time.querySelector('.age'), age((now - new Date(time.dateTime)) / 1000))
+  }
+}
+
+function tickDurations () {
+  for (const running of document.querySelectorAll('[data-since]')) {
+    setText(running, duration(Math.floor((Date.now() - new Date(running.dataset.since)) / 1000)))
+  }
+}
+
+/** Fetch for a live page: null while nothing can be had, an Error named SignedOut once the reader is signed out. */
+export async function live (address) {
+  let answer
+  try {
+    answer = await fetch(address, { headers: { 'X-Live': '1' }, signal: AbortSignal.timeout(15000) })
+  } catch {
+    return null
+  }
+  if (answer.status === 401 || answer.status === 403) throw Object.assign(new Error('signed out'), { name: 'SignedOut' })
+  return answer.ok ? answer : null
+}
+
+/**
+ * Call `step` every `every` ms while the page is seen; slower while it fails. `step` answers false when there is no more to
+ * come, null when it failed, at most `slowest` ms apart.
+ */
+export function poll (step, every, slowest = 30000) {
+  let pause = every
+  const again = async () => {
+    if (document.hidden) { document.addEventListener('visibilitychange', again, { once: true }); return }
+    let result
+    try {
+      result = await step()
+    } catch (error) {
+      if (error.name !== 'SignedOut') throw error
+      document.body.classList.add('signed-out')
+      announce('You are signed out. Load the page again to sign in.')
+      return
+    }
+    pause = result === null ? Math.min(pause * 2, slowest) : every
+    if (result !== false) setTimeout(again, pause)
+  }
+  setTimeout(again, every)
+}
+
+localise()
+setInterval(tick, AGES_EVERY)
+setInterval(tickDurations, 1000)
+for (const form of document.querySelectorAll('form[method=post]')) {
+  form.addEventListener('submit', () => setTimeout(() => { for (const button of form.querySelectorAll('button')) button.disabled = true }))
+}

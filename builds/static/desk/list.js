@@ -1,0 +1,79 @@
+/* The list of submissions, kept up to date where it is: rows change in place, new ones wait behind a bar, nothing moves by itself. */
+
+import { announce, live, localise, poll } from './desk.js'
+
+const EVERY = 2000
+const list = document.querySelector('.rows')
+const bar = document.querySelector('.new-rows')
+const cells = new Map()
+
+function remember (row) {
+  cells.set(row.dataset.id, [...row.querySelectorAll('[data-cell]')].map(cell => cell.outerHTML))
+}
+
+/** Put in the cells that are others now. */
+function update (row, html) {
+  const made = document.createElement('template')
+  made.innerHTML = html
+  const known = cells.get(row.dataset.id)
+  const now = [...made.content.querySelectorAll('[data-cell]')]
+  const fresh = now.map(cell => cell.outerHTML)
+  let changed = false
+  row.querySelectorAll('[data-cell]').forEach((cell, index) => {
+    if (stable(known[index]) === stable(fresh[index]) || cell.contains(document.activeElement)) return
+    cell.replaceWith(now[index])
+    known[index] = fresh[index]
+    changed = true
+  })
+  if (changed) localise(row)
+  return changed
+}
+
+/** Without what goes on by itself: ages, and how long something has run. */
+function stable (html) {
+  return html.replace(/<span class="age">[^<]*/g, '').replace(/(data-since="[^"]*">)[^<]*/g, '$1')
+}
+
+function showNew (count) {
+  if (!count) { bar.hidden = true; return }
+  const link = bar.querySelector('a')
+  const words = count >= 50 ? '50 or more new submissions' : count === 1 ? '1 new submission' : `${count} new submissions`
+  if (link.textContent === words) return
+  link.textContent = words
+  link.href = list.dataset.page || location.href
+  bar.hidden = false
+  announce(words)
+}
+
+async function step () {
+  const rows = [...list.querySelectorAll('.row')]
+  const answer = await live(`${list.dataset.live}&shown=${rows.map(row => row.dataset.id).join(',')}`)
+  if (!answer) return null
+  const now = await answer.json()
+  const said = []
+  for (const row of rows) {
+    const before = row.dataset.words
+    if (now.rows[row.dataset.id]) update(row, now.rows[row.dataset.id])
+    row.dataset.words = now.states[row.dataset.id]
+    if (before && before !== row.dataset.words) said.push(row.dataset.words)
+  }
+  if (said.length) announce(said.slice(0, 3).join('. '))
+  showNew(now.new)
+  return true
+}
+
+function countChosen () {
+  const count = document.querySelectorAll('.row-choose input:checked').length
+  const place = document.querySelector('.bar-count')
+  if (!place) return
+  place.textContent = count ? `With the ${count} chosen:` : 'Choose submissions to act on:'
+  document.querySelector('.bar').classList.toggle('idle', !count)
+  for (const button of document.querySelectorAll('.bar button')) button.disabled = !count
+}
+
+if (list) {
+  list.querySelectorAll('.row').forEach(remember)
+  poll(step, EVERY)
+  list.addEventListener('change', countChosen)
+  countChosen()
+}

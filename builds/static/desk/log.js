@@ -1,0 +1,400 @@
+/* The page of a log: live while the build runs, followed until the reader scrolls up, with places, search and looks. Works without. */
+
+import { announce, live, poll } from './desk.js'
+import { Hits, count, words } from './log-find.js'
+import { LogWindow } from './log-window.js'
+
+const EVERY = 400 // ms; the writer flushes four times a second
+const WAITING = 2000 // ms, while the build waits for a worker
+const TYPING = 350 // ms without a key, after which is searched
+const COUNT_EVERY = 2000 // ms, while the log grows
+const AT_END = 24 // px
+const YEAR = 31536000
+const PLACE = /^#L(\d{1,9})(?:-L?(\d{1,9}))?$/
+
+const log = document.getElementById('log')
+const start = new Date(log.dataset.start)
+const find = document.getElementById('find')
+const field = document.getElementById('find-q')
+const followButton = document.getElementById('follow')
+let goesOn = Boolean(log.dataset.goesOn)
+let total = Number(log.dataset.total)
+let chosen = null // { from, to }, the lines of the address
+let now = 0 // the line that was gone to last
+let hits = null
+let errors = null
+let following = false
+let seenTotal = total
+
+const lines = new LogWindow(log, fetchLines, dress)
+
+async function ask (query) {
+  const q = field.value
+  const answer = await live(`${log.dataset.lines}?${query}${q ? `&q=${encodeURIComponent(q)}` : ''}`)
+  return answer && answer.json()
+}
+
+function fetchLines (from, to) {
+  return ask(`from=${from}&to=${to}`)
+}
+
+// --- what lines look like
+
+function pad (number) { return String(number).padStart(2, '0') }
+
+function elapsed (at) {
+  const tenths = Math.max(Math.floor((at - start) / 100), 0)
+  const minutes = Math.floor(tenths / 600) % 60
+  const hours = Math.floor(tenths / 36000)
+  const rest = tenths % 600
+  return `${hours ? `${hours}:${pad(minutes)}` : minutes}:${pad(Math.floor(rest / 10))}.${rest % 10}`
+}
+
+/** Times as the reader wants them, the chosen lines marked. */
+function dress (rows) {
+  const isElapsed = log.classList.contains('elapsed')
+  for (const row of rows.children) {
+    const time = row.children[1]
+    const at = new Date(time.dateTime)
+    time.textContent = isElapsed ? elapsed(at) : `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`
+    mark(row)
+  }
+}
+
+function mark (row) {
+  const number = Number(row.id.slice(1))
+  row.classList.toggle('chosen', chosen !== null && number >= chosen.from && number <= chosen.to)
+  row.classList.toggle('now', number === now)
+}
+
+function dressAll () { for (const part of lines.parts) dress(part.rows) }
+
+function markAll () { for (const part of lines.parts) for (const row of part.rows.children) mark(row) }
+
+function keepLook () {
+  const look = [log.classList.contains('elapsed') && 'elapsed', !log.classList.contains('wrap') && 'nowrap'].filter(Boolean)
+  document.cookie = `log-look=${look.join('.')}; path=/submissions/; max-age=${YEAR}; samesite=lax`
+}
+
+function onLook (id, name, [on, off], show) {
+  const button = document.getElementById(id)
+  button.setAttribute('role', 'button')
+  const toggle = event => {
+    event.preventDefault()
+    lines.keepPlace(() => {
+      button.textContent = log.classList.toggle(name) ? on : off
+      show()
+    })
+    keepLook()
+    lines.fill()
+  }
+  button.addEventListener('click', toggle)
+  button.addEventListener('keydown', event => { if (event.key === ' ') toggle(event) })
+}
+
+onLook('times', 'elapsed', ['Clock times', 'Elapsed times'], dressAll)
+onLook('wrap', 'wrap', ['Don’t wrap', 'Wrap lines'], () => lines.measure())
+
+// --- following
+
+function isAtEnd () {
+  const last = lines.parts.at(-1)
+  const isThere = !last || !last.isOpen || last.to >= last.last
+  return isThere && log.scrollHeight - log.scrollTop - log.clientHeight < AT_END
+}
+
+function follow (on) {
+  following = on && goesOn
+  if (following) seenTotal = total
+  showFollow()
+}
+
+function showFollow () {
+  const fresh = total - seenTotal
+  followButton.hidden = following || !goesOn
+  followButton.textContent = fresh > 0 ? `Follow (${count(fresh)} new line${fresh === 1 ? '' : 's'})` : 'Follow'
+}
+
+async function toTail () {
+  const last = lines.parts.at(-1)
+  if (last) last.details.open = true
+  follow(true)
+  if (last && last.to < last.last) await lines.goTo(last.last)
+  lines.toEnd()
+}
+
+let scrolled = log.scrollTop
+log.addEventListener('scroll', () => {
+  const up = log.scrollTop < scrolled - 1
+  scrolled = log.scrollTop
+  keepPlace()
+  if (Math.abs(log.scrollTop - lines.expected) < 2) return
+  if (isAtEnd()) { if (!following) follow(true) } else if (up && following) follow(false)
+}, { passive: true })
+log.addEventListener('wheel', event => { if (event.deltaY < 0 && following) follow(false) }, { passive: true })
+log.addEventListener('keydown', event => { if (['ArrowUp', 'PageUp', 'Home'].includes(event.key) && following) follow(false) })
+followButton.addEventListener('click', () => { toTail(); announce('Following the log'); log.focus() })
+
+/** Whether the reader has something of the log selected: what is selected must not move. */
+function selects () {
+  const selection = getSelection()
+  return !selection.isCollapsed && log.contains(selection.anchorNode)
+}
+
+function make (section) {
+  const details = document.createElement('details')
+  details.id = section.key
+  Object.assign(details.dataset, { first: section.first, last: section.last, from: section.first, to: section.first - 1 })
+  details.open = true
+  details.innerHTML = '<summary></summary><div class="lines"><div class="space"></div><div class="log-rows"></div><div class="space"></div></div>'
+  document.getElementById('end').before(details)
+  return details
+}
+
+function showSections (sections) {
+  lines.keepPlace(() => lines.update(sections, make))
+  for (const section of sections) {
+    const { details } = lines.parts.find(part => part.details.id === section.key)
+    details.className = `stage stage-${section.state || 'none'}`
+    const summary = details.querySelector('summary')
+    if (summary.dataset.html !== section.summary) { summary.innerHTML = section.summary; summary.dataset.html = section.summary }
+  }
+}
+
+function setHtml (id, html) {
+  const place = document.getElementById(id)
+  if (place.dataset.html !== html) { place.innerHTML = html; place.dataset.html = html }
+}
+
+let next = 0
+async function step () {
+  if (Date.now() < next) return true
+  const last = lines.parts.at(-1)
+  const answer = await ask(following ? `after=${last ? last.to : 0}` : '')
+  document.body.classList.toggle('no-answer', !answer)
+  if (!answer) return null
+  const grew = answer.total > total
+  total = answer.total
+  showSections(answer.sections)
+  if (following && answer.lines?.length) lines.keepPlace(() => lines.take(answer))
+  if (following && selects()) follow(false)
+  if (following) { seenTotal = total; lines.toEnd() } else lines.fill()
+  setHtml('log-state', answer.state)
+  setHtml('end', answer.end)
+  if (following) lines.toEnd()
+  goesOn = answer.goes_on
+  showFollow()
+  if (answer.words !== log.dataset.words) announce(`The build is now ${answer.words}`)
+  log.dataset.words = answer.words
+  if (grew) recount()
+  next = answer.words === 'queued' ? Date.now() + WAITING : 0
+  return goesOn
+}
+
+// --- places: #L120, #L120-L140
+
+function parsed (hash) {
+  const found = PLACE.exec(hash)
+  if (!found) return null
+  const [a, b] = [Number(found[1]), Number(found[2] || found[1])]
+  return { from: Math.min(a, b), to: Math.max(a, b) }
+}
+
+async function goToPlace () {
+  chosen = parsed(location.hash)
+  markAll()
+  if (!chosen) return false
+  return goTo(chosen.from)
+}
+
+let going = 0
+async function goTo (line) {
+  follow(false)
+  now = line
+  going++
+  const found = await lines.goTo(line)
+  going--
+  if (!found) announce(`There is no line ${line}`)
+  markAll()
+  return found
+}
+
+function choose (from, to) {
+  chosen = { from: Math.min(from, to), to: Math.max(from, to) }
+  clearTimeout(keeping)
+  history.replaceState(null, '', chosen.to > chosen.from ? `#L${chosen.from}-L${chosen.to}` : `#L${chosen.from}`)
+  markAll()
+  announce(chosen.to > chosen.from ? `Lines ${chosen.from} to ${chosen.to} are in the address` : `Line ${chosen.from} is in the address`)
+}
+
+log.addEventListener('click', event => {
+  const number = event.target.closest('a.n')
+  if (!number) {
+    const link = event.target.closest('#end a[href*="#L"]')
+    if (link) { event.preventDefault(); location.hash = link.hash }
+    return
+  }
+  event.preventDefault()
+  if (following) follow(false)
+  const line = Number(number.textContent)
+  choose(event.shiftKey && chosen ? chosen.from : line, line)
+})
+addEventListener('hashchange', goToPlace)
+
+document.getElementById('place').addEventListener('submit', event => {
+  event.preventDefault()
+  const place = parsed(`#L${event.target.elements.line.value.replace(/[\sL]/gi, '').replace('–', '-')}`)
+  if (!place) return
+  choose(place.from, place.to)
+  goTo(place.from)
+})
+document.getElementById('cause')?.addEventListener('click', event => {
+  event.preventDefault()
+  const line = Number(log.dataset.cause)
+  choose(line, line)
+  goTo(line)
+})
+
+// --- search, and errors
+
+function showFound (text) {
+  document.getElementById('found').textContent = text
+  document.getElementById('find-steps').hidden = !hits?.total
+}
+
+/** Where the next search begins: at the line gone to last, if that is seen still or soon; else at the first line that is seen. */
+function here () {
+  if (going) return now
+  const row = now && lines.element(now)
+  const box = log.getBoundingClientRect()
+  if (row && row.getBoundingClientRect().bottom > box.top && row.getBoundingClientRect().top < box.bottom) return now
+  return (lines.place()?.line ?? 1) - 1
+}
+
+async function search () {
+  const q = field.value
+  const url = new URL(location)
+  if (q) url.searchParams.set('q', q); else url.searchParams.delete('q')
+  url.searchParams.delete('at')
+  url.searchParams.delete('from')
+  history.replaceState(history.state, '', url)
+  hits = q ? new Hits(log.dataset.search, `q=${encodeURIComponent(q)}`) : null
+  now = 0
+  showFound(q ? 'Searching…' : '')
+  await lines.reload()
+  if (hits) await turn(hits, 1)
+}
+
+/** To the next (1) or previous (-1) line of what is found. */
+async function turn (found, way) {
+  const line = way > 0 ? await found.after(here()) : await found.previous(here() || 1)
+  if (found !== hits && found !== errors) return
+  const told = line === undefined ? 'No answer; try again' : found === errors ? errorWords(line) : words(found, line)
+  if (found === hits) showFound(told)
+  announce(line ? `${told}. Line ${line}` : told)
+  if (line) await goTo(line)
+}
+
+function errorWords (line) {
+  return line === null ? 'No line tells of an error' : `Error ${errors.rank(line)} of ${count(errors.total)}`
+}
+
+let counting = false
+let grewAgain = false
+async function recount () {
+  errors = null
+  grewAgain = counting
+  if (!hits || counting) return
+  counting = true
+  const found = hits
+  await found.grown()
+  if (found === hits) showFound(words(found, now))
+  setTimeout(() => { counting = false; if (grewAgain) recount() }, COUNT_EVERY)
+}
+
+let typing
+field.addEventListener('input', () => {
+  clearTimeout(typing)
+  if (field.value.length !== 1) typing = setTimeout(search, TYPING)
+})
+find.addEventListener('submit', event => {
+  event.preventDefault()
+  clearTimeout(typing)
+  const way = event.submitter?.name === 'before' ? -1 : 1
+  if (hits && hits.asked === `q=${encodeURIComponent(field.value)}`) turn(hits, way)
+  else search()
+})
+field.addEventListener('keydown', event => {
+  if (event.key === 'Enter' && event.shiftKey && hits) { event.preventDefault(); turn(hits, -1) }
+})
+
+async function nextError () {
+  errors ??= new Hits(log.dataset.search, 'error')
+  const place = document.querySelector('#errors button')
+  place.setAttribute('aria-busy', 'true')
+  await turn(errors, 1)
+  place.removeAttribute('aria-busy')
+  if (errors?.total === 0) place.textContent = 'No errors'
+  else if (errors?.rank(now)) place.textContent = `Next error (${errors.rank(now)} of ${count(errors.total)})`
+}
+document.getElementById('errors').addEventListener('submit', event => { event.preventDefault(); nextError() })
+
+const KEYS = {
+  '/': () => field.focus(),
+  n: () => hits && turn(hits, 1),
+  p: () => hits && turn(hits, -1),
+  e: nextError,
+  f: () => goesOn && toTail(),
+  g: () => document.getElementById('place-line').focus()
+}
+log.addEventListener('keydown', event => {
+  const act = KEYS[event.key]
+  if (!act || event.ctrlKey || event.metaKey || event.altKey) return
+  event.preventDefault()
+  act()
+})
+document.getElementById('log-keys').hidden = false
+
+addEventListener('unhandledrejection', event => {
+  if (event.reason?.name === 'SignedOut') document.body.classList.add('signed-out')
+})
+
+// --- a page that is loaded again is where it was
+
+let keeping
+function keepPlace () {
+  clearTimeout(keeping)
+  keeping = setTimeout(() => {
+    if (going) return // where it goes to is kept when it is there
+    const open = lines.parts.filter(part => part.isOpen).map(part => part.details.id)
+    history.replaceState({ place: lines.place(), following, open }, '')
+  }, 250)
+}
+log.addEventListener('toggle', keepPlace, true)
+
+async function begin () {
+  const kept = history.state
+  if (field.value) {
+    hits = new Hits(log.dataset.search, `q=${encodeURIComponent(field.value)}`)
+    hits.grown().then(() => showFound(words(hits, now)))
+  }
+  if (kept?.open) for (const part of lines.parts) part.details.open = kept.open.includes(part.details.id)
+  dressAll()
+  if (kept?.following && goesOn) return toTail()
+  if (kept?.place && await lines.goTo(kept.place.line)) {
+    chosen = parsed(location.hash)
+    markAll()
+    return lines.putAt(kept.place.line, kept.place.offset)
+  }
+  const place = parsed(location.hash)
+  chosen = parsed(`#L${(log.dataset.at ?? '').replace(/[\sL]/gi, '')}`)
+  if (chosen && (!place || place.from === chosen.from)) return goTo(chosen.from)
+  if (await goToPlace()) return
+  if (goesOn) return toTail()
+  if (log.dataset.cause) return lines.goTo(Number(log.dataset.cause))
+}
+
+await begin()
+lines.fill()
+showFollow()
+if (goesOn) poll(step, EVERY, 4000)

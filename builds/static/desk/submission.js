@@ -1,0 +1,49 @@
+/* The page of one submission, as it happens: a part is put in anew when it has changed, and stays as it is under the reader's hand. */
+
+import { announce, live, localise, poll } from './desk.js'
+
+const EVERY = 1500
+const SLOWLY = 15000
+const page = document.querySelector('[data-live]')
+const known = new Map()
+
+/** Without what goes on by itself. */
+function stable (html) {
+  return html.replace(/<span class="age">[^<]*/g, '').replace(/(data-since="[^"]*">)[^<]*/g, '$1').replace(/csrfmiddlewaretoken[^>]*/g, '')
+}
+
+function openOnes (part) {
+  return new Map([...part.querySelectorAll('details[id]')].map(details => [details.id, details.open]))
+}
+
+function put (part, html) {
+  const open = openOnes(part)
+  const focused = part.contains(document.activeElement) ? document.activeElement : null
+  const address = focused && (focused.getAttribute('href') || focused.closest('details')?.id)
+  part.innerHTML = html
+  for (const details of part.querySelectorAll('details[id]')) if (open.has(details.id)) details.open = open.get(details.id)
+  if (address) (part.querySelector(`[href="${CSS.escape(address)}"]`) || part.querySelector(`#${CSS.escape(address)} > summary`))?.focus()
+  localise(part)
+}
+
+let slow = 0
+async function step () {
+  if (slow && Date.now() < slow) return true
+  const answer = await live(page.dataset.live)
+  if (!answer) return null
+  const now = await answer.json()
+  for (const part of page.querySelectorAll('[data-part]')) {
+    const html = now.parts[part.dataset.part]
+    const fresh = stable(html)
+    if (known.get(part.dataset.part) === fresh) continue
+    // The first answer only tells how the server writes what is shown already, but for what has changed in between.
+    if (known.has(part.dataset.part) || page.dataset.words !== now.words) put(part, html)
+    known.set(part.dataset.part, fresh)
+  }
+  if (page.dataset.words !== now.words) announce(`Now ${now.words}`)
+  page.dataset.words = now.words
+  slow = now.goes_on ? 0 : Date.now() + SLOWLY
+  return true
+}
+
+if (page) poll(step, EVERY)

@@ -1,0 +1,194 @@
+"""The acts on the admin's lists and pages: who may, what is asked, what happens once, and what is refused."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.contrib.messages import get_messages
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+
+from builds import lifecycle
+from builds.acts import MOST_AT_ONCE
+from builds.models import Build, Event, StatusUpdate, Submission
+from builds.roles import ADMINS, EDITORS, VIEWERS
+from tests.admin.conftest import MakeBuild, claimed, submit
+
+Row = Submission | Build | StatusUpdate
+ANSWERS: dict[str, dict[str, str]] = {
+    "retry": {"mode": "latest", "reason": ""},
+    "cancel": {"reason": "Wrong file."},
+    "deliver": {"reason": ""},
+    "push": {"reason": ""},
+}
+
+
+def list_of(row: Row) -> str:
+    return reverse(f"admin:builds_{row._meta.model_name}_changelist")
+
+
+def choose(client: Client, act: str, *rows: Row, **more: Any) -> Any:
+    """The page that asks."""
+    return client.post(list_of(rows[0]), {"action": act, "_selected_action": [str(row.pk) for row in rows], **more})
+
+
+def confirm(client: Client, act: str, *rows: Row, **more: Any) -> Any:
+    return choose(client, act, *rows, confirmed="yes", **{**ANSWERS[act], **more})
+
+
+def told(response: Any) -> list[str]:
+    """What this request says; not what those before it said and nobody has read."""
+    storage: Any = get_messages(response.wsgi_request)
+    return [str(message) for message in storage._queued_messages]
+
+
+@pytest.fixture
+def staff(db: None) -> Any:
+    """A client of somebody of a role who may use the admin."""
+
+    def sign_in(role: str) -> Client:
+        user = User.objects.create_user(f"{role}-person", is_staff=True)
+        user.groups.add(Group.objects.get(name=role))
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+# --- who may
+
+
+@pytest.mark.parametrize("act", ANSWERS)
+@pytest.mark.parametrize("on", ["submission", "build"])
+@pytest.mark.parametrize(("role", "allowed"), [(VIEWERS, False), (EDITORS, True), (ADMINS, True)])
+def test_who_may_act(staff: Any, failed: MakeBuild, act: str, on: str, role: str, allowed: bool) -> None:
+    build = failed()
+    row: Row = build if on == "build" else build.submission
+    client = staff(role)
+    words = {"retry": "Retry", "cancel": "Cancel", "deliver": "Deliver again", "push": "Send status update again"}[act]
+    offered = [f'value="{act}"' in client.get(page).content.decode() for page in (list_of(row), change_of(row))]
+    asked = choose(client, act, row)
+    confirm(client, act, row)
+    assert offered == [allowed, allowed]
+    assert (f"<h1>{words}</h1>" in asked.content.decode()) == allowed
+    done = {"retry": "retried (latest)", "deliver": "retried (deliver)", "push": "status update pushed"}.get(act)
+    assert Event.objects.filter(kind=done, actor=f"{role}-person").count() == (1 if allowed and done else 0)
+
+
+def change_of(row: Row) -> str:
+    return reverse(f"admin:builds_{row._meta.model_name}_change", args=[row.pk])
+
+
+# --- what is asked, and done
+
+
+def test_an_act_is_asked_about_before_anything_happens(admin_page: Client, build: Build) -> None:
+    events = Event.objects.count()
+    text = choose(admin_page, "retry", build.submission).content.decode()
+    assert "On builds 1" in text and "A new attempt is queued." in text
+    assert re.findall(r'name="mode" value="([\w-]+)"', text) == ["latest", "same-commit", "clean", "deliver"]
+    assert f'name="seen-{build.submission_id}" value="1"' in text
+    assert Event.objects.count() == events
+
+
+@pytest.mark.parametrize("mode", ["latest", "same-commit", "clean", "deliver"])
+def test_a_retry_has_four_modes(admin_page: Client, build: Build, mode: str) -> None:
+    response = confirm(admin_page, "retry", build.submission, mode=mode, reason="Template mended.")
+    assert (response.status_code, told(response)) == (302, ["1 submission: queued for a new attempt."])
+    again = build.submission.newest_build()
+    assert (again.number, again.mode, again.requested_by) == (2, mode, "root")
+    assert list(again.events.values_list("kind", "actor", "reason")) == [(f"retried ({mode})", "root", "Template mended.")]
+
+
+def test_many_are_acted_on_at_once_and_each_refusal_is_told(admin_page: Client, failed: MakeBuild) -> None:
+    rows = [failed("1").submission, failed("2").submission, submit("3")]
+    assert told(confirm(admin_page, "retry", *rows)) == [
+        "2 submissions: queued for a new attempt.",
+        "On builds 3: This submission is queued or running already; cancel it first, or wait for its end.",
+    ]
+
+
+def test_a_cancel_needs_a_reason(admin_page: Client) -> None:
+    build = claimed(submit())
+    response = confirm(admin_page, "cancel", build, reason=" ")
+    build.refresh_from_db()
+    assert (response.status_code, build.cancel_requested_at) == (400, None)
+    assert "Say why, in a few words." in response.content.decode()
+    confirm(admin_page, "cancel", build)
+    build.refresh_from_db()
+    assert (build.cancel_requested_by, build.cancel_reason) == ("root", "Wrong file.")
+
+
+def test_pressed_twice_it_happens_once(admin_page: Client, build: Build) -> None:
+    seen = {f"seen-{build.submission_id}": "1"}
+    confirm(admin_page, "retry", build.submission, **seen)
+    second = lifecycle.claim(str(build.submission.newest_build().pk), worker="w")
+    assert second is not None
+    lifecycle.succeed(second)
+    response = confirm(admin_page, "retry", build.submission, **seen)
+    assert told(response) == ["On builds 1: Attempt 2 was queued meanwhile by root. Look at it first."]
+    assert build.submission.builds.count() == 2
+
+
+def test_what_is_chosen_is_acted_on_though_it_has_left_the_list(admin_page: Client, build: Build) -> None:
+    submission = build.submission
+    address = f"{list_of(submission)}?state__exact=queued"
+    response = admin_page.post(
+        address, {"action": "retry", "_selected_action": [submission.pk], "confirmed": "1", **ANSWERS["retry"]}
+    )
+    assert (response.headers["Location"], submission.builds.count()) == (address, 2)
+
+
+def test_from_a_page_one_comes_back_to_it(admin_page: Client, build: Build) -> None:
+    text = choose(admin_page, "retry", build, from_page="yes").content.decode()
+    assert f'href="{change_of(build)}"' in text
+    assert confirm(admin_page, "retry", build, from_page="yes").headers["Location"] == change_of(build)
+
+
+def test_status_updates_are_sent_again(admin_page: Client, build: Build) -> None:
+    update = build.status_updates.get(status="FAILED")
+    StatusUpdate.objects.filter(pk=update.pk).update(next_try_at="2100-01-01 00:00Z")
+    assert told(confirm(admin_page, "push", update)) == ["1 submission: told to desci-server as soon as it answers."]
+    update.refresh_from_db()
+    assert update.next_try_at.year < 2100
+    StatusUpdate.objects.update(state="received", settled_at=update.next_try_at)
+    [refusal] = told(confirm(admin_page, "push", update))
+    assert "This status update is settled" in refusal
+
+
+def test_only_sending_again_is_offered_for_status_updates(admin_page: Client, build: Build) -> None:
+    text = admin_page.get(list_of(build.status_updates.first())).content.decode()  # type: ignore[arg-type]  # there is one
+    assert re.findall(r'<option value="(\w+)">', text) == ["push"]
+
+
+# --- accidents
+
+
+@pytest.mark.parametrize(
+    "more", [{"select_across": "1"}, {"_selected_action": [str(number) for number in range(MOST_AT_ONCE + 1)]}]
+)
+def test_an_act_on_very_many_is_refused(admin_page: Client, build: Build, more: Any) -> None:
+    response = confirm(admin_page, "retry", build.submission, **more)
+    assert told(response) == [f"At most {MOST_AT_ONCE} can be chosen at once, each by its box. Nothing was done."]
+    assert build.submission.builds.count() == 1
+
+
+def test_what_authors_wrote_is_text_when_it_is_asked_about(admin_page: Client, failed: MakeBuild) -> None:
+    build = failed(title="<script>alert(1)</script>")
+    assert "<script>alert" not in choose(admin_page, "retry", build).content.decode()
+
+
+def test_to_ask_costs_the_same_queries_for_any_number_of_rows(admin_page: Client, failed: MakeBuild) -> None:
+    rows = [failed(str(number)).submission for number in (1, 2, 3)]
+    costs = []
+    for chosen in (rows[:1], rows):
+        with CaptureQueriesContext(connection) as captured:
+            choose(admin_page, "retry", *chosen)
+        costs.append(len(captured))
+    assert costs[0] == costs[1]

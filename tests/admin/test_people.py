@@ -1,0 +1,103 @@
+"""Users are managed by admins, who can't give themselves or anybody more than the roles have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.test import Client
+from django.urls import reverse
+
+from builds.roles import ADMINS, EDITORS, VIEWERS
+
+LIST = reverse("admin:auth_user_changelist")
+ADD = reverse("admin:auth_user_add")
+
+
+def change(user: User) -> str:
+    return reverse("admin:auth_user_change", args=[user.pk])
+
+
+def person(role: str, name: str = "") -> User:
+    user = User.objects.create_user(name or role, is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+    return user
+
+
+@pytest.fixture
+def admin(db: None) -> Client:
+    client = Client()
+    client.force_login(person(ADMINS, "ada"))
+    return client
+
+
+def posted(user: User, **changes: Any) -> dict[str, Any]:
+    joined = user.date_joined
+    return {
+        "username": user.username,
+        "groups": [group.pk for group in user.groups.all()],
+        "is_active": "on",
+        "is_staff": "on",
+        "date_joined_0": f"{joined:%Y-%m-%d}",
+        "date_joined_1": f"{joined:%H:%M:%S}",
+        **changes,
+    }
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("role", "status"), [(VIEWERS, 403), (EDITORS, 403), (ADMINS, 200)])
+def test_who_sees_users(client: Client, role: str, status: int) -> None:
+    client.force_login(person(role))
+    other = User.objects.create_user("other")
+    assert [client.get(page).status_code for page in (LIST, ADD, change(other))] == [status] * 3
+
+
+def test_an_admin_makes_a_user_with_a_role(admin: Client) -> None:
+    role = Group.objects.get(name=EDITORS)
+    password = {"usable_password": "true", "password1": "a-long-passphrase-1", "password2": "a-long-passphrase-1"}
+    assert admin.post(ADD, {"username": "ben", "groups": [role.pk], **password}).status_code == 302
+    ben = User.objects.get(username="ben")
+    assert (list(ben.groups.all()), ben.is_staff, ben.is_superuser) == ([role], False, False)
+
+
+def test_an_admin_gives_no_more_than_roles(admin: Client) -> None:
+    user = person(VIEWERS)
+    forged = {"is_superuser": "on", "user_permissions": [Permission.objects.get(codename="add_group").pk]}
+    assert admin.post(change(user), posted(user, **forged, groups=[Group.objects.get(name=EDITORS).pk])).status_code == 302
+    user.refresh_from_db()
+    assert (user.is_superuser, user.user_permissions.count(), user.groups.get().name) == (False, 0, EDITORS)
+
+
+def test_an_admin_closes_an_account_and_deletes_none(admin: Client) -> None:
+    user = person(VIEWERS)
+    assert admin.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"}).status_code == 403
+    admin.post(change(user), {key: value for key, value in posted(user).items() if key != "is_active"})
+    user.refresh_from_db()
+    assert not user.is_active
+
+
+def test_superusers_are_out_of_an_admins_reach(admin: Client) -> None:
+    root = User.objects.create_superuser("root", password="before")
+    pages = [change(root), reverse("admin:auth_user_password_change", args=[root.pk])]
+    for page in pages:
+        admin.post(page, posted(root, is_active="", password1="taken-over-now-1", password2="taken-over-now-1"))
+    root.refresh_from_db()
+    assert (root.is_active, root.check_password("before")) == (True, True)
+
+
+def test_roles_are_seen_and_not_changed_by_admins(admin: Client) -> None:
+    role = Group.objects.get(name=ADMINS)
+    page = reverse("admin:auth_group_change", args=[role.pk])
+    assert (admin.get(page).status_code, admin.post(page, {"name": "x", "permissions": []}).status_code) == (200, 403)
+
+
+def test_a_superuser_sees_what_lies_beyond_roles(admin_page: Client) -> None:
+    assert "Beyond roles" in admin_page.get(change(person(VIEWERS))).content.decode()
+
+
+def test_the_list_costs_the_same_queries_for_any_number_of_users(admin: Client, django_assert_max_num_queries: Any) -> None:
+    for number in range(5):
+        person(VIEWERS, f"user-{number}")
+    with django_assert_max_num_queries(10):
+        admin.get(LIST)

@@ -1,0 +1,126 @@
+"""A real browser, Chromium from the system's packages, before the real service. Without one these tests are skipped by name."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from builds.roles import ADMINS, EDITORS, VIEWERS
+from tests import quick
+from tests.e2e.conftest import BASE_DIR, SECRET, Service
+from tests.e2e.test_stories import submission
+from tests.standins import ArchiveHost, DesciServer
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"),
+    *("--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"),
+]
+PASSWORD = "a long password, with spaces"
+PATIENCE = 60_000  # ms
+
+Open = Callable[..., Page]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.e2e)
+            if not CHROMIUM:
+                item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Ended with the module: while it runs, Django would take this thread for one that must not wait."""
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The service with somebody of each role; its builds are scripts of their repositories."""
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        service = Service(
+            tmp_path_factory.mktemp("desk") / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", LEASE_SECONDS="5"
+        )
+        service.start()
+        in_django(service, MAKE_PEOPLE.format(roles=(VIEWERS, EDITORS, ADMINS), password=PASSWORD))
+        yield service
+        service.stop()
+
+
+MAKE_PEOPLE = """
+from django.contrib.auth.models import Group, User
+for role in {roles!r}:
+    user = User.objects.create_user(role[:-1], password={password!r}, is_staff=True)
+    user.groups.add(Group.objects.get(name=role))
+"""
+
+
+def in_django(service: Service, script: str) -> None:
+    """Run a script with the service's own database, in a process of its own."""
+    environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
+    environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
+    command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
+
+
+@pytest.fixture
+def open_as(browser: Browser, desk: Service) -> Iterator[Open]:
+    """A page of somebody who has signed in as a person does; each in a browser of their own."""
+    contexts: list[BrowserContext] = []
+
+    def opened(person: str, **options: Any) -> Page:
+        context = browser.new_context(base_url=desk.url, **options)
+        context.set_default_timeout(PATIENCE)
+        contexts.append(context)
+        page = context.new_page()
+        page.goto("/submissions/")
+        page.get_by_label("User name").fill(person)
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Sign in").click()
+        page.wait_for_url("**/submissions/")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+
+
+def submit(
+    service: Service, job_id: str, before: str = "", *, once: str = "", title: str = "", author: str = "Ada Lovelace"
+) -> None:
+    """Submit a repository whose build runs ``before``; ``once`` only in the first attempt."""
+    if once:
+        flag = service.data_dir.parent / f"{job_id}.flag"
+        before = f"if [ ! -e {flag} ]; then touch {flag}\n{once}\nfi\n{before}"
+    service.archive.add("lab", job_id, quick.repository(before))
+    asked = submission(job_id, f"lab/{job_id}")
+    described = {"title": title or f"On {job_id}", "authors": [{"name": author}], "exports": quick.EXPORTS}
+    service.post({**asked, "parsedDocument": described})
+
+
+def pk_of(service: Service, job_id: str) -> int:
+    return int(service.status(job_id)["link"].rstrip("/").rpartition("/")[2])
+
+
+def serious(page: Page) -> list[str]:
+    """What axe finds on a page that is serious or worse, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]

@@ -1,0 +1,147 @@
+"""``python -m tests.browser.screenshots``: pictures of each page for docs/screenshots, light and dark, wide and on a phone.
+
+The pages are the real ones, of the real web server; the record is made by the verbs, on top of some weeks of ``bench.record``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import requests
+from playwright.sync_api import Page, sync_playwright
+
+from tests.e2e.conftest import BASE_DIR, free_port
+
+FOLDER = BASE_DIR / "docs" / "screenshots"
+PASSWORD = "a long password, with spaces"
+SIZES = {"wide": {"width": 1240, "height": 800}, "phone": {"width": 390, "height": 800}}
+PAGES = {
+    "sign-in": "/sign-in/",
+    "submissions": "/submissions/",
+    "needs-me": "/submissions/?view=needs-me",
+    "failed": "/submissions/{failed}/",
+    "running": "/submissions/{running}/",
+    "succeeded": "/submissions/{succeeded}/",
+    "retry": "/submissions/{failed}/act/retry/",
+    "log": "/submissions/{failed}/attempts/1/log/",
+    "bundle": "/submissions/{succeeded}/attempts/1/exports/2/preview/",
+    "queue": "/queue/",
+    "overview": "/overview/",
+    "admin": "/admin/builds/submission/",
+    "not-found": "/nothing/",
+}
+RECORD = """
+from datetime import timedelta
+from django.contrib.auth.models import User
+from django.utils import timezone
+from bench.record import fill
+from builds import lifecycle
+from builds.logs import LogWriter
+from builds.models import Build, Stage
+from tests.desk import made
+
+fill(400, days=30)
+User.objects.create_superuser("irene", password={password!r})
+lasting = timezone.now() + timedelta(days=1)
+
+def logged(build):
+    log = LogWriter(build, lambda text: text)
+    log.stage = "build"
+    for number in range(120):
+        log.line(f"\\x1b[32mok\\x1b[0m  read chapter-{{number:03}}.md in 0.{{number % 9 + 1}} s", stream="stdout")
+    log.line("\\x1b[31mERROR\\x1b[0m paper.md:118 Could not link citation with label hopper1953", stream="stderr")
+    log.flush()
+
+def take(build, minutes):
+    at = timezone.now() - timedelta(minutes=minutes)
+    Build.objects.filter(pk=build.pk).update(started_at=at, lease_expires_at=lasting)
+    for number, stage in enumerate(build.stages.order_by("id")):
+        begin = at + timedelta(seconds=[0, 22, 31][min(number, 2)])
+        end = begin + timedelta(seconds=[21, 9, 4][min(number, 2)]) if stage.finished_at else None
+        Stage.objects.filter(pk=stage.pk).update(started_at=begin, finished_at=end)
+
+done = made.succeeded("corals", title="Sea-surface temperature and the growth of Porites corals, 1950–2020", author="Zoë Ångström")
+broken = made.running("prime-gaps", title="A short note on prime gaps", author="Grace Hopper")
+logged(broken)
+take(broken, 3)
+lifecycle.fail(broken, made.CAUSE, stage="build")
+made.refused(broken, 3)
+runs = made.running("tides", title="Reproducible notebooks for tidal energy", author="Ada Yonath")
+logged(runs)
+take(runs, 2)
+made.submitted("graphene", title="Graphene under strain: a data paper", author="Mary Somerville")
+print(broken.submission_id, runs.submission_id, done.submission_id)
+"""
+
+
+def main() -> None:
+    data = Path(tempfile.mkdtemp(prefix="jobsite-screenshots-"))
+    port = free_port()
+    environment = {
+        **os.environ,
+        **{"SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": "any", "DATA_DIR": str(data), "REDIS_URL": "redis://127.0.0.1:1/0"},
+        **{"DJANGO_SETTINGS_MODULE": "jobsite.settings", "HOST": "127.0.0.1", "PORT": str(port), "LOG_LEVEL": "ERROR"},
+    }
+
+    def python(*command: str) -> str:
+        return subprocess.run(
+            [sys.executable, *command], env=environment, cwd=BASE_DIR, check=True, stdout=subprocess.PIPE, text=True
+        ).stdout
+
+    python("manage.py", "migrate", "-v0")
+    made = python("manage.py", "shell", "--no-imports", "-c", RECORD.format(password=PASSWORD)).split()[-3:]
+    named = dict(zip(("failed", "running", "succeeded"), made, strict=True))
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"], env=environment, cwd=BASE_DIR
+    )
+    try:
+        take_all(f"http://127.0.0.1:{port}", named)
+    finally:
+        server.terminate()
+        server.wait()
+        shutil.rmtree(data)
+
+
+def take_all(address: str, named: dict[str, str]) -> None:
+    while True:
+        with suppress(requests.RequestException):
+            requests.get(f"{address}/sign-in/", timeout=5).raise_for_status()
+            break
+        time.sleep(0.1)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
+        )
+        for theme in ("light", "dark"):
+            for size, viewport in SIZES.items():
+                options: Any = {"color_scheme": theme, "viewport": viewport, "base_url": address, "reduced_motion": "reduce"}
+                page = browser.new_context(**options).new_page()
+                take(page, f"{theme}-{size}", named)
+        browser.close()
+
+
+def take(page: Page, name: str, named: dict[str, str]) -> None:
+    page.goto("/sign-in/")
+    page.screenshot(path=FOLDER / f"sign-in-{name}.png")
+    page.fill("#id_username", "irene")
+    page.fill("#id_password", PASSWORD)
+    page.click("main button")
+    page.wait_for_url("**/submissions/")
+    for title, path in PAGES.items():
+        if title != "sign-in":
+            page.goto(path.format(**named))
+            page.wait_for_timeout(700)  # what comes by itself has come
+            page.screenshot(path=FOLDER / f"{title}-{name}.png")
+
+
+if __name__ == "__main__":
+    main()

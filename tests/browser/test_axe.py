@@ -1,0 +1,99 @@
+"""No page has a serious barrier, in either theme, on a wide screen and a phone; and no page says anything to the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from tests.browser.conftest import PASSWORD, PATIENCE, Open, pk_of, serious, submit
+from tests.e2e.conftest import Service
+
+# But for the description of the API, which Swagger UI draws.
+PAGES = {
+    "list": "/submissions/",
+    "needs me": "/submissions/?view=needs-me",
+    "filtered": "/submissions/?q=nothing+like+it&state=failed&start=yesterday",
+    "failed": "/submissions/{failed}/",
+    "succeeded": "/submissions/{succeeded}/",
+    "retry": "/submissions/{failed}/act/retry/",
+    "cancel": "/submissions/{running}/act/cancel/",
+    "many": "/submissions/act/?act=retry&id={failed}&id={succeeded}&id={running}",
+    "log": "/submissions/{failed}/attempts/1/log/",
+    "running log": "/submissions/{running}/attempts/1/log/",
+    "running": "/submissions/{running}/",
+    "bundle": "/submissions/{succeeded}/attempts/1/exports/1/preview/",
+    "xml": "/submissions/{succeeded}/attempts/1/exports/1/preview/?entry=manifest.xml",
+    "json": "/submissions/{succeeded}/attempts/1/exports/2/preview/",
+    "queue": "/queue/",
+    "overview": "/overview/",
+    "password": "/account/password/",
+    "not found": "/nothing/",
+    "admin": "/admin/",
+    "admin's list": "/admin/builds/submission/",
+    "admin's builds": "/admin/builds/build/",
+    "admin's page": "/admin/builds/submission/{failed}/change/",
+    "admin's people": "/admin/auth/user/",
+}
+SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 720}}
+
+
+@pytest.fixture(scope="module")
+def submissions(desk: Service) -> Iterator[dict[str, int]]:
+    """One of each kind, the running one until the tests are through."""
+    release = desk.data_dir.parent / "axe.release"
+    submit(desk, "axe-failed", "echo 'paper.md:3 It broke' >&2\nexit 3", title="One that failed")
+    submit(desk, "axe-succeeded", title="One that succeeded")
+    desk.wait("axe-failed", "failed", timeout=60)
+    desk.wait("axe-succeeded", "succeeded", timeout=60)
+    submit(desk, "axe-running", f"until [ -e {release} ]; do sleep 0.1; done", title="One that runs")
+    desk.wait("axe-running", "running", timeout=60)
+    yield {name: pk_of(desk, f"axe-{name}") for name in ("failed", "succeeded", "running")}
+    release.touch()
+    desk.wait("axe-running", "succeeded", timeout=60)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_no_page_has_a_serious_barrier(submissions: dict[str, int], open_as: Open, theme: str, size: str) -> None:
+    page = open_as("admin", color_scheme=theme, viewport=SIZES[size])
+    found = {name: problems for name, address in PAGES.items() if (problems := looked_at(page, address.format(**submissions)))}
+    assert found == {}
+
+
+def looked_at(page: Page, address: str) -> list[str]:
+    """What the page says to the console, and what axe finds, which itself is not heard."""
+    problems: list[str] = []
+
+    def listen(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and not message.text.endswith(("404 (Not Found)", "403 (Forbidden)")):
+            problems.append(message.text)
+
+    page.on("console", listen)
+    page.goto(address)
+    page.remove_listener("console", listen)
+    problems += serious(page)
+    if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
+        problems.append("the page is wider than the screen")
+    return problems
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_for_anybody_have_none_either(desk: Service, browser: Browser, theme: str) -> None:
+    context = browser.new_context(base_url=desk.url, color_scheme="dark" if theme == "dark" else "light")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    assert looked_at(page, "/sign-in/") == []
+    page.get_by_label("User name").fill("viewer")
+    page.get_by_label("Password").fill(f"not {PASSWORD}")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("alert").wait_for()
+    assert serious(page) == []
+    assert looked_at(page, "/nothing/") == []
+    context.close()
+
+
+def test_a_viewer_s_refusal_has_none(submissions: dict[str, int], open_as: Open) -> None:
+    page = open_as("viewer")
+    assert looked_at(page, "/submissions/{failed}/act/retry/".format(**submissions)) == []

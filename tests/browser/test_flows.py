@@ -1,0 +1,179 @@
+"""What people come for, in a real browser on the real service; the same without a script in the page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PATIENCE, Open, pk_of, submit
+from tests.e2e.conftest import Service
+
+BREAKS = "echo 'Something is amiss in paper.md' >&2\nexit 3"
+STATE = "[data-part=state] .state"
+
+expect.set_options(timeout=PATIENCE)
+
+both_ways = pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+
+
+def comes_to(page: Page, words: str, *, script: bool) -> None:
+    """The page comes to say it: by itself, or as the reader loads it again."""
+    state = page.locator(STATE).first
+    if not script:
+        load_until(page, lambda: state.inner_text() == words)
+    expect(state).to_have_text(words)
+
+
+def load_until(page: Page, holds: Callable[[], bool]) -> None:
+    """As a reader without a script does, but not for ever."""
+    until = time.monotonic() + PATIENCE / 1000
+    while not holds() and time.monotonic() < until:
+        page.reload()
+
+
+@both_ways
+def test_an_editor_finds_a_failure_reads_why_and_retries_it(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"retried-{script}".lower()
+    author = "Zoë Ångström" if script else "Márta Őry"
+    release = desk.data_dir.parent / f"{job}.release"
+    waits = f"echo 'the first line'\nuntil [ -e {release} ]; do sleep 0.1; done\necho 'the line after'"
+    submit(desk, job, waits, once=BREAKS, title=f"Corals that are {job}", author=author)
+    desk.wait(job, "failed", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    page.get_by_label("Search").fill("angstrom" if script else "ory")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("link", name=f"Corals that are {job}").click()
+    cause = page.get_by_role("region", name="Why it failed")
+    expect(cause).to_contain_text("Failed to build the repo files")
+    expect(cause).to_contain_text("What to do")
+    page.get_by_role("link", name="Retry", exact=True).click()
+    page.get_by_label("Why (may stay empty)").fill("They have mended it.")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("Retry: done.")).to_be_visible()
+    watch_the_log(page, release, script=script)
+    comes_to(page, "succeeded", script=script)
+    page.reload()
+    expect(page.get_by_role("region", name="History")).to_contain_text("They have mended it.")
+    expect(page.get_by_role("region", name="What desci-server was told")).to_contain_text("COMPLETED")
+    assert len(desk.desci.deliveries[job]) == 1
+
+
+def watch_the_log(page: Page, release: Path, *, script: bool) -> None:
+    """From the submission's page to the log and back; a line that is written meanwhile comes by itself."""
+    page.get_by_role("link", name="Log of attempt 2").first.click()
+    shown = page.locator("main")
+    for line in ("the first line", "the line after"):
+        if not script:
+            load_until(page, lambda line=line: line in (shown.text_content() or ""))  # type: ignore[misc]  # each its own
+        expect(shown).to_contain_text(line)
+        release.touch()
+    page.go_back()
+
+
+@both_ways
+def test_an_admin_cancels_what_runs_and_sees_it_when_nothing_runs(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"cancelled-{script}".lower()
+    release = desk.data_dir.parent / f"{job}.release"
+    # A build that does not end when it is asked to, until the test lets it.
+    submit(desk, job, f"trap '' TERM\nuntil [ -e {release} ]; do sleep 0.1; done")
+    desk.wait(job, "running", timeout=60)
+    page = open_as("admin", java_script_enabled=script)
+    page.goto(f"/submissions/{pk_of(desk, job)}/")
+    page.get_by_role("link", name="Cancel", exact=True).click()
+    page.get_by_role("button", name="Cancel it").click()
+    page.get_by_label("Why").fill("A newer version has come.")
+    page.get_by_role("button", name="Cancel it").click()
+    expect(page.get_by_text("is being stopped; it is shown as cancelled")).to_be_visible()
+    comes_to(page, "cancelled", script=script)
+    assert desk.status(job)["state"] == "cancelled"
+    page.reload()
+    expect(page.get_by_role("region", name="History")).to_contain_text("A newer version has come.")
+
+
+@both_ways
+def test_a_viewer_sees_all_and_changes_nothing(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"seen-{script}".lower()
+    submit(desk, job, BREAKS)
+    desk.wait(job, "failed", timeout=60)
+    page = open_as("viewer", java_script_enabled=script)
+    page.goto(f"/submissions/{pk_of(desk, job)}/")
+    expect(page.get_by_role("region", name="Why it failed")).to_be_visible()
+    expect(page.get_by_role("link", name="Retry", exact=True)).to_have_count(0)
+    page.goto(f"/submissions/{pk_of(desk, job)}/act/retry/")
+    expect(page.get_by_role("heading")).to_have_text("Your role does not allow this")
+    expect(page.get_by_text("“editors”")).to_be_visible()
+
+
+@both_ways
+def test_many_are_chosen_in_the_list_and_retried(desk: Service, open_as: Open, script: bool) -> None:
+    word = f"many{script}".lower()
+    jobs = [f"{word}-{number}" for number in range(3)]
+    for job in jobs:
+        submit(desk, job, once=BREAKS, title=f"{word} {job}")
+    for job in jobs:
+        desk.wait(job, "failed", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    page.goto(f"/submissions/?q={word}")
+    for job in jobs[:2]:
+        page.get_by_label(f"Choose {word} {job}").check()
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Retry: 2 submissions?")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("2 submissions: queued for a new attempt.")).to_be_visible()
+    assert page.url.endswith(f"/submissions/?q={word}")
+    for job in jobs[:2]:
+        desk.wait(job, "succeeded", timeout=60)
+    assert desk.status(jobs[2])["state"] == "failed"
+
+
+def test_the_list_goes_on_where_it_is_and_new_ones_wait_behind_a_bar(desk: Service, open_as: Open) -> None:
+    release = desk.data_dir.parent / "steady.release"
+    submit(desk, "steady-1", f"until [ -e {release} ]; do sleep 0.1; done", title="Steady one")
+    desk.wait("steady-1", "running", timeout=60)
+    page = open_as("viewer")
+    page.goto("/submissions/?q=steady")
+    row = page.locator(".row", has_text="Steady one")
+    expect(row.locator(".state").first).to_have_text("running: build")
+    submit(desk, "steady-2", title="Steady two")
+    bar = page.get_by_role("link", name="1 new submission")
+    expect(bar).to_be_visible()
+    expect(page.locator(".row")).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("1 new submission")
+    row.get_by_role("link").focus()
+    release.touch()
+    expect(row.locator(".state").first).to_have_text("succeeded")
+    assert page.evaluate("document.activeElement.textContent") == "Steady one"
+    bar.click()
+    expect(page.locator(".row")).to_have_count(2)
+
+
+def test_a_signed_out_reader_is_told(desk: Service, open_as: Open) -> None:
+    page = open_as("viewer")
+    page.context.clear_cookies()
+    expect(page.locator("body.signed-out")).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("You are signed out. Load the page again to sign in.")
+
+
+def test_everything_is_reached_by_the_keyboard(desk: Service, open_as: Open) -> None:
+    submit(desk, "keyboard", BREAKS, title="By the keyboard")
+    desk.wait("keyboard", "failed", timeout=60)
+    page = open_as("editor")
+    page.goto("/submissions/?q=keyboard")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    seen = []
+    while (words := page.evaluate("document.activeElement.textContent")) != "By the keyboard":
+        seen.append(words)
+        assert len(seen) < 60, seen
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/submissions/*/")
+    page.get_by_role("link", name="Retry", exact=True).press("Enter")
+    page.get_by_role("button", name="Retry").press("Enter")
+    expect(page.get_by_text("Retry: done.")).to_be_visible()

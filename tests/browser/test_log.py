@@ -1,0 +1,351 @@
+"""The log in a real browser: live, followed, in any place at once, and harmless whatever a build writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import PATIENCE, Open, in_django, pk_of, serious, submit
+from tests.e2e.conftest import Service
+
+expect.set_options(timeout=PATIENCE)
+
+LINES = 100_000
+MOST_NODES = 5000
+# A long log of a submission that is there already.
+FILL = """
+from builds.models import Build, LogBatch, Stage
+build = Build.objects.get(submission={pk})
+LogBatch.objects.filter(build=build).delete()
+texts = [f"line {{n}}" + (" needle" if n % 20_000 == 0 else "") + (" figure" if n % 2 else "") for n in range(1, {lines} + 1)]
+texts[59_997] = "Error: it broke in line 59998"
+texts[79_997] = "Error: it broke in line 79998"
+records = [f"{{1_700_000_000_000 + n * 100}}\\tbuild\\tstdout\\t{{text}}\\n" for n, text in enumerate(texts)]
+LogBatch.objects.bulk_create(
+    LogBatch(build=build, first_line=n + 1, line_count=1000, records="".join(records[n:n + 1000])) for n in range(0, {lines}, 1000)
+)
+Build.objects.filter(pk=build.pk).update(log_lines={lines}, cause_log_line=None)
+for position, stage in enumerate(Stage.objects.filter(build=build)):
+    Stage.objects.filter(pk=stage.pk).update(first_log_line=position + 1)
+Stage.objects.filter(build=build, name__in=["collect", "deliver"]).delete()
+"""
+# What is seen of the log: the numbers of the first and the last line, and whether the frame stands at its end.
+SEEN = """() => {
+  const log = document.getElementById('log'), box = log.getBoundingClientRect()
+  const rows = [...log.querySelectorAll('.line')].filter(row => {
+    const { top, bottom } = row.getBoundingClientRect()
+    return bottom > box.top && top < box.bottom && row.offsetParent
+  }).map(row => Number(row.id.slice(1)))
+  return { first: rows[0], last: rows.at(-1), atEnd: log.scrollHeight - log.scrollTop - log.clientHeight < 24 }
+}"""
+HOSTILE = r"""
+printf '%s\n' '<script>document.title = "pwned"</script><img src=x onerror="document.title=1">' '</bdi></div></details><h1>pwned</h1>'
+printf '%s\n' 'javascript:alert(1) http://evil.example/ &lt;b&gt; {{ 7 }}'
+printf 'safe\342\200\256gnp.exe \342\201\246x\n'
+printf '\033]0;pwned\007\033[2J\033[31;44mcolours\033[0m \033[8mhidden\033[0m \033]8;;http://evil.example\007link\033]8;;\007\n'
+printf 'nul \000 bell \007 back \010\010\010 \233 31m\n'
+for ground in 40 41 42 43 44 45 46 47 100 101 102 103 104 105 106 107; do
+  for ink in 30 31 32 33 34 35 36 37 90 91 92 93 94 95 96 97; do printf '\033[%d;%dmink\033[0m ' $ground $ink; done; echo
+done
+for ink in 30 31 32 33 34 35 36 37 90 91 92 93 94 95 96 97; do printf 'Error: \033[%dmink\033[0m \033[2mdim\033[0m\n' $ink; done
+head -c 16000 /dev/zero | tr '\0' 'x'; echo
+head -c 40000 /dev/zero | tr '\0' 'y'; echo
+i=0; while [ $i -lt 3000 ]; do printf '\033[3%dmz' $((i % 8)); i=$((i + 1)); done; echo
+exit 3
+"""
+
+
+def open_log(page: Page, service: Service, job_id: str, rest: str = "") -> None:
+    page.goto(f"/submissions/{pk_of(service, job_id)}/attempts/1/log/{rest}")
+
+
+class Running:
+    """A build that writes a line for each one told to it, until it is released."""
+
+    def __init__(self, service: Service, job_id: str) -> None:
+        self.job_id = job_id
+        self._told = service.data_dir.parent / f"{job_id}.told"
+        self._told.touch()
+        ends = 'case $line in fail) exit 7;; end) break;; esac; echo "said $line"'
+        submit(service, job_id, f"tail -n +1 -f {self._told} | while read -r line; do {ends}; done || exit $?")
+
+    def say(self, *lines: str) -> None:
+        with self._told.open("a") as told:
+            told.writelines(f"{line}\n" for line in lines)
+
+
+@pytest.fixture
+def running(desk: Service, request: pytest.FixtureRequest) -> Iterator[Running]:
+    build = Running(desk, f"live-{request.node.name[:40].replace('[', '-').replace(']', '')}".replace("_", "-"))
+    desk.wait(build.job_id, "running", timeout=60)
+    yield build
+    build.say("end")
+
+
+@pytest.fixture(scope="module")
+def long(desk: Service) -> str:
+    submit(desk, "log-long", "echo one; exit 3")
+    desk.wait("log-long", "failed", timeout=60)
+    in_django(desk, FILL.format(pk=pk_of(desk, "log-long"), lines=LINES))
+    return "log-long"
+
+
+def seen(page: Page) -> dict[str, int]:
+    found: dict[str, int] = page.evaluate(SEEN)
+    return found
+
+
+def scroll(page: Page, part: float) -> None:
+    page.evaluate("part => { const log = document.getElementById('log'); log.scrollTop = part * log.scrollHeight }", part)
+
+
+# --- live
+
+
+def test_a_line_comes_by_itself_and_is_followed(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("hello")
+    expect(page.get_by_text("said hello")).to_be_in_viewport()
+    running.say(*(f"number {number}" for number in range(300)))
+    expect(page.get_by_text("said number 299")).to_be_in_viewport()
+    expect(page.locator("#follow")).to_be_hidden()
+
+
+def test_who_scrolls_up_is_left_in_peace_until_they_follow_again(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say(*(f"number {number}" for number in range(300)))
+    expect(page.get_by_text("said number 299")).to_be_in_viewport()
+    page.locator("#log").hover()
+    page.mouse.wheel(0, -2000)
+    expect(page.locator("#follow")).to_be_visible()
+    before = seen(page)
+    running.say(*(f"more {number}" for number in range(250)))
+    follow = page.get_by_role("button", name="Follow (250 new lines)")
+    expect(follow).to_be_visible()
+    assert seen(page) == before
+    follow.click()
+    expect(page.get_by_text("said more 249")).to_be_in_viewport()
+    running.say("the last")
+    expect(page.get_by_text("said the last")).to_be_in_viewport()
+
+
+def test_the_end_is_told_and_a_failed_stage_stays_open(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("hello", "fail")
+    expect(page.locator("#log-state")).to_contain_text("failed")
+    expect(page.locator("#announcer")).to_have_text("The build is now failed")
+    expect(page.locator("#stage-build > summary")).to_contain_text("exit code 7")
+    expect(page.locator("#stage-build")).to_have_attribute("open", "")
+    expect(page.locator("#end")).to_contain_text("The log ends here. Failed to build the repo files")
+    expect(page.locator("#follow")).to_be_hidden()
+
+
+def test_a_build_that_waits_is_followed_from_its_first_line_to_its_end(desk: Service, open_as: Open, running: Running) -> None:
+    submit(desk, "log-waits", "echo 'it has begun'")
+    page = open_as("viewer")
+    open_log(page, desk, "log-waits")
+    expect(page.locator("#end")).to_contain_text("The log begins when a worker takes this build.")
+    running.say("end")
+    expect(page.get_by_text("it has begun")).to_be_visible()
+    expect(page.locator("#log-state")).to_contain_text("succeeded")
+    expect(page.locator(".stage")).to_have_count(5)
+    expect(page.locator("#stage-deliver .line").last).to_be_in_viewport()
+
+
+def test_the_count_of_a_search_grows_with_the_log(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("needle", "straw")
+    page.get_by_role("searchbox", name="Search the log").fill("Needle")
+    expect(page.locator("#found")).to_have_text("1 of 1 line")
+    running.say("straw", "needle")
+    expect(page.locator("#found")).to_have_text("1 of 2 lines")
+
+
+def test_the_web_server_may_be_killed_while_it_is_read(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("before")
+    expect(page.get_by_text("said before")).to_be_visible()
+    kill_web_server(desk)
+    running.say("meanwhile")
+    expect(page.get_by_text("said meanwhile")).to_be_in_viewport()
+    expect(page.locator("body.no-answer")).not_to_be_attached()
+    page.reload()
+    running.say("after")
+    expect(page.get_by_text("said after")).to_be_in_viewport()
+    expect(page.locator("#log .t", has_text="said ")).to_have_text(["said before", "said meanwhile", "said after"])
+
+
+def kill_web_server(service: Service) -> None:
+    assert service.process is not None
+    for process in psutil.Process(service.process.pid).children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            if "gunicorn" in " ".join(process.cmdline()):
+                process.kill()
+
+
+# --- places in a long log
+
+
+def test_a_long_log_leads_anywhere_with_few_nodes(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long)
+    for part, line in ((0.0, 3), (1.0, LINES), (0.5, LINES // 2), (0.25, LINES // 4), (0.9, LINES * 9 // 10)):
+        scroll(page, part)
+        page.locator(f"#L{line}").wait_for(state="attached")
+        assert page.evaluate("document.querySelectorAll('*').length") < MOST_NODES
+    page.locator("#log").hover()
+    for _ in range(40):
+        page.mouse.wheel(0, 1500)
+    assert page.evaluate("document.querySelectorAll('*').length") < MOST_NODES
+
+
+def test_lines_are_linked_and_chosen(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long, "#L70120-L70140")
+    expect(page.locator("#L70120")).to_be_in_viewport()
+    expect(page.locator(".chosen")).to_have_count(21)
+    page.locator("#L70122 .n").click()
+    page.locator("#L70125 .n").click(modifiers=["Shift"])
+    expect(page.locator(".chosen")).to_have_count(4)
+    assert page.url.endswith("#L70122-L70125")
+    page.get_by_label("Line", exact=True).fill("500")
+    page.get_by_role("button", name="Go").click()
+    expect(page.locator("#L500.chosen")).to_be_in_viewport()
+    page.reload()
+    expect(page.locator("#L500.chosen")).to_be_in_viewport()
+
+
+def test_a_reload_is_where_it_was(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long)
+    scroll(page, 0.3)
+    page.locator(f"#L{LINES * 3 // 10}").wait_for(state="attached")
+    page.get_by_role("link", name="Elapsed times").or_(page.get_by_role("button", name="Elapsed times")).click()
+    while not page.evaluate("history.state?.place"):
+        page.wait_for_timeout(50)
+    place = page.evaluate("history.state.place.line")
+    page.reload()
+    expect(page.locator(f"#L{place}")).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Clock times")).to_be_visible()
+
+
+def test_the_search_counts_all_and_leads_round_about(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long, "?from=1")
+    field = page.get_by_role("searchbox", name="Search the log")
+    field.fill("NEEDLE")
+    for place, line in ((1, 20_000), (2, 40_000), (3, 60_000)):
+        expect(page.locator("#found")).to_have_text(f"{place} of 5 lines")
+        expect(page.locator(f"#L{line} .mark")).to_be_in_viewport()
+        field.press("Enter")
+    expect(page.locator("#found")).to_have_text("4 of 5 lines")
+    page.get_by_role("button", name="Previous match").click()
+    expect(page.locator("#found")).to_have_text("3 of 5 lines")
+    for place in (4, 5, 1):
+        page.get_by_role("button", name="Next match").click()
+        expect(page.locator("#found")).to_have_text(f"{place} of 5 lines")
+    field.fill("figure")
+    expect(page.locator("#found")).to_have_text(re.compile(r"^[\d,]+ of 50,000 lines$"))
+    field.fill("nothing like it")
+    expect(page.locator("#found")).to_have_text("Not found")
+    expect(page.locator("#announcer")).to_have_text("Not found")
+
+
+def test_errors_are_found_one_after_the_other(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long, "?from=1")
+    button = page.get_by_role("button", name="Next error")
+    for place, line in ((1, 59_998), (2, 79_998), (1, 59_998)):
+        button.click()
+        expect(page.locator(f"#L{line}.is-error")).to_be_in_viewport()
+        expect(button).to_have_text(f"Next error ({place} of 2)")
+
+
+def test_everything_is_there_by_the_keyboard(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long, "?from=1")
+    page.locator("#log").focus()
+    page.keyboard.press("e")
+    expect(page.locator("#L59998")).to_be_in_viewport()
+    page.keyboard.press("/")
+    page.keyboard.type("needle")
+    expect(page.locator("#found")).to_have_text("3 of 5 lines")
+    page.locator("#log").focus()
+    page.keyboard.press("n")
+    expect(page.locator("#found")).to_have_text("4 of 5 lines")
+    page.keyboard.press("g")
+    page.keyboard.type("7-9\n")
+    expect(page.locator(".chosen")).to_have_count(3)
+    page.locator("#stage-build > summary").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#L7")).to_be_hidden()
+
+
+# --- what a build wrote is text
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_a_hostile_log_is_text_and_no_barrier(desk: Service, open_as: Open, theme: str, width: int) -> None:
+    job_id = "log-hostile"
+    if desk.call("GET", f"/{job_id}").status_code == 404:
+        submit(desk, job_id, HOSTILE, title="On hostile logs")
+        desk.wait(job_id, "failed", timeout=60)
+    page = open_as("viewer", color_scheme=theme, viewport={"width": width, "height": 800})
+    open_log(page, desk, job_id, "?at=3-40&q=ink")
+    expect(page.locator("#log")).to_contain_text('<script>document.title = "pwned"</script>')
+    expect(page.locator("#log")).to_contain_text("safe\\u202egnp.exe")
+    expect(page).to_have_title("Log of attempt 1 of On hostile logs · Jobsite")
+    assert page.locator("#log h1, #log img, #log script").count() == 0
+    links = page.evaluate("[...document.querySelectorAll('#log a')].map(link => link.href)")
+    assert {link.partition("#")[0].partition("?")[0].rpartition("/log")[2] for link in links} <= {"/", ".txt"}
+    assert page.evaluate("document.querySelectorAll('*').length") < MOST_NODES
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    assert serious(page) == []
+
+
+# --- without a script
+
+
+def test_without_a_script_it_is_pages_forms_and_links(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer", java_script_enabled=False)
+    open_log(page, desk, long, "?from=1")
+    pages = page.get_by_role("navigation", name="Pages of the log").first
+    expect(pages).to_contain_text("Lines 1 to 500 of 100,000.")
+    pages.get_by_role("link", name="Later lines").click()
+    expect(page.locator("#L501")).to_be_visible()
+    page.get_by_role("searchbox", name="Search the log").fill("needle")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#L20000 .mark")).to_be_in_viewport()
+    expect(page.locator("#found")).to_have_text("1 of 5 lines")
+    page.get_by_role("button", name="Next match").click()
+    expect(page.locator("#L40000 .mark")).to_be_in_viewport()
+    page.get_by_role("button", name="Next error").click()
+    expect(page.locator("#L59998")).to_be_in_viewport()
+    page.get_by_label("Line", exact=True).fill("120-140")
+    page.get_by_role("button", name="Go").click()
+    expect(page.locator("#L120")).to_be_in_viewport()
+    page.get_by_role("link", name="Elapsed times").click()
+    expect(page.get_by_role("link", name="Clock times")).to_be_visible()
+    page.locator("#stage-build > summary").click()
+    expect(page.locator("#L120")).to_be_hidden()
+
+
+def test_the_download_is_the_whole(desk: Service, open_as: Open, long: str, tmp_path: Path) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, long)
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download", exact=True).click()
+    download.value.save_as(tmp_path / "log")
+    assert len((tmp_path / "log").read_text().splitlines()) == LINES

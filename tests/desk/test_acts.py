@@ -1,0 +1,223 @@
+"""Acts on one submission and on many: asked first, done once, refused with a sentence."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from builds import lifecycle
+from builds.models import Build, Event, Mode, State, StatusUpdate, Submission
+from builds.roles import ADMINS, EDITORS, VIEWERS
+from tests.desk import made
+from tests.desk.conftest import SignIn
+
+
+def ask(client: Client, build: Build, act: str) -> dict[str, Any]:
+    """The fields of the page that asks."""
+    page = client.get(f"/submissions/{build.submission_id}/act/{act}/")
+    assert page.status_code == 200
+    return dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+
+
+def act(client: Client, build: Build, name: str, fields: dict[str, Any] | None = None, **answer: str) -> str:
+    """Press the button of the page that asked; the page that it leads to."""
+    asked = ask(client, build, name) if fields is None else fields
+    reply = client.post(f"/submissions/{build.submission_id}/act/{name}/", {**asked, **answer}, follow=True)
+    return reply.text
+
+
+@pytest.mark.parametrize("mode", ["latest", "same-commit", "clean", "deliver"])
+def test_an_editor_retries_in_each_mode(editor: Client, mode: str) -> None:
+    build = made.succeeded()
+    page = act(editor, build, "retry", mode=mode, reason="Once more.")
+    assert "Retry: done. Attempt 2 waits for a worker." in page
+    newest = build.submission.newest_build()
+    assert (newest.number, newest.mode, newest.requested_by) == (2, mode, "editors-0")
+    assert Event.objects.latest("id").reason == "Once more."
+
+
+def test_what_can_not_be_reused_is_refused_with_a_sentence(editor: Client) -> None:
+    build = made.failed()
+    assert "There are no kept exports of this submission to deliver" in act(editor, build, "retry", mode="deliver", reason="")
+    assert "There are no kept exports" in act(editor, build, "deliver", reason="")
+    assert build.submission.builds.count() == 1
+
+
+def test_a_queued_build_is_cancelled_at_once_with_a_reason(editor: Client) -> None:
+    build = made.submitted().newest_build()
+    page = act(editor, build, "cancel", reason="A mistake.")
+    assert "Cancel: done. Attempt 1 is cancelled." in page
+    build.refresh_from_db()
+    assert (build.state, build.cancel_requested_by, build.cancel_reason) == (State.CANCELLED, "editors-0", "A mistake.")
+
+
+def test_a_cancel_without_a_reason_asks_for_one(editor: Client) -> None:
+    build = made.running()
+    answer = editor.post(f"/submissions/{build.submission_id}/act/cancel/", {**ask(editor, build, "cancel"), "reason": " "})
+    assert answer.status_code == 400
+    assert "Say why, in a few words." in answer.text
+    build.refresh_from_db()
+    assert build.cancel_requested_at is None
+
+
+def test_a_running_build_is_only_asked_to_end(editor: Client) -> None:
+    build = made.running()
+    page = act(editor, build, "cancel", reason="A mistake.")
+    assert "is being stopped; it is shown as cancelled once nothing of it runs any more" in page
+    build.refresh_from_db()
+    assert build.state == State.RUNNING
+
+
+def test_pressed_twice_it_happens_once(editor: Client) -> None:
+    build = made.failed()
+    asked = ask(editor, build, "retry")
+    act(editor, build, "retry", asked, mode="latest", reason="")
+    page = act(editor, build, "retry", asked, mode="latest", reason="")
+    assert "Attempt 2 was queued meanwhile by editors-0. Look at it first." in page
+    assert build.submission.builds.count() == 2
+
+
+def test_by_two_people_it_happens_once(editor: Client, admin: Client) -> None:
+    build = made.failed()
+    asked = [ask(client, build, "retry") for client in (editor, admin)]
+    act(editor, build, "retry", asked[0], mode="latest", reason="")
+    again = made.started(build.submission)
+    lifecycle.fail(again, made.CAUSE)
+    page = act(admin, build, "retry", asked[1], mode="latest", reason="")
+    assert "Attempt 2 was queued meanwhile by editors-0." in page
+    assert build.submission.builds.count() == 2
+
+
+def test_a_cancel_of_two_people_is_one(editor: Client, admin: Client) -> None:
+    build = made.running()
+    asked = ask(admin, build, "cancel")
+    act(editor, build, "cancel", reason="mine")
+    page = act(admin, build, "cancel", asked, reason="mine too")
+    assert "It is being cancelled already: editors-0 asked for it." in page
+    assert Event.objects.filter(kind="cancel requested").count() == 1
+
+
+def test_a_status_update_is_sent_again_now(editor: Client) -> None:
+    build = made.failed()
+    made.refused(build)
+    page = act(editor, build, "push", reason="")
+    assert "Send status update again: done." in page
+    assert Event.objects.latest("id").kind == "status update pushed"
+    StatusUpdate.objects.update(state="received", settled_at=build.finished_at)
+    assert "Every status update is settled" in editor.get(f"/submissions/{build.submission_id}/act/push/").text
+
+
+@pytest.mark.parametrize("name", ["retry", "deliver"])
+def test_what_runs_is_not_retried(editor: Client, name: str) -> None:
+    build = made.running()
+    page = editor.get(f"/submissions/{build.submission_id}/act/{name}/").text
+    assert "It is running already; cancel it first, or wait for its end." in page
+    assert '<form method="post" class="stack">' not in page
+    fields = {"seen": f"{build.submission_id}:1", "mode": "latest", "reason": ""}
+    assert "queued or running already" in act(editor, build, name, fields)
+
+
+def test_an_ended_one_is_not_cancelled(editor: Client) -> None:
+    build = made.failed()
+    assert "It has ended already (failed); there is nothing to cancel." in act(editor, build, "cancel", {}, reason="r")
+
+
+def test_the_page_offers_what_makes_sense(editor: Client, viewer: Client) -> None:
+    def offered(client: Client, build: Build) -> list[str]:
+        return re.findall(
+            rf"/submissions/{build.submission_id}/act/(\w+)/", client.get(f"/submissions/{build.submission_id}/").text
+        )
+
+    runs, ended = made.running("1"), made.failed("2")
+    made.refused(ended)
+    assert (offered(editor, runs), offered(editor, ended)) == (["cancel"], ["retry", "deliver", "push"])
+    assert (offered(viewer, runs), offered(viewer, ended)) == ([], [])
+
+
+# --- on many
+
+
+def many(client: Client, name: str, *builds: Build, **answer: str) -> str:
+    """Choose in the list, confirm, and come back to it."""
+    address = "/submissions/act/"
+    page = client.get(
+        address,
+        {"act": name, "id": [str(build.submission_id) for build in builds]},
+        headers={"referer": "http://testserver/submissions/?state=failed"},
+    )
+    fields: dict[str, Any] = {}
+    for field, value in re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text):
+        fields.setdefault(field, []).append(value)
+    reply = client.post(address, {**fields, **answer}, follow=True)
+    assert reply.redirect_chain == [("/submissions/?state=failed", 302)]
+    return reply.text
+
+
+def test_many_are_retried_and_those_that_refuse_are_left(editor: Client) -> None:
+    builds = [made.failed("1"), made.running("2"), made.failed("3")]
+    page = many(editor, "retry", *builds, mode="latest", reason="All of them.")
+    assert "2 submissions: queued for a new attempt." in page
+    assert [build.submission.newest_build().number for build in builds] == [2, 1, 2]
+
+
+def test_one_that_changed_meanwhile_is_named(editor: Client) -> None:
+    first, second = made.failed("1"), made.failed("2")
+    fields = {"act": "retry", "id": [first.submission_id, second.submission_id], "mode": "latest", "reason": ""}
+    seen = {"seen": [f"{first.submission_id}:1", f"{second.submission_id}:1"]}
+    lifecycle.retry(second.submission, Mode.LATEST, actor="the API")
+    page = editor.post("/submissions/act/", {**fields, **seen}, follow=True).text
+    assert "On builds 2: Attempt 2 was queued meanwhile by the API. Look at it first. Nothing was changed." in page
+    assert "Retry: done. Attempt 2 waits for a worker." in page
+
+
+def test_none_or_too_many_chosen_is_said(editor: Client) -> None:
+    assert "Choose a submission first" in editor.get("/submissions/act/?act=retry", follow=True).text
+    ids = "".join(f"&id={number}" for number in range(1, 300))
+    assert "At most 200" in editor.get(f"/submissions/act/?act=retry{ids}", follow=True).text
+
+
+def test_it_leads_back_to_nowhere_else(editor: Client) -> None:
+    build = made.failed()
+    answer = editor.post(
+        "/submissions/act/",
+        {"act": "cancel", "id": build.submission_id, "reason": "r", "back": "https://evil.example/submissions/"},
+    )
+    assert answer["Location"] == "/submissions/"
+
+
+def test_what_is_not_there_is_not_found(editor: Client) -> None:
+    assert editor.get("/submissions/99/act/retry/").status_code == 404
+    made.submitted()
+    assert editor.get(f"/submissions/{Submission.objects.get().pk}/act/explode/").status_code == 404
+
+
+# --- who may
+
+
+ACTS = ("retry", "cancel", "deliver", "push")
+MAY: dict[str, set[str]] = {"": set(), VIEWERS: set(), EDITORS: set(ACTS), ADMINS: set(ACTS)}
+
+
+@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize("name", ACTS)
+@pytest.mark.parametrize("surface", ["ask for one", "do one", "ask for many", "do many"])
+def test_each_role_may_do_what_is_its_own(sign_in: SignIn, role: str, name: str, surface: str) -> None:
+    build = made.running() if name == "cancel" else made.succeeded()
+    made.refused(build)
+    client, pk, before = sign_in(role), build.submission_id, Event.objects.count()
+    fields = {"act": name, "id": pk, "seen": f"{pk}:1", "mode": "latest", "reason": "r"}
+    answer = {
+        "ask for one": lambda: client.get(f"/submissions/{pk}/act/{name}/"),
+        "do one": lambda: client.post(f"/submissions/{pk}/act/{name}/", fields),
+        "ask for many": lambda: client.get("/submissions/act/", {"act": name, "id": str(pk)}),
+        "do many": lambda: client.post("/submissions/act/", fields),
+    }[surface]()
+    is_allowed = name in MAY[role]
+    done = is_allowed and surface.startswith("do")
+    assert answer.status_code == (302 if done else 200 if is_allowed else 403)
+    assert (Event.objects.count() > before) == done
+    if not is_allowed:
+        assert f"the role “{'editors' if role else 'viewers'}”" in answer.text

@@ -1,0 +1,107 @@
+"""Exports to take away and to look at: a stranger's files, of which nothing may ever run."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from builds.models import Build
+from tests.desk import made
+
+ENTRY = "content/"
+
+
+def address(build: Build, position: int, rest: str = "") -> str:
+    return f"/submissions/{build.submission_id}/attempts/1/exports/{position}/{rest}"
+
+
+def content(answer: Any) -> bytes:
+    return b"".join(answer.streaming_content)
+
+
+@pytest.mark.parametrize(("position", "name"), [(1, "paper.pdf"), (2, "paper.meca.zip"), (3, "index.json")])
+def test_a_download_is_a_file_and_nothing_else(viewer: Client, position: int, name: str) -> None:
+    build = made.succeeded()
+    answer = viewer.get(address(build, position))
+    assert content(answer) == build.artifacts.get(position=position).path.read_bytes()
+    assert answer["Content-Disposition"] == f'attachment; filename="{name}"'
+    assert answer["Content-Type"] == "application/octet-stream"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in answer["Content-Security-Policy"]
+
+
+def test_a_pdf_and_an_image_are_shown_by_the_browser(viewer: Client) -> None:
+    build = made.succeeded()
+    assert f'<iframe class="pdf" src="{address(build, 1, "raw/")}"' in viewer.get(address(build, 1, "preview/")).text
+    pdf = viewer.get(address(build, 1, "raw/"))
+    assert (pdf["Content-Type"], pdf["X-Frame-Options"], content(pdf)) == ("application/pdf", "SAMEORIGIN", b"%PDF-1.7 content")
+    page = viewer.get(address(build, 2, "preview/?entry=content/figure.png")).text
+    source = re.findall(r'<img src="([^"]*raw[^"]*)"', page)
+    image = viewer.get(source[0].replace("&amp;", "&"))
+    assert (image["Content-Type"], "sandbox" in image["Content-Security-Policy"]) == ("image/png", True)
+
+
+def test_the_tree_of_a_bundle_is_opened(viewer: Client) -> None:
+    page = viewer.get(address(made.succeeded(), 2, "preview/")).text
+    entries = re.findall(r"<bdi>([^<]*)</bdi>(?:/</strong>|</a>)", page)
+    assert entries[1:] == [
+        *("..", "..", "outside.txt", "content", "article.xml", "evil.html", "figure.png", "figure.svg"),
+        "manifest.xml",
+    ]
+
+
+@pytest.mark.parametrize("entry", ["content/article.xml", "content/evil.html", "content/figure.svg"])
+def test_text_of_a_stranger_is_coloured_and_stays_text(viewer: Client, entry: str) -> None:
+    answer = viewer.get(address(made.succeeded(), 2, f"preview/?entry={entry}"))
+    assert made.SCRIPT not in answer.text
+    assert "style=" not in answer.text
+    assert "alert(1)" in re.sub(r"<[^>]*>", "", answer.text)
+    assert viewer.get(address(Build.objects.get(), 2, f"raw/?entry={entry}")).status_code == 404
+
+
+def test_json_is_coloured(viewer: Client) -> None:
+    page = viewer.get(address(made.succeeded(), 3, "preview/")).text
+    assert '<span class="c-nt">"kind"</span>' in page
+    assert "&lt;script&gt;" in page
+
+
+def test_what_only_its_name_calls_a_pdf_is_no_pdf(viewer: Client) -> None:
+    build = made.succeeded()
+    build.artifacts.get(position=1).path.write_text(made.SCRIPT)
+    page = viewer.get(address(build, 1, "preview/")).text
+    assert ("<iframe" in page, made.SCRIPT in page, "&lt;script&gt;" in page) == (False, False, True)
+
+
+def test_what_is_long_is_cut_and_says_so(viewer: Client) -> None:
+    build = made.succeeded()
+    build.artifacts.get(position=3).path.write_text('["' + "x" * 1_000_000)
+    answer = viewer.get(address(build, 3, "preview/"))
+    assert "Only the beginning is shown." in answer.text
+    assert len(answer.text) < 500_000
+
+
+def test_a_bundle_that_is_damaged_says_so(viewer: Client) -> None:
+    build = made.succeeded()
+    path = build.artifacts.get(position=2).path
+    path.write_bytes(path.read_bytes()[:200])
+    assert "This bundle can&#x27;t be opened" in viewer.get(address(build, 2, "preview/")).text
+    assert viewer.get(address(build, 2, "preview/?entry=manifest.xml")).status_code == 404
+
+
+@pytest.mark.parametrize("rest", ["preview/?entry=nothing", "preview/?entry=%00", "raw/?entry=manifest.xml", "raw/"])
+def test_what_a_bundle_has_not_is_not_found(viewer: Client, rest: str) -> None:
+    assert viewer.get(address(made.succeeded(), 2, rest)).status_code == 404
+
+
+@pytest.mark.parametrize("rest", ["", "raw/", "preview/"])
+def test_what_is_gone_or_leads_elsewhere_is_not_found(viewer: Client, rest: str) -> None:
+    build = made.succeeded()
+    (build.exports_folder / "1-typst.pdf").unlink()
+    (build.exports_folder / "1-typst.pdf").symlink_to("/etc/passwd")
+    assert viewer.get(address(build, 1, rest)).status_code == 404
+    build.artifacts.filter(position=3).update(file="../../../etc/passwd")
+    assert viewer.get(address(build, 3, rest)).status_code == 404
+    assert viewer.get(address(build, 9, rest)).status_code == 404

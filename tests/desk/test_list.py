@@ -1,0 +1,185 @@
+"""The list: what it shows, finds, filters and keeps up to date."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from builds import lifecycle
+from builds.models import Build, Stage, Submission
+from tests.desk import made
+
+LIST, LIVE, CSV = "/submissions/", "/submissions/live/", "/submissions/csv/"
+
+
+def titles(client: Client, address: str = LIST) -> list[str]:
+    """The titles on the page, in order."""
+    return re.findall(r'class="row-title title"[^>]*><bdi>([^<]*)', client.get(address).text)
+
+
+def test_an_empty_list_says_what_will_be_there(viewer: Client) -> None:
+    assert "No submissions yet" in viewer.get(LIST).text
+    assert "Nothing needs you" in viewer.get(f"{LIST}?view=needs-me").text
+    assert "Nothing matches" in viewer.get(f"{LIST}?q=coral").text
+
+
+def test_a_row_says_whose_where_and_how_it_goes(viewer: Client) -> None:
+    build = made.running(author="Zoë Ångström")
+    Stage.objects.filter(build=build, name="build").update(progress_done=50, progress_total=100)
+    page = viewer.get(LIST).text
+    for words in ("Zoë Ångström<", "lab/paper-1", "main", "c0ffee12c0", "running: build", "1 attempt<", 'max="5" value="2.50"'):
+        assert words in page
+
+
+def test_a_failed_row_says_why(viewer: Client) -> None:
+    made.failed()
+    page = viewer.get(LIST).text
+    assert "<strong>The manuscript:</strong> <bdi>The reference “hopper1953” is not in the bibliography.</bdi>" in page
+
+
+def test_what_authors_wrote_is_text(viewer: Client) -> None:
+    made.submitted(title=f"{made.SCRIPT} \u202eevil", author="<b>")
+    assert titles(viewer) == ["&lt;script&gt;alert(1)&lt;/script&gt; evil"]
+
+
+def test_newest_first_page_by_page_in_both_directions(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builds.desk.submissions.PAGE_SIZE", 2)
+    pks = [made.submitted(str(number)).pk for number in range(5)]
+    assert titles(viewer) == ["On builds 4", "On builds 3"]
+    assert f"before={pks[3]}" in viewer.get(LIST).text
+    assert titles(viewer, f"{LIST}?before={pks[3]}") == ["On builds 2", "On builds 1"]
+    assert titles(viewer, f"{LIST}?before={pks[1]}") == ["On builds 0"]
+    assert titles(viewer, f"{LIST}?after={pks[0]}") == ["On builds 2", "On builds 1"]
+    assert titles(viewer, f"{LIST}?after=nonsense&before={'9' * 40}") == ["On builds 4", "On builds 3"]
+
+
+def test_filters_are_in_the_address(viewer: Client) -> None:
+    made.failed("1")
+    made.succeeded("2", title="Corals", node="node-x.")
+    made.running("3")
+    for query, found in {
+        "state=failed": ["On builds 1"],
+        "state=failed&fault=manuscript": ["On builds 1"],
+        "fault=service": [],
+        "state=succeeded": ["Corals"],
+        "repository=lab/paper-3": ["On builds 3"],
+        "node=node-x.": ["Corals"],
+        "q=coral": ["Corals"],
+        "q=hopper1953": ["On builds 1"],
+        "q=coral&state=failed": [],
+        "state=nonsense": ["On builds 3", "Corals", "On builds 1"],
+    }.items():
+        assert titles(viewer, f"{LIST}?{query}") == found, query
+
+
+def test_days_are_filtered_to_their_ends(viewer: Client) -> None:
+    for day in (1, 2, 3):
+        at = datetime(2026, 3, day, 23, 59, tzinfo=UTC)
+        Submission.objects.filter(pk=made.submitted(str(day)).pk).update(created_at=at)
+    assert titles(viewer, f"{LIST}?start=2026-03-02") == ["On builds 3", "On builds 2"]
+    assert titles(viewer, f"{LIST}?end=2026-03-02") == ["On builds 2", "On builds 1"]
+    assert titles(viewer, f"{LIST}?start=2026-03-02&end=2026-03-02") == ["On builds 2"]
+    assert titles(viewer, f"{LIST}?start=2027-01-01") == []
+
+
+def test_a_filter_that_can_not_be_understood_is_named(viewer: Client) -> None:
+    made.submitted()
+    page = viewer.get(f"{LIST}?start=yesterday").text
+    assert "“yesterday” was left out" in page
+    assert titles(viewer, f"{LIST}?start=yesterday") == ["On builds 1"]
+
+
+def test_needs_me_is_what_failed_is_stuck_or_untold(viewer: Client) -> None:
+    made.failed("failed")
+    made.refused(made.succeeded("untold"))
+    long_ago = timezone.now() - timedelta(hours=3)
+    Build.objects.filter(pk=made.submitted("waits").newest_build().pk).update(created_at=long_ago)
+    Build.objects.filter(pk=made.running("runs").pk).update(started_at=long_ago)
+    stops = made.running("stops")
+    lifecycle.request_cancel(stops, actor="ada", reason="r")
+    Build.objects.filter(pk=stops.pk).update(cancel_requested_at=long_ago)
+    made.succeeded("well")
+    made.running("goes on")
+    assert titles(viewer, f"{LIST}?view=needs-me") == [
+        f"On builds {name}" for name in ("stops", "runs", "waits", "untold", "failed")
+    ]
+    assert titles(viewer, f"{LIST}?view=needs-me&q=waits") == ["On builds waits"]
+    page = viewer.get(f"{LIST}?view=needs-me").text
+    assert (page.count(">stuck<"), page.count(">desci-server not told<")) == (3, 1)
+
+
+def test_a_retry_that_waits_is_not_stuck_and_says_when(viewer: Client) -> None:
+    build = made.running()
+    lifecycle.fail(build, made.CAUSE, retry_at=timezone.now() + timedelta(minutes=30, seconds=30))
+    page = viewer.get(LIST).text
+    assert "next try" in page
+    assert "in 30 min" in page
+    assert titles(viewer, f"{LIST}?view=needs-me") == []
+
+
+def test_rows_are_brought_up_to_date_and_new_ones_counted(viewer: Client) -> None:
+    build = made.running("1")
+    made.submitted("2")
+    other = made.submitted("3")
+    answer = viewer.get(LIVE, {"first": "1", "shown": str(build.submission_id)}).json()
+    assert (answer["new"], list(answer["rows"])) == (2, [str(build.submission_id)])
+    lifecycle.fail(build, made.CAUSE)
+    answer = viewer.get(LIVE, {"shown": f"{build.submission_id},{other.pk},x,999999"}).json()
+    assert answer["states"] == {str(build.submission_id): "On builds 1: failed", str(other.pk): "On builds 3: queued"}
+    assert answer["new"] == 0
+    assert "hopper1953" in answer["rows"][str(build.submission_id)]
+
+
+def test_new_ones_are_those_that_the_filters_find(viewer: Client) -> None:
+    shown = made.failed("1").submission_id
+    made.running("2")
+    made.failed("3")
+    assert viewer.get(LIVE, {"first": "1", "shown": str(shown), "state": "failed"}).json()["new"] == 1
+
+
+def test_as_a_table_no_cell_is_a_formula(viewer: Client) -> None:
+    made.failed("1", title='=HYPERLINK("x")', author="@SUM(A1)")
+    made.succeeded("2")
+    answer: Any = viewer.get(CSV)
+    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert [row["title"] for row in rows] == ["On builds 2", '\'=HYPERLINK("x")']
+    assert rows[1]["authors"] == "'@SUM(A1) (0000-0002-1825-0097)"
+    assert (rows[1]["state"], rows[1]["fault"], rows[1]["cause code"], rows[1]["attempts"]) == (
+        "failed",
+        "manuscript",
+        "build-failed",
+        "1",
+    )
+    assert answer["Content-Disposition"].startswith('attachment; filename="submissions-')
+
+
+def test_the_table_holds_more_than_a_page(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builds.desk.table.AT_ONCE", 2)
+    for number in range(5):
+        made.submitted(str(number))
+    answer: Any = viewer.get(f"{CSV}?state=queued")
+    assert len(b"".join(answer.streaming_content).splitlines()) == 6
+
+
+@pytest.mark.parametrize("address", [LIST, f"{LIST}?view=needs-me", f"{LIST}?q=builds", f"{LIVE}?first=1&shown=1,2,3,4,5,6"])
+def test_a_longer_list_asks_no_more_of_the_database(
+    editor: Client, address: str, django_assert_num_queries: Callable[..., Any], django_assert_max_num_queries: Callable[..., Any]
+) -> None:
+    made.running("1")
+    made.refused(made.failed("2"))
+    with django_assert_max_num_queries(16) as asked:
+        editor.get(address)
+    for number in range(3, 9, 2):
+        made.running(str(number))
+        made.refused(made.failed(str(number + 1)))
+    with django_assert_num_queries(len(asked)):
+        editor.get(address)
