@@ -44,6 +44,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "builds.api.throttling.RateLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -212,6 +213,21 @@ PROXIES = env.integer("PROXIES", 0, most=10)
 REDIS_URL = env.text("REDIS_URL") or embedded.redis_url(DATA_DIR)
 REDIS_EMBEDDED = not env.text("REDIS_URL")
 QUEUE_NAME = "builds"
+
+# Requests a minute, by one client and by all; counted in the queue store, which may be away.
+API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
+API_RATE = env.integer("API_RATE", 6000)
+PROXIES = env.integer("PROXIES", 0)
+RATES = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "rates": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "rate",
+        "OPTIONS": RATES,
+    },
+}
 
 # Jobsite's and desci-server's common secret, and those that are still taken from desci-server while it is being changed.
 INTERNAL_SERVICE_SECRET = env.text("INTERNAL_SERVICE_SECRET")
