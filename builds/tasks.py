@@ -89,6 +89,7 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         pinned_commit=source.commit if source else "",
         pinned_path=source.path if source else "",
         acknowledged=lambda: _has_heard_of(claimed),
+        redact=redactor().redact,
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
     )

@@ -126,6 +126,7 @@ class Context:
     pinned_commit: str = ""
     pinned_path: str = ""
     acknowledged: Callable[[], bool] = lambda: True
+    redact: Callable[[str], str] = str
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
 
