@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
@@ -124,6 +124,10 @@ class Sandbox:
             own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
             limits["NPROC"] += sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
         return limits
+
+    def seeing(self, *paths: Path) -> Sandbox:
+        """The same, in which ``paths`` can be read too."""
+        return replace(self, policy=replace(self.policy, readable=(*self.policy.readable, *paths)))
 
     @property
     def port(self) -> int:

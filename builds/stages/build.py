@@ -87,7 +87,9 @@ def _let_out(ctx: Context, *, bundled: bool) -> Iterator[tuple[Context, Mapping[
         yield ctx, environment
         return
     with network.proxied(ctx.build_hosts) as proxy:
-        sandbox = replace(ctx.sandbox, proxy=proxy.socket)
+        folder = toolchain.pixi_folder()
+        pixi = [folder / "pixi"] if folder else []
+        sandbox = replace(ctx.sandbox.seeing(*pixi), proxy=proxy.socket)
         try:
             yield replace(ctx, sandbox=sandbox), {**environment, **network.variables(sandbox.port)}
         finally:
