@@ -5,13 +5,15 @@ from __future__ import annotations
 import base64
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import quote
 
 LINE_LIMIT = 16 * 1024
 CUT = "…"
 MASK = "***"
 SHORTEST_SECRET = 6
+# In its longest form; a line that grows is cut only where so much more of it is known.
+LONGEST_SECRET = 2048
 
 # ECMA-48: control sequences (CSI), strings (OSC, DCS, SOS, PM, APC), and two-character escapes. A string that is not ended on its line
 # is no string: it must not swallow what comes after.
@@ -22,13 +24,14 @@ CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+")
 
 
 class LineSplitter:
-    """Cuts one stream into lines. Holds at most a line's limit and one read in memory, whatever comes.
+    """Cuts one stream into lines. Holds at most a line's limit, a secret and one read in memory, whatever comes.
 
     Bytes that are not UTF-8 become replacement characters. ``10 %\\r20 %\\r100 %\\n`` is one line, ``100 %``. A line longer than the
-    limit comes in pieces that end, and go on, with an ellipsis.
+    limit comes in pieces that end, and go on, with an ellipsis; it is given to ``redact`` before it is cut.
     """
 
-    def __init__(self, limit: int = LINE_LIMIT) -> None:
+    def __init__(self, limit: int = LINE_LIMIT, *, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
         self._decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         self._limit = limit
         self._escape = ""
@@ -43,7 +46,7 @@ class LineSplitter:
         rest, self._escape = self._escape + self._decode(b"", True), ""
         yield from self._take(self._without_tricks(rest))
         if self._line:
-            yield self._folded(self._line)
+            yield from self._pieces(self._folded(self._line))
             self._line = ""
 
     def _clean(self, text: str) -> str:
@@ -61,11 +64,16 @@ class LineSplitter:
         for line in whole:
             yield from self._pieces(self._folded(line))
         self._line = self._folded(self._line, keep_end=True)
-        while len(self._line) > self._limit:
+        if len(self._line) > self._limit + LONGEST_SECRET:
+            # A secret that begins before the cut is here as a whole by now.
+            self._line = self._redact(self._line)
+        while len(self._line) > self._limit + LONGEST_SECRET:
             yield self._line[: self._limit] + CUT
             self._line = CUT + self._line[self._limit :]
 
     def _pieces(self, line: str) -> Iterator[str]:
+        if len(line) > self._limit:
+            line = self._redact(line)
         while len(line) > self._limit:
             yield line[: self._limit] + CUT
             line = CUT + line[self._limit :]

@@ -70,8 +70,8 @@ class Run:
         return patiently(act, even_full=self.log.even_full)
 
     def make_room(self) -> None:
-        """Remove the workspace: what is written from now on may need what it took."""
-        storage.remove(self.context.workspace)
+        """Remove the workspace: what is written from now on may need what it took. No longer than the lease allows."""
+        storage.remove(self.context.workspace, seconds=settings.LEASE_SECONDS / 4)
         self.log.even_full = True
 
 

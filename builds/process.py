@@ -70,6 +70,7 @@ def run(
     marker: str,
     output_bytes: int = 200_000_000,
     grace_seconds: float = 10.0,
+    redact: Callable[[str], str] = str,
     sandbox: Sandbox | None = None,
     ceilings: Ceilings | None = None,
 ) -> Completed:
@@ -89,7 +90,7 @@ def run(
     process = _start(launch, cwd=cwd, env={**env, MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
     spared = {process.pid} if sandbox else set()
-    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes)
+    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes, redact)
     watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd)
     try:
         watch.until_end()
@@ -154,6 +155,7 @@ class _Watch:
         deadline: float,
         stop: Stop,
         output_bytes: int,
+        redact: Callable[[str], str],
     ) -> None:
         self.status: int | None = None
         self.watcher = Watcher(Ceilings(), Path())
@@ -168,7 +170,7 @@ class _Watch:
         for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
             if stream:
                 os.set_blocking(stream.fileno(), False)
-                self._selector.register(stream.fileno(), selectors.EVENT_READ, (name, LineSplitter()))
+                self._selector.register(stream.fileno(), selectors.EVENT_READ, (name, LineSplitter(redact=redact)))
 
     def until_end(self) -> None:
         next_sample = 0.0

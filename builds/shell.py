@@ -54,6 +54,7 @@ class Shell:
             stop=self.context.stop,
             marker=self.context.build_id,
             output_bytes=self.context.limits.log_bytes,
+            redact=self.context.redact,
             sandbox=self.context.sandbox,
             ceilings=self.context.limits.ceilings,
         )

@@ -72,14 +72,21 @@ def _linked(artifact: Artifact, folder: Path) -> Export:
     return Export(artifact.role, artifact.name, path, artifact.size, artifact.sha256)
 
 
-def remove(folder: Path) -> None:
+def remove(folder: Path, *, seconds: float | None = None) -> None:
     """Remove ``folder`` with all in it, also where a stranger's program has taken away the right to, or made it very deep.
+
+    With ``seconds`` it is given up after that time: what is left is left for later.
 
     By programs: Python's own functions give up some hundred folders down, and where a path is longer than the system takes.
     """
     if not folder.is_dir():
         return
     for command in (["rm", "-rf"], ["chmod", "-R", "u+rwX"], ["rm", "-rf"]):
-        subprocess.run([*command, "--", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        try:
+            subprocess.run(
+                [*command, "--", str(folder)], stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return
         if not folder.exists():
             return

@@ -84,10 +84,12 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         build_command=settings.BUILD_COMMAND,
         build_environment={name: os.environ[name] for name in settings.BUILD_ENVIRONMENT if name in os.environ},
         build_network=settings.BUILD_NETWORK,
+        build_hosts=tuple(settings.BUILD_NETWORK_HOSTS),
         require_declared_exports=settings.REQUIRE_DECLARED_EXPORTS,
         pinned_commit=source.commit if source else "",
         pinned_path=source.path if source else "",
         acknowledged=lambda: _has_heard_of(claimed),
+        redact=redactor().redact,
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
     )

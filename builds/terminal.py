@@ -65,7 +65,15 @@ class NoReport:
 
 
 def run(
-    source: str, to: Path, *, host: ArchiveHost, command: str, limits: Limits, network: bool, sandbox_of: SandboxOf
+    source: str,
+    to: Path,
+    *,
+    host: ArchiveHost,
+    command: str,
+    limits: Limits,
+    network: bool,
+    hosts: tuple[str, ...],
+    sandbox_of: SandboxOf,
 ) -> list[Export]:
     """Build ``source``, the address of a project file or the path of a repository's zip, and copy its exports to ``to``.
 
@@ -76,7 +84,7 @@ def run(
     signal.signal(signal.SIGINT, lambda number, frame: stop.set("Interrupted."))
     with tempfile.TemporaryDirectory(prefix="jobsite-") as folder:
         context = _context(source, Path(folder), host=host, command=command, limits=limits, stop=stop, network=network)
-        context = replace(context, sandbox=sandbox_of(context.build_id, context.workspace))
+        context = replace(context, build_hosts=hosts, sandbox=sandbox_of(context.build_id, context.workspace))
         archive = _local(Path(source)) if _is_file(source) else fetch(context)
         project = unpack(context, archive)
         context = _with_exports(context, project)

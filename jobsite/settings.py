@@ -44,6 +44,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "builds.api.throttling.RateLimitMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -213,6 +214,21 @@ REDIS_URL = env.text("REDIS_URL") or embedded.redis_url(DATA_DIR)
 REDIS_EMBEDDED = not env.text("REDIS_URL")
 QUEUE_NAME = "builds"
 
+# Requests a minute, by one client and by all; counted in the queue store, which may be away.
+API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
+API_RATE = env.integer("API_RATE", 6000)
+PROXIES = env.integer("PROXIES", 0)
+RATES = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "rates": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "rate",
+        "OPTIONS": RATES,
+    },
+}
+
 # Jobsite's and desci-server's common secret, and those that are still taken from desci-server while it is being changed.
 INTERNAL_SERVICE_SECRET = env.text("INTERNAL_SERVICE_SECRET")
 INTERNAL_SERVICE_SECRETS = [secret for secret in (INTERNAL_SERVICE_SECRET, *env.words("INTERNAL_SERVICE_SECRETS_OLD")) if secret]
@@ -230,6 +246,11 @@ GITHUB_TOKEN = env.text("GITHUB_TOKEN")
 BUILD_COMMAND = env.text("BUILD_COMMAND")
 BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
 BUILD_NETWORK = env.boolean("BUILD_NETWORK", default=False)
+BUILD_NETWORK_HOSTS = env.words(
+    "BUILD_NETWORK_HOSTS",
+    "pypi.org,files.pythonhosted.org,.anaconda.org,.prefix.dev,registry.npmjs.org,github.com,.githubusercontent.com,codeload.github.com,"
+    "api.github.com,.mystmd.org,.curvenote.com,doi.org,.doi.org,.crossref.org,.datacite.org",
+)
 BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
 ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)

@@ -15,6 +15,7 @@ RANKS = {
     1: (
         "process",
         "sandbox",
+        "network",
         "ceilings",
         "stages",
         "models",
@@ -52,6 +53,7 @@ PURE = (
     "output",
     "process",
     "sandbox",
+    "network",
     "ceilings",
     "manuscript_url",
     "zip_end",

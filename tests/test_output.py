@@ -76,3 +76,16 @@ def test_a_secret_is_masked_in_all_its_forms(before: str) -> None:
 )
 def test_what_looks_like_a_credential_is_masked(text: str, expected: str) -> None:
     assert Redactor(["abc"]).redact(text) == expected
+
+
+@pytest.mark.parametrize("form", ["a-secret-of-ours/+", "a-secret-of-ours%2F%2B", "YS1zZWNyZXQtb2Ytb3Vycy8r"])
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+@pytest.mark.parametrize("end", ["", "\n"])
+def test_a_secret_at_a_cut_and_over_several_writes_is_masked(form: str, chunk: int, end: str) -> None:
+    redact = Redactor(["a-secret-of-ours/+"]).redact
+    for before in range(85, 102):
+        data = ("x" * before + form + "y" * 5000 + end).encode()
+        splitter = LineSplitter(100, redact=redact)
+        pieces = [line for at in range(0, len(data), chunk) for line in splitter.feed(data[at : at + chunk])]
+        shown = "".join(redact(line).replace("…", "") for line in [*pieces, *splitter.flush()])
+        assert shown == "x" * before + "***" + "y" * 5000

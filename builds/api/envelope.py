@@ -48,11 +48,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """What an exception that leaves a view answers. Unknown ones are logged, and say nothing of themselves."""
     if isinstance(error, OperationalError | InterfaceError):
         logger.error("the database can't be used: %s", error)
-        return Response(_failure(UNAVAILABLE), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
+        return Response(failure(UNAVAILABLE), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
     response = default_handler(error, context)
     if response is None:
         logger.exception("a request to %s failed", context["request"].path, exc_info=error)
-        return Response(_failure(WENT_WRONG), status=500)
+        return Response(failure(WENT_WRONG), status=500)
     response.data = _body(error, context)
     if response.status_code == 503:
         response["Retry-After"] = RETRY_AFTER_SECONDS
@@ -61,17 +61,17 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
 
 def _body(error: Exception, context: dict[str, Any]) -> dict[str, Any]:
     if isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed | exceptions.PermissionDenied):
-        return _failure("Unauthorized")
+        return failure("Unauthorized")
     if isinstance(error, exceptions.ValidationError):
         errors = {name: _texts(details) for name, details in error.detail.items()} if isinstance(error.detail, dict) else {}
-        return {**_failure(" ".join(_naming(name, text) for name, texts in errors.items() for text in texts)), "errors": errors}
+        return {**failure(" ".join(_naming(name, text) for name, texts in errors.items() for text in texts)), "errors": errors}
     if isinstance(error, exceptions.UnsupportedMediaType):
-        return _failure("The body must be JSON: send it with the header Content-Type: application/json.")
+        return failure("The body must be JSON: send it with the header Content-Type: application/json.")
     if isinstance(error, exceptions.MethodNotAllowed):
-        return _failure(f"{context['request'].method} is not possible here.")
+        return failure(f"{context['request'].method} is not possible here.")
     if isinstance(error, Http404):
-        return _failure(str(error) or "Not found.")
-    return _failure(str(getattr(error, "detail", "")) or "The request was refused.")
+        return failure(str(error) or "Not found.")
+    return failure(str(getattr(error, "detail", "")) or "The request was refused.")
 
 
 def _naming(name: str, text: str) -> str:
@@ -92,25 +92,25 @@ def _leaves(details: Any) -> Iterator[str]:
         yield str(details)
 
 
-def _failure(message: str) -> dict[str, Any]:
+def failure(message: str) -> dict[str, Any]:
     return {"ok": False, "message": message}
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """An address that nothing answers: JSON for a machine, a page for a person."""
     if API_PATHS.match(request.path):
-        return JsonResponse(_failure(f"There is nothing at {request.path}."), status=404)
+        return JsonResponse(failure(f"There is nothing at {request.path}."), status=404)
     return defaults.page_not_found(request, exception)
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """A request that is refused before it reaches a view, such as one for a host that is not ours."""
     if API_PATHS.match(request.path):
-        return JsonResponse(_failure("The request can't be understood, or names a host that is not answered here."), status=400)
+        return JsonResponse(failure("The request can't be understood, or names a host that is not answered here."), status=400)
     return defaults.bad_request(request, exception)
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
     if API_PATHS.match(request.path):
-        return JsonResponse(_failure(WENT_WRONG), status=500)
+        return JsonResponse(failure(WENT_WRONG), status=500)
     return defaults.server_error(request)

@@ -121,10 +121,12 @@ class Context:
     build_command: str = ""
     build_environment: Mapping[str, str] = field(default_factory=dict)
     build_network: bool = False
+    build_hosts: tuple[str, ...] = ()
     require_declared_exports: bool = False
     pinned_commit: str = ""
     pinned_path: str = ""
     acknowledged: Callable[[], bool] = lambda: True
+    redact: Callable[[str], str] = str
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
 

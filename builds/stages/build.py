@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 
-from builds import exports, mending, myst, toolchain
+from builds import exports, mending, myst, network, toolchain
 from builds.errors import CommandFailed, LimitHit
+from builds.exports import Declared
 from builds.shell import Shell
 from builds.stages import Built, Context, PlannedExport, Project
 
 # What earlier builds leave behind, and myst would take for its own; a template or a cache that the author keeps there is left alone.
 LEFTOVERS = ("exports", "site", "temp", "logs", "html", "jobsite")
+MOST_REFUSALS = 20
 AUTO, BUNDLED = "auto", "myst"
 
 
@@ -33,7 +37,12 @@ def build(ctx: Context, project: Project) -> Built:
         exports.check_place(project, export)
     _clear(ctx, project)
     command = _command(ctx, project)
-    shell = Shell(ctx, project.folder, _environment(ctx, bundled=not command))
+    with _let_out(ctx, bundled=not command) as (ctx, environment):
+        return _built(Shell(ctx, project.folder, environment), project, wanted, command)
+
+
+def _built(shell: Shell, project: Project, wanted: Sequence[Declared], command: str) -> Built:
+    ctx = shell.context
     if command:
         _run_command(ctx, shell, command)
     else:
@@ -68,6 +77,24 @@ def _command(ctx: Context, project: Project) -> str:
     if ctx.build_command != BUNDLED and toolchain.has_pixi_task(project):
         return f"pixi run {toolchain.PIXI_TASK}"
     return ""
+
+
+@contextmanager
+def _let_out(ctx: Context, *, bundled: bool) -> Iterator[tuple[Context, Mapping[str, str]]]:
+    """The context and environment of the commands; where they need the network, with a way out to the listed hosts."""
+    environment = _environment(ctx, bundled=bundled)
+    if ctx.sandbox is None or not (ctx.build_network or not bundled):
+        yield ctx, environment
+        return
+    with network.proxied(ctx.build_hosts) as proxy:
+        folder = toolchain.pixi_folder()
+        pixi = [folder / "pixi"] if folder else []
+        sandbox = replace(ctx.sandbox.seeing(*pixi), proxy=proxy.socket)
+        try:
+            yield replace(ctx, sandbox=sandbox), {**environment, **network.variables(sandbox.port)}
+        finally:
+            for refusal in proxy.refusals()[:MOST_REFUSALS]:
+                ctx.log.warning(f"The network refused the build {refusal}.")
 
 
 def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:

@@ -3,7 +3,8 @@
 Usage: enter.py PLAN PROGRAM [ARGUMENT...]
 
 PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by the name of the RLIMIT_), ``nice``, ``uid`` (of an
-ordinary user, where this is root), ``cwd``, ``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
+ordinary user, where this is root), ``cwd``, ``relay`` (a port, and the socket behind it),
+``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
 
 Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
 """
@@ -14,7 +15,9 @@ import json
 import os
 import resource
 import signal
+import socket
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,8 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
     if plan.get("uid") is not None:
         _become(plan["uid"])
     os.chdir(plan["cwd"])
+    if plan.get("relay"):
+        _relay(plan["relay"]["port"], plan["relay"]["socket"])
     ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if plan.get("landlock"):
         _shut_in(plan["landlock"])
@@ -61,6 +66,42 @@ def _become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+
+
+def _relay(port: int, path: str) -> None:
+    """What programs can only ask by TCP: a port of this sandbox's loopback, behind which is the proxy's socket."""
+    listening = socket.create_server(("127.0.0.1", port), backlog=256)
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            null = os.open(os.devnull, os.O_RDWR)
+            for descriptor in (0, 1, 2):  # else the build's output would never end
+                os.dup2(null, descriptor)
+            os.closerange(3, listening.fileno())
+            os.closerange(listening.fileno() + 1, 256)
+            while True:
+                client, _address = listening.accept()
+                threading.Thread(target=_join, args=(client, path), daemon=True).start()
+        os._exit(0)
+    os.wait()
+    listening.close()
+
+
+def _join(client: socket.socket, path: str) -> None:
+    with client, socket.socket(socket.AF_UNIX) as server, suppress(OSError):
+        server.connect(path)
+        back = threading.Thread(target=_copy, args=(server, client), daemon=True)
+        back.start()
+        _copy(client, server)
+        back.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+    with suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def _shut_in(rules: dict[str, Any]) -> None:

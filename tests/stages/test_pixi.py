@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from builds.errors import CommandFailed
+from builds.sandbox import Policy, choose
 from builds.stages import Built, Project
 from builds.stages.build import build
-from tests.stages.context import KeptReport, make_context
+from tests.stages.context import KeptLog, KeptReport, make_context
 
 MANIFEST = '[workspace]\nchannels = []\nplatforms = ["linux-64"]\n[tasks]\nbuild-meca = "make it"\n'
 MYST = "version: 1\nproject:\n  title: T\n"
@@ -27,21 +30,24 @@ def pixi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(
-    tmp_path: Path, pixi: Path, task: str, *, manifest: str = MANIFEST, name: str = "pixi.toml", command: str = ""
+    tmp_path: Path, pixi: Path, task: str, *, manifest: str = MANIFEST, name: str = "pixi.toml", command: str = "", **context: Any
 ) -> tuple[Built, KeptReport]:
     pixi.write_text(
         f'#!/bin/sh\n[ "$1" = --version ] && echo "pixi 9.9" && exit\n[ "$*" = "run build-meca" ] || exit 9\n{task}\n'
     )
     pixi.chmod(0o755)
     root = tmp_path / "repository"
-    root.mkdir()
+    root.mkdir(exist_ok=True)
     for file, text in ((name, manifest), ("myst.yml", MYST), ("index.md", "# P\n")):
         (root / file).write_text(text)
     report = KeptReport()
-    context = make_context(
-        tmp_path, build_command=command, report=report, declared_exports=({"format": "meca", "output": "exports/a.zip"},)
-    )
-    return build(context, Project(root, root / "myst.yml")), report
+    values = {
+        "build_command": command,
+        "report": report,
+        "declared_exports": ({"format": "meca", "output": "exports/a.zip"},),
+        **context,
+    }
+    return build(make_context(tmp_path, **values), Project(root, root / "myst.yml")), report
 
 
 @pytest.mark.parametrize(
@@ -69,3 +75,19 @@ def test_a_task_that_fails_fails_the_build_with_its_words(tmp_path: Path, pixi: 
     with pytest.raises(CommandFailed, match=r"^Failed to build the repo files: .*no such notebook") as failed:
         run(tmp_path, pixi, "echo 'Error: no such notebook' >&2; exit 1")
     assert failed.value.log_line == 2
+
+
+def test_it_runs_in_the_sandbox_wherever_pixi_is_and_what_it_asks_of_the_network_is_told(tmp_path: Path, pixi: Path) -> None:
+    """Its packages come through the proxy; a host that is not listed is refused, and the author is told which."""
+    chosen = choose("require", Policy())
+    if not chosen.allowed:
+        pytest.skip("nothing can be shut in here")
+    ask = "import urllib.request as r\\ntry: r.urlopen('http://evil.example/')\\nexcept OSError as e: print(e)"
+    log = KeptLog()
+    workspace = tmp_path / "workspace"
+    (workspace / "repository").mkdir(parents=True)
+    task = f'printf "{ask}" > ask.py; {sys.executable} -I ask.py; {MAKES}'
+    built, _report = run(workspace, pixi, task, log=log, workspace=workspace, sandbox=chosen.sandbox(workspace, "a build"))
+    assert built.exports[0].path.read_text() == "made\n"
+    assert "HTTP Error 403: Forbidden" in str(log)
+    assert "The network refused the build 'evil.example': it is not on the list of hosts." in log.warnings
