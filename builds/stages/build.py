@@ -158,7 +158,7 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
+    if plan.path.is_file() and exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
         names = ", ".join(mended)
         shell.context.log.warning(
             f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."
