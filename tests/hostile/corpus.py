@@ -119,13 +119,27 @@ def _entries(more: tuple[tuple[str, bytes, int], ...]) -> Iterator[tuple[str | z
 
 LINK, DEVICE, PIPE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o666, stat.S_IFIFO | 0o666
 
+MEMORY = """
+try:
+    start = int(open("/proc/{pid}/maps").readline().split("-")[0], 16)
+    memory = open("/proc/{pid}/mem", "rb")
+    memory.seek(start)
+    print("REACHED", memory.read(4))
+except OSError as error:
+    print(error)
+"""
 SECRETS = [
     Case(
         "environment", loot("loot env; loot cat /proc/self/environ; loot cat /proc/1/environ; loot sh -c 'cat /proc/*/environ'")
     ),
     Case("processes", loot("loot ls /proc; loot sh -c 'cat /proc/*/cmdline'; loot cat /proc/{pid}/environ /proc/{pid}/maps")),
-    Case("database", loot("loot cat {data_dir}/jobsite.sqlite3; loot ls -laR {data_dir}; loot find / -name '*.sqlite3'")),
-    Case("settings", loot("loot cat {base_dir}/jobsite/settings.py; loot ls -la {base_dir}; loot cat {data_dir}/queue/password")),
+    Case("database", loot("loot head -c 15 {data_dir}/jobsite.sqlite3; loot ls -la {data_dir}; loot find / -name '*.sqlite3'")),
+    Case(
+        "settings",
+        loot(
+            "loot grep -m1 MIDDLEWARE {base_dir}/jobsite/settings.py; loot ls -la {base_dir}; loot cat {data_dir}/queue/password"
+        ),
+    ),
     Case("neighbour", loot("loot ls {data_dir}/workspaces; loot cat {data_dir}/workspaces/*/repository/private.txt {neighbour}")),
     Case(
         "accounts",
@@ -138,12 +152,7 @@ SECRETS = [
     Case(
         "descriptors", python("import os\nfor n in range(3, 256):\n    try: print(n, os.read(n, 4096))\n    except OSError: pass")
     ),
-    Case(
-        "memory-of-the-worker",
-        python(
-            "for pid in ('{pid}', '1'):\n    try: print(open(f'/proc/{pid}/mem', 'rb').read(9))\n    except OSError as e: print(e)"
-        ),
-    ),
+    Case("memory-of-the-worker", python(MEMORY)),
     Case("ptrace", python("import ctypes\nfor pid in ({pid}, 1): print(ctypes.CDLL(None).ptrace(16, pid, 0, 0))")),
     Case(
         "setuid",
@@ -154,7 +163,7 @@ SECRETS = [
     Case(
         "namespaces",
         loot(
-            "loot unshare -Urm cat {data_dir}/jobsite.sqlite3; loot unshare -Ur sh -c 'mount -t tmpfs x /usr; id'; loot chroot / id"
+            "loot unshare -Urm head -c 15 {data_dir}/jobsite.sqlite3; loot unshare -Ur sh -c 'mount -t tmpfs x /usr; id'; loot chroot / id"
         ),
     ),
     Case("new-device", python("import os\nos.mknod('disk', 0o60666, os.makedev(254, 0))\nprint(open('disk', 'rb').read(9))")),
@@ -288,14 +297,14 @@ ARCHIVES = [
     ),
     Case("device", extra(("r-main/d", b"", DEVICE)), "failed", "archive-unsafe", "manuscript", "device"),
     Case("pipe", extra(("r-main/p", b"", PIPE)), "failed", "archive-unsafe", "manuscript", "pipe"),
-    Case("bomb", extra(("r-main/b", b"\0" * 150_000_000, 0o644)), "failed", "archive-too-large", "manuscript", "100 MB"),
+    Case("bomb", extra(("r-main/b", b"\0" * 120_000_000, 0o644)), "failed", "archive-unsafe", "manuscript", "times its size"),
     Case(
         "too-large",
-        extra(*((f"r-main/b{n}", b"\0" * 9_000_000, 0o644) for n in range(12))),
+        extra(*((f"r-main/b{n}", b"\0" * 9_000_000, 0o644) for n in range(18))),
         "failed",
         "archive-too-large",
         "manuscript",
-        "100 MB",
+        "150 MB",
     ),
     Case("deep", extra(("r-main/" + "d/" * 900 + "f", b"x", 0o644)), "failed", "archive-unsafe", "manuscript", "200 folders"),
     Case("long-name", extra(("r-main/" + "n" * 4000, b"x", 0o644)), "failed", "archive-unsafe", "manuscript", "too long"),

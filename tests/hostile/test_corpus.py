@@ -35,7 +35,7 @@ LIMITS = {
     "BUILD_FILES_MAX": "20000",
     "BUILD_FILE_MAX_BYTES": "200000000",
     "LOG_MAX_BYTES": "1000000",
-    "UNPACKED_MAX_BYTES": "100000000",
+    "UNPACKED_MAX_BYTES": "150000000",
     "EXPORTS_MAX_BYTES": "100000000",
     "WORKERS": "2",
 }
@@ -56,7 +56,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             service.port,
             service.process.pid,
             listening.getsockname()[1],
-            str(service.data_dir.parent),
+            str(service.data_dir.parent / "private.txt"),
         )
         (service.data_dir.parent / "private.txt").write_text(NEIGHBOURS)
         honest = quick.repository("sleep 2", **{"private.txt": NEIGHBOURS})
@@ -112,7 +112,7 @@ def check(case: Case, status: dict[str, Any]) -> None:
 def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Service, case: Case) -> None:
     check(case, ended(attacked, case.name))
     for text in left_the_sandbox(attacked, case.name):
-        for secret in (TOKEN, KEY, NEIGHBOURS, "SQLite format 3", "root:x:0:0", "root:*:", "REACHED", "uid=0("):
+        for secret in (TOKEN, KEY, NEIGHBOURS, "SQLite format 3", "MIDDLEWARE = [", "root:x:0:0", "root:*:", "REACHED", "uid=0("):
             assert secret not in text
         assert f"INTERNAL_SERVICE_SECRET={SECRET}" not in text
 
