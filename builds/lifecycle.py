@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Exists, Q
 from django.utils import timezone
 
-from builds import front_matter, queue, search
+from builds import front_matter, queue, search, storage
 from builds.errors import Cause, Fault
 from builds.models import (
     FINAL,
@@ -147,7 +147,7 @@ def _submit_again(submission: Submission, request: Request) -> None:
 
 def _deliver_again(submission: Submission, newest: Build) -> dict[str, Any]:
     """Deliver what is kept; where it is gone, build the same commit again."""
-    source = kept_exports(submission)
+    source = storage.kept_exports(submission)
     if source:
         return {"mode": Mode.DELIVER, "source": source}
     return {"mode": Mode.SAME_COMMIT, "source": newest}
@@ -192,17 +192,6 @@ def _queued_message(build: Build) -> str:
     return f"Queued again (attempt {build.number})."
 
 
-def kept_exports(submission: Submission) -> Build | None:
-    """The newest build whose exports are still there to be delivered again."""
-    made = submission.builds.filter(artifacts__isnull=False).distinct().order_by("-number")
-    return next((build for build in made if has_kept_exports(build)), None)
-
-
-def has_kept_exports(build: Build) -> bool:
-    artifacts = list(build.artifacts.all())
-    return bool(artifacts) and all(artifact.path.is_file() for artifact in artifacts)
-
-
 @transaction.atomic
 def retry(submission: Submission, mode: Mode, *, actor: str, reason: str = "") -> Build:
     """Queue a new build by hand.
@@ -223,7 +212,7 @@ def retry(submission: Submission, mode: Mode, *, actor: str, reason: str = "") -
 def _retry_source(submission: Submission, mode: Mode) -> Build | None:
     source = None
     if mode == Mode.DELIVER:
-        source = kept_exports(submission)
+        source = storage.kept_exports(submission)
         if source is None:
             raise ActRefused("There are no kept exports of this submission to deliver; retry it with a build instead.")
     if mode == Mode.SAME_COMMIT:
@@ -403,7 +392,7 @@ def hand_over(build: Build) -> None:
 
 
 def _mode_after_loss(build: Build) -> Mode:
-    if build.mode == Mode.DELIVER or has_kept_exports(build):
+    if build.mode == Mode.DELIVER or storage.has_kept_exports(build):
         return Mode.DELIVER
     return Mode.SAME_COMMIT if build.commit else Mode(build.mode)
 

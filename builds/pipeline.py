@@ -204,7 +204,7 @@ def _automatic_in_a_row(build: Build) -> int:
 
 
 def _retry_mode(build: Build) -> Mode:
-    if lifecycle.has_kept_exports(build) or (build.mode == Mode.DELIVER and build.source):
+    if storage.has_kept_exports(build) or (build.mode == Mode.DELIVER and build.source):
         return Mode.DELIVER
     return Mode.SAME_COMMIT if build.commit else Mode.LATEST
 

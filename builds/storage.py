@@ -12,7 +12,7 @@ from pathlib import Path
 from django.db import transaction
 
 from builds.errors import BuildError
-from builds.models import Artifact, Build, State
+from builds.models import Artifact, Build, State, Submission
 from builds.patience import patiently
 from builds.stages import Export
 
@@ -46,17 +46,27 @@ def _record(build: Build, exports: list[Export]) -> None:
     )
 
 
+def kept_exports(submission: Submission) -> Build | None:
+    """The newest build whose exports are still there to be delivered again."""
+    made = submission.builds.filter(artifacts__isnull=False).distinct().order_by("-number")
+    return next((build for build in made if has_kept_exports(build)), None)
+
+
+def has_kept_exports(build: Build) -> bool:
+    artifacts = list(build.artifacts.all())
+    return bool(artifacts) and all(artifact.path.is_file() for artifact in artifacts)
+
+
 def take_over(build: Build, source: Build) -> list[Export]:
     """The kept exports of ``source`` as this build's own: hard links, so that either may be removed.
 
     Raises:
         BuildError: they are gone.
     """
-    artifacts = list(source.artifacts.all())
-    if not artifacts or not all(artifact.path.is_file() for artifact in artifacts):
+    if not has_kept_exports(source):
         raise BuildError("The kept exports of this submission are gone.", advice="Retry the submission with a build.")
     build.exports_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    exports = [_linked(artifact, build.exports_folder) for artifact in artifacts]
+    exports = [_linked(artifact, build.exports_folder) for artifact in source.artifacts.all()]
     patiently(lambda: _record(build, exports))
     Build.objects.filter(pk=build.pk, state=State.RUNNING).update(commit=source.commit, ref=source.ref, path=source.path)
     return exports
