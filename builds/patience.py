@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from builds.errors import DiskFull
 
@@ -17,7 +17,8 @@ PATIENCE_SECONDS = 60.0
 PAUSE_SECONDS = 0.5
 # PostgreSQL's disk_full (its manual, appendix A).
 DISK_FULL_SQLSTATE = "53100"
-DATABASE_AWAY = (OperationalError, InterfaceError)
+# The last is what PostgreSQL answers while it can only be read (25006, read_only_sql_transaction).
+DATABASE_AWAY = (OperationalError, InterfaceError, InternalError)
 
 
 def is_full(error: Exception) -> bool:
@@ -32,7 +33,7 @@ def patiently(act: Callable[[], T], *, even_full: bool = False) -> T:
     Raises:
         DiskFull: the database has no room, and will not get any from waiting as long as the build goes on. With ``even_full``, for
             who has made room, it is waited for all the same.
-        OperationalError, InterfaceError: the database did not let it for a minute.
+        OperationalError, InterfaceError, InternalError: the database did not let it for a minute.
     """
     give_up_at = time.monotonic() + PATIENCE_SECONDS
     while True:

@@ -7,12 +7,13 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.views import defaults
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as default_handler
+
+from builds.patience import DATABASE_AWAY
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ def success(data: dict[str, Any], *, status: int = 200, **more: Any) -> Response
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     """What an exception that leaves a view answers. Unknown ones are logged, and say nothing of themselves."""
-    if isinstance(error, OperationalError | InterfaceError):
+    if isinstance(error, DATABASE_AWAY):
         logger.error("the database can't be used: %s", error)
         return Response(failure(UNAVAILABLE), status=503, headers={"Retry-After": RETRY_AFTER_SECONDS})
     response = default_handler(error, context)

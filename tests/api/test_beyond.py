@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from builds import lifecycle
@@ -152,6 +152,23 @@ def test_without_a_database_it_is_not_ready_and_takes_nothing(api: ApiClient, mo
     monkeypatch.setattr(lifecycle, "submit", no_database)
     for answer in (api.call("GET", "/readyz"), api.submit()):
         assert (answer.status_code, answer.json()["ok"], answer["Retry-After"]) == (503, False, "5")
+
+
+def test_a_database_that_can_only_be_read_takes_nothing(api: ApiClient) -> None:
+    on, off = {
+        "sqlite": ("PRAGMA query_only=1", "PRAGMA query_only=0"),
+        "postgresql": ("SET default_transaction_read_only=on", "SET default_transaction_read_only=off"),
+    }[connection.vendor]
+    with connection.cursor() as cursor:
+        cursor.execute(on)
+        try:
+            answers = [api.submit(), api.call("GET", "/readyz")]
+        finally:
+            cursor.execute(off)
+    assert [answer.status_code for answer in answers] == [503, 503]
+    assert [int(answer.headers["Retry-After"]) > 0 for answer in answers] == [True, True]
+    assert not Submission.objects.exists()
+    assert api.submit().status_code == 202
 
 
 def test_with_a_full_disk_it_is_not_ready_and_takes_nothing(api: ApiClient, settings: Any) -> None:
