@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.db import transaction
 
-from builds import lifecycle
+from builds import lifecycle, storage
 from builds.lifecycle import ActRefused, StaleBuild
 from builds.models import UNFINISHED, Build, Mode, State, StatusUpdate, Submission
 
@@ -52,6 +52,16 @@ class OptionalReasonForm(ReasonForm):
 class RetryForm(OptionalReasonForm):
     mode = forms.ChoiceField(choices=MODES, widget=forms.RadioSelect, initial=Mode.LATEST, label="What is built")
     field_order = ("mode", "reason")
+
+    def offer(self, submission: Submission) -> None:
+        """Only the modes for which there is something to reuse. All of them are taken: the verb says what is missing."""
+        missing = set()
+        if not submission.builds.exclude(commit="").exists():
+            missing.add(Mode.SAME_COMMIT)
+        if storage.kept_exports(submission) is None:
+            missing.add(Mode.DELIVER)
+        offered = [(mode, words) for mode, words in MODES if mode not in missing]
+        cast(forms.ChoiceField, self.fields["mode"]).choices = offered
 
 
 @dataclass(frozen=True)
@@ -104,6 +114,11 @@ def not_to_be_retried(build: Build) -> str:
     return f"It is {build.state} already; cancel it first, or wait for its end." if build.state in UNFINISHED else ""
 
 
+def not_to_be_delivered(build: Build) -> str:
+    nothing = "There are no kept exports of this submission to deliver; retry it with a build instead."
+    return not_to_be_retried(build) or ("" if storage.kept_exports(build.submission) else nothing)
+
+
 def not_to_be_cancelled(build: Build) -> str:
     if build.state not in UNFINISHED:
         return f"It has ended already ({build.state}); there is nothing to cancel."
@@ -144,7 +159,7 @@ DELIVER = Act(
     "The exports that are kept are delivered to desci-server again, without a new build.",
     OptionalReasonForm,
     _deliver,
-    not_to_be_retried,
+    not_to_be_delivered,
 )
 PUSH = Act(
     "push",

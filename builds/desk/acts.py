@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods
 
-from builds.acts import BY_NAME, MOST_AT_ONCE, Act, now_happens, perform
+from builds.acts import BY_NAME, MOST_AT_ONCE, Act, RetryForm, now_happens, perform
 from builds.desk.access import VIEW, Missing, desk_page
 from builds.desk.submissions import number
 from builds.lifecycle import ActRefused
@@ -89,6 +89,8 @@ def _ask_or_act(request: HttpRequest, act: Act, ids: Sequence[int], *, back: str
         seen = dict(item.split(":", 1) for item in request.POST.getlist("seen") if ":" in item)
         _do(request, act, chosen, answer=form.cleaned_data, seen=seen)
         return redirect(back)
+    if isinstance(form, RetryForm) and not form.is_bound and len(chosen) == 1:
+        form.offer(chosen[0].submission)
     return _ask(request, act, chosen, form=form, back=back)
 
 

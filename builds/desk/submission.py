@@ -135,7 +135,7 @@ def _acts(request: HttpRequest, newest: Build, pending: list[StatusUpdate]) -> l
     possible = {
         "retry": not acts.not_to_be_retried(newest),
         "cancel": not acts.not_to_be_cancelled(newest),
-        "deliver": not acts.not_to_be_retried(newest),
+        "deliver": not acts.not_to_be_delivered(newest),
         "push": any(update.tries for update in pending),
     }
     return [act for act in acts.ACTS if possible[act.name] and request.user.has_perm(act.permission)]

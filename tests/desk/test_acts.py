@@ -131,10 +131,23 @@ def test_the_page_offers_what_makes_sense(editor: Client, viewer: Client) -> Non
             rf"/submissions/{build.submission_id}/act/(\w+)/", client.get(f"/submissions/{build.submission_id}/").text
         )
 
-    runs, ended = made.running("1"), made.failed("2")
+    runs, ended, done = made.running("1"), made.failed("2"), made.succeeded("3")
     made.refused(ended)
-    assert (offered(editor, runs), offered(editor, ended)) == (["cancel"], ["retry", "deliver", "push"])
+    assert (offered(editor, runs), offered(editor, ended)) == (["cancel"], ["retry", "push"])
+    assert offered(editor, done) == ["retry", "deliver"]
     assert (offered(viewer, runs), offered(viewer, ended)) == ([], [])
+
+
+def test_a_retry_offers_what_there_is_to_reuse(editor: Client) -> None:
+    def modes(build: Build) -> list[str]:
+        page = editor.get(f"/submissions/{build.submission_id}/act/retry/").text
+        return re.findall(r'name="mode" value="([\w-]+)"', page)
+
+    assert modes(made.succeeded("1")) == ["latest", "same-commit", "clean", "deliver"]
+    assert modes(made.failed("2")) == ["latest", "same-commit", "clean"]
+    waits = made.submitted("3").newest_build()
+    lifecycle.request_cancel(waits, actor="an editor", reason="Twice.")
+    assert modes(waits) == ["latest", "clean"]
 
 
 # --- on many
