@@ -17,6 +17,10 @@ import psutil
 MEASURE_SECONDS = 1.0
 # Measuring may take this part of the time.
 MEASURE_SHARE = 0.1
+# What a line costs in the log's table beside its text: without it, a build that writes empty lines would fill the database.
+LINE_BYTES = 32
+# So long a build may write faster than it may on average.
+BURST_SECONDS = 10
 # Programs of the sandbox's own in a tree: bubblewrap, and its first process inside.
 OWN_PROCESSES = 2
 MEASURE = 'du -sx --block-size=1 -- "$1"; du -sx --inodes -- "$1"'
@@ -64,6 +68,39 @@ SMALLER = (
     "Make it use less (smaller data, fewer things at once, results that are committed), or ask the journal's staff for more."
 )
 CLEANER = "Write fewer and smaller files, and remove what is not needed any more, or ask the journal's staff for more."
+
+
+class OutputAllowance:
+    """How much a build's commands may still write: in all, and a second. 0 a second is as fast as they can.
+
+    Who writes too fast is not read from for a while, so that it waits; who has written too much has to be ended.
+    """
+
+    def __init__(self, most: int, per_second: int = 0) -> None:
+        self.left = most
+        self.was_slowed = False
+        self._per_second = per_second
+        self._at_once = float(per_second * BURST_SECONDS)
+        self._filled_at = time.monotonic()
+
+    def take(self, data: bytes) -> None:
+        size = len(data) + LINE_BYTES * data.count(b"\n")
+        self.left -= size
+        self._at_once -= size
+
+    @property
+    def is_used_up(self) -> bool:
+        return self.left <= 0
+
+    def must_wait(self) -> bool:
+        if not self._per_second:
+            return False
+        now = time.monotonic()
+        more = (now - self._filled_at) * self._per_second
+        self._at_once = min(self._at_once + more, self._per_second * BURST_SECONDS)
+        self._filled_at = now
+        self.was_slowed = self.was_slowed or self._at_once <= 0
+        return self._at_once <= 0
 
 
 def shown(size: float) -> str:

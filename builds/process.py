@@ -21,7 +21,7 @@ from pathlib import Path
 
 import psutil
 
-from builds.ceilings import Ceilings, Hit, Watcher
+from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.errors import BuildError, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
 from builds.sandbox import Launch, Sandbox
@@ -34,6 +34,7 @@ TICK_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2
 READY = b"R"
 KILL_SECONDS = 30.0
+DEFAULT_OUTPUT_BYTES = 200_000_000
 
 
 class ProcessesLeft(BuildError):
@@ -68,7 +69,7 @@ def run(
     deadline_seconds: float,
     stop: Stop,
     marker: str,
-    output_bytes: int = 200_000_000,
+    output: OutputAllowance | None = None,
     grace_seconds: float = 10.0,
     redact: Callable[[str], str] = str,
     sandbox: Sandbox | None = None,
@@ -90,7 +91,8 @@ def run(
     process = _start(launch, cwd=cwd, env={**env, MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
     spared = {process.pid} if sandbox else set()
-    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output_bytes, redact)
+    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, redact)
+    watch.output = output or watch.output
     watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd)
     try:
         watch.until_end()
@@ -154,14 +156,13 @@ class _Watch:
         on_line: Callable[[str, str], None],
         deadline: float,
         stop: Stop,
-        output_bytes: int,
         redact: Callable[[str], str],
     ) -> None:
         self.status: int | None = None
         self.watcher = Watcher(Ceilings(), Path())
+        self.output = OutputAllowance(DEFAULT_OUTPUT_BYTES)
         self.hit: Hit | None = None
         self._process, self._on_line, self._deadline, self._stop = process, on_line, deadline, stop
-        self._bytes_left = output_bytes
         self._started_at = time.monotonic()
         self._ended_at = self._started_at
         self._peak = 0
@@ -175,7 +176,10 @@ class _Watch:
     def until_end(self) -> None:
         next_sample = 0.0
         while self._may_go_on():
-            self._read(TICK_SECONDS)
+            if self.output.must_wait():
+                time.sleep(TICK_SECONDS)
+            else:
+                self._read(TICK_SECONDS)
             if time.monotonic() >= next_sample:
                 self.hit = self.watcher.look(self._process.pid)
                 next_sample = time.monotonic() + SAMPLE_SECONDS
@@ -184,14 +188,14 @@ class _Watch:
 
     def read_rest(self) -> None:
         """What is still in the pipes. Nobody writes to them any more."""
-        while self._bytes_left > 0 and self._read(0):
+        while not self.output.is_used_up and self._read(0):
             pass
         for key in list(self._selector.get_map().values()):
             self._end_of(key)
 
     def _may_go_on(self) -> bool:
         self._timed_out = time.monotonic() >= self._deadline
-        return not (self._timed_out or self._stop.is_set or self._bytes_left <= 0 or self.hit)
+        return not (self._timed_out or self._stop.is_set or self.output.is_used_up or self.hit)
 
     def _read(self, timeout: float) -> bool:
         """Read once from each stream that has something or has ended; whether there was any."""
@@ -210,7 +214,7 @@ class _Watch:
         return bool(ready)
 
     def _pass_on(self, name: str, splitter: LineSplitter, data: bytes) -> None:
-        self._bytes_left -= len(data)
+        self.output.take(data)
         for line in splitter.feed(data):
             self._on_line(name, line)
 
@@ -254,7 +258,7 @@ class _Watch:
             duration_seconds=self._ended_at - self._started_at,
             peak_memory_bytes=max(self._peak, self.watcher.peak_memory),
             timed_out=self._timed_out and self._ended_at >= self._deadline,
-            output_limit_hit=self._bytes_left <= 0,
+            output_limit_hit=self.output.is_used_up,
             left_behind=left_behind,
             hit=self.hit,
         )

@@ -9,12 +9,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builds import process
+from builds.ceilings import OutputAllowance, shown
 from builds.diagnosis import Clues
 from builds.errors import CommandTimedOut, DiskFull, LimitHit
 from builds.stages import Context
 
 # What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
 TOC_BUG = "Invalid YAML was generated"
+QUIETER = (
+    "Make it write less: turn off progress bars and debug output, or send them to a file. Or ask the journal's staff for more."
+)
 UNKNOWN_DOI = re.compile(r'Could not find DOI "(?:doi:|https?://(?:dx\.)?doi\.org/)?(?P<doi>10\.[^"\s]{1,500})"')
 
 
@@ -28,8 +32,10 @@ class Shell:
         self.clues = Clues(folder, limits=context.limits.ceilings.in_words)
         self.met_toc_bug = False
         self.unknown_dois: set[str] = set()
+        self._output = OutputAllowance(context.limits.log_bytes, context.limits.log_bytes_per_second)
         self._deadline = time.monotonic() + context.limits.build_seconds
         self._peak_memory = 0
+        self._told_of_waiting = False
 
     def run(self, argv: Sequence[str], *, shown: str = "") -> int:
         """Run one command and return its exit code (negative: the signal that ended it).
@@ -53,12 +59,13 @@ class Shell:
             deadline_seconds=max(self._deadline - time.monotonic(), 0.1),
             stop=self.context.stop,
             marker=self.context.build_id,
-            output_bytes=self.context.limits.log_bytes,
+            output=self._output,
             redact=self.context.redact,
             sandbox=self.context.sandbox,
             ceilings=self.context.limits.ceilings,
         )
         self._tell(completed)
+        self._tell_of_waiting()
         self._check_limits(completed)
         return completed.exit_code if completed.exit_code is not None else -(completed.signal or 0)
 
@@ -72,8 +79,16 @@ class Shell:
                 f"Failed to build the repo files: the build took longer than the {minutes:g} minutes that it may."
             )
         if completed.output_limit_hit:
-            megabytes = self.context.limits.log_bytes / 1e6
-            raise LimitHit(f"Failed to build the repo files: the build wrote more than {megabytes:g} MB of output.")
+            most = shown(self.context.limits.log_bytes)
+            raise LimitHit(
+                f"Failed to build the repo files: the build wrote more than the {most} of output that it may.", advice=QUIETER
+            )
+
+    def _tell_of_waiting(self) -> None:
+        if self._output.was_slowed and not self._told_of_waiting:
+            self._told_of_waiting = True
+            rate = shown(self.context.limits.log_bytes_per_second)
+            self.context.log.warning(f"The build wrote more than {rate} of output a second, and was made to wait. {QUIETER}")
 
     def _line(self, stream: str, text: str) -> None:
         number = self.context.log.line(text, stream=stream)

@@ -102,6 +102,7 @@ def limits() -> Limits:
         entry_bytes=settings.UNPACKED_MAX_BYTES,
         entries=settings.UNPACKED_MAX_ENTRIES,
         log_bytes=settings.LOG_MAX_BYTES,
+        log_bytes_per_second=settings.LOG_MAX_BYTES_PER_SECOND,
         build_seconds=settings.BUILD_TIMEOUT,
         delivery_patience_seconds=settings.DELIVERY_PATIENCE,
         exports=settings.EXPORTS_MAX,

@@ -256,6 +256,7 @@ ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)
 UNPACKED_MAX_ENTRIES = env.integer("UNPACKED_MAX_ENTRIES", 100_000, least=1)
 LOG_MAX_BYTES = env.integer("LOG_MAX_BYTES", 200_000_000, least=10_000)
+LOG_MAX_BYTES_PER_SECOND = env.integer("LOG_MAX_BYTES_PER_SECOND", 5_000_000)
 
 # How builds are shut in, and what each may take; more is refused, and named to the author.
 BUILD_SANDBOX = env.choice("BUILD_SANDBOX", "require", ("require", "bubblewrap", "landlock", "may-build-unsandboxed"))

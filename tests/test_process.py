@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from builds import process
+from builds.ceilings import LINE_BYTES, OutputAllowance
 from builds.errors import BuildStopped, ToolMissing
 from builds.stages import Stop
 
@@ -132,9 +133,22 @@ time.sleep(64)
 
 
 def test_endless_output_hits_the_limit(tmp_path: Path) -> None:
-    completed, lines = run(tmp_path, "yes", output_bytes=1_000_000)
+    completed, lines = run(tmp_path, "yes", output=OutputAllowance(1_000_000))
     assert completed.output_limit_hit
-    assert 400_000 <= len(lines) <= 700_000
+    assert len(lines) <= 1_000_000 / (len("y\n") + LINE_BYTES) + 64 * 1024  # and what was read at once
+
+
+def test_one_that_writes_too_fast_is_made_to_wait_and_loses_nothing(tmp_path: Path) -> None:
+    output = OutputAllowance(10_000_000, 50_000)
+    completed, lines = run(tmp_path, "head -c 700000 /dev/zero | tr '\\0' x", output=output)
+    assert (completed.exit_code, completed.output_limit_hit, output.was_slowed) == (0, False, True)
+    assert sum(text.count("x") for _stream, text in lines) == 700_000
+
+
+def test_all_commands_of_a_build_share_its_allowance(tmp_path: Path) -> None:
+    output = OutputAllowance(1_000_000)
+    ended = [run(tmp_path, "head -c 600000 /dev/zero | tr '\\0' x", output=output)[0].output_limit_hit for _ in range(2)]
+    assert ended == [False, True]
 
 
 def test_a_background_writer_does_not_keep_it_from_ending(tmp_path: Path) -> None:

@@ -95,6 +95,7 @@ class Limits:
     ratio: int = 200
     ratio_from_bytes: int = 100 << 20  # below this, even an extreme ratio is harmless: a blank image has one
     log_bytes: int = 200_000_000
+    log_bytes_per_second: int = 0
     build_seconds: float = 3600
     delivery_patience_seconds: float = 900
     exports: int = 100
