@@ -104,6 +104,8 @@ def limits() -> Limits:
         log_bytes=settings.LOG_MAX_BYTES,
         log_bytes_per_second=settings.LOG_MAX_BYTES_PER_SECOND,
         build_seconds=settings.BUILD_TIMEOUT,
+        stage_seconds=settings.STAGE_TIMEOUT,
+        attempt_seconds=settings.ATTEMPT_TIMEOUT,
         delivery_patience_seconds=settings.DELIVERY_PATIENCE,
         exports=settings.EXPORTS_MAX,
         exports_bytes=settings.EXPORTS_MAX_BYTES,

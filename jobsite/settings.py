@@ -245,6 +245,8 @@ GITHUB_TOKEN = env.text("GITHUB_TOKEN")
 
 BUILD_COMMAND = env.text("BUILD_COMMAND")
 BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
+STAGE_TIMEOUT = env.integer("STAGE_TIMEOUT", 3600, least=1)
+ATTEMPT_TIMEOUT = env.integer("ATTEMPT_TIMEOUT", 10_800, least=1)
 BUILD_NETWORK = env.boolean("BUILD_NETWORK", default=False)
 BUILD_NETWORK_HOSTS = env.words(
     "BUILD_NETWORK_HOSTS",
