@@ -28,7 +28,7 @@ FAULTS = {
 # When something that goes on should have got further.
 WAITS_LONG = timedelta(minutes=30)
 STOPS_LONG = timedelta(minutes=2)
-RUNS_LONG = timedelta(minutes=10)  # longer than the time limit of an attempt
+RUNS_LONG = timedelta(minutes=10)  # longer than the time limit of a build
 MOST_LATE = 1000
 # Ids follow the time of submission but for those that were made at the same moment.
 SLACK = 1000
@@ -136,7 +136,7 @@ def _unindexed(field: str) -> Coalesce:
 def stuck() -> QuerySet[Build]:
     """Unfinished builds that should have got further by now."""
     now = timezone.now()
-    too_long = timedelta(seconds=settings.ATTEMPT_TIMEOUT) + RUNS_LONG
+    too_long = timedelta(seconds=settings.BUILD_TIMEOUT) + RUNS_LONG
     waits = Q(state=State.QUEUED, created_at__lt=now - WAITS_LONG) & (Q(not_before=None) | Q(not_before__lt=now - WAITS_LONG))
     runs = Q(state=State.RUNNING, started_at__lt=now - too_long)
     return Build.objects.unfinished().filter(waits | runs | Q(cancel_requested_at__lt=now - STOPS_LONG))
