@@ -264,7 +264,7 @@ def test_a_lost_build_is_cancelled_only_when_nothing_of_it_runs(stray: Any, monk
         ended.append(not is_running(child.pid))
         finish(build)
 
-    monkeypatch.setattr(lifecycle, "finish_cancel", observed)
+    monkeypatch.setattr("builds.lifecycle.ending.finish_cancel", observed)
     reconciler.lose_lapsed()
     build.refresh_from_db()
     assert (build.state, ended) == (State.CANCELLED, [True])
