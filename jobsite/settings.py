@@ -276,6 +276,14 @@ DISK_RESERVE = env.integer("DISK_RESERVE", 200_000_000)
 
 WORKERS = env.integer("WORKERS", 2, least=0, most=256)
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
+# What a client of the web server may take of it.
+WEB_CONNECTIONS = env.integer("WEB_CONNECTIONS", 400, least=8)
+REQUEST_HEAD_SECONDS = env.integer("REQUEST_HEAD_SECONDS", 10, least=1)
+REQUEST_BODY_SECONDS = env.integer("REQUEST_BODY_SECONDS", 60, least=1)
+REQUEST_HEADERS_MAX = env.integer("REQUEST_HEADERS_MAX", 100, least=20)
+REQUEST_HEAD_MAX_BYTES = env.integer("REQUEST_HEAD_MAX_BYTES", 32_768, least=8_192, most=65_536)
+KEEP_ALIVE_SECONDS = env.integer("KEEP_ALIVE_SECONDS", 5, least=1)
+ANSWER_SECONDS = env.integer("ANSWER_SECONDS", 30, least=1)
 LEASE_SECONDS = env.integer("LEASE_SECONDS", 10, least=2)
 WORKER_NAME = env.text("WORKER_NAME", socket.gethostname())
 
