@@ -6,7 +6,6 @@ import json
 import lzma
 import re
 import stat
-import subprocess
 import sys
 import xml.sax
 import zipfile
@@ -19,13 +18,14 @@ from urllib.parse import unquote, urlsplit
 import defusedxml.sax
 from defusedxml import DefusedXmlException
 
-from builds import zip_end
-from builds.errors import ExportBroken
-from builds.stages import Limits
+from builds import process, zip_end
+from builds.errors import DiskFull, ExportBroken
+from builds.stages import Context, Limits
 from builds.toolchain import TOOLS
 
 PDF_SECONDS = 60
 PDF_MEMORY_BYTES = 3 << 30
+PDF_OUTPUT_BYTES = 1 << 20
 PAGE_BYTES = 256 << 20
 LIST_BYTES_PER_ENTRY = 1024
 MANIFEST = "manifest.xml"
@@ -38,19 +38,32 @@ def _broken(name: str, why: str) -> ExportBroken:
     return ExportBroken(f"Failed to build the repo files: {name} was made but {why}.", file=name)
 
 
-def inspect_pdf(path: Path, name: str) -> None:
-    """Raises ExportBroken unless the PDF opens and has a page."""
-    command = [sys.executable, "-I", str(TOOLS / "count_pages.py"), str(path), str(PDF_MEMORY_BYTES)]
-    try:
-        answer = subprocess.run(
-            command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PDF_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _broken(name, f"could not be read as a PDF within {PDF_SECONDS} s") from error
-    if answer.returncode:
-        reason = answer.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise _broken(name, f"can't be opened as a PDF ({reason[0][:200]})")
-    if int(answer.stdout) < 1:
+def inspect_pdf(ctx: Context, path: Path, name: str) -> None:
+    """Raises ExportBroken unless the PDF opens and has a page. It is read by a program in the build's sandbox, without a network."""
+    if ctx.sandbox:
+        ctx.sandbox.hand_over()
+    said: list[tuple[str, str]] = []
+    ended = process.run(
+        [sys.executable, "-I", str(TOOLS / "count_pages.py"), str(path), str(PDF_MEMORY_BYTES)],
+        cwd=ctx.workspace,
+        env={},
+        on_line=lambda stream, text: said.append((stream, text)),
+        deadline_seconds=PDF_SECONDS,
+        stop=ctx.stop,
+        marker=ctx.build_id,
+        output_bytes=PDF_OUTPUT_BYTES,
+        grace_seconds=0,
+        sandbox=ctx.sandbox,
+        ceilings=ctx.limits.ceilings,
+    )
+    if ended.timed_out:
+        raise _broken(name, f"could not be read as a PDF within {PDF_SECONDS} s")
+    if ended.hit and ended.hit.is_ours:
+        raise DiskFull(f"Failed to build the repo files: while {name} was read, {ended.hit.text}")
+    if ended.exit_code != 0:
+        reason = ended.hit.text if ended.hit else next((text for _stream, text in reversed(said)), "no reason given")
+        raise _broken(name, f"can't be opened as a PDF ({reason[:200]})")
+    if (pages := next((text for stream, text in said if stream == "stdout"), "")) == "0" or not pages.isdigit():
         raise _broken(name, "has no page")
 
 
@@ -73,10 +86,9 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
     was bundled as it is.
     """
     try:
-        _check_size(path, name, limits)
+        check_limits(path, name, limits)
         with zipfile.ZipFile(path) as archive:
             files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-            _check_entries(list(files.values()), name, limits)
             for info in files.values():
                 check()
                 _read_through(archive, info)
@@ -84,6 +96,13 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
             _check_xml(archive, files, name, warn)
     except UNREADABLE as error:
         raise _broken(name, f"is no intact zip archive ({error})") from error
+
+
+def check_limits(path: Path, name: str, limits: Limits) -> None:
+    """Raises ExportBroken, or one of UNREADABLE, unless the zip's list of entries is one to read further by. Nothing is unpacked."""
+    _check_size(path, name, limits)
+    with zipfile.ZipFile(path) as archive:
+        _check_entries([info for info in archive.infolist() if not info.is_dir()], name, limits)
 
 
 def _check_size(path: Path, name: str, limits: Limits) -> None:

@@ -161,7 +161,11 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if plan.path.is_file() and exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
+    if (
+        plan.path.is_file()
+        and exports.is_inside(project, plan.path)
+        and (mended := mending.mend(plan.path, shell.context.limits))
+    ):
         names = ", ".join(mended)
         shell.context.log.warning(
             f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."

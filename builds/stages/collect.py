@@ -82,7 +82,7 @@ def _inspect(ctx: Context, plan: PlannedExport) -> None:
     elif plan.role == "page-content":
         inspection.inspect_page_content(plan.path, _shown(plan))
     elif plan.path.suffix.lower() == ".pdf":
-        inspection.inspect_pdf(plan.path, _shown(plan))
+        inspection.inspect_pdf(ctx, plan.path, _shown(plan))
 
 
 def _shown(plan: PlannedExport) -> str:
