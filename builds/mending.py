@@ -11,13 +11,12 @@ from xml.sax import ContentHandler
 from xml.sax.saxutils import quoteattr
 
 from builds.errors import ExportBroken
-from builds.inspection import MANIFEST, SOURCES, UNREADABLE, check_limits, xml_problem
+from builds.inspection import MANIFEST, SOURCES, UNREADABLE, XML_BYTES, check_limits, xml_problem
 from builds.stages import Limits
 
 HREF = re.compile(rb'(?<=href=)"([^"]*)"')
 # What no XML document may hold (XML 1.0 §2.2), in UTF-8.
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-XML_BYTES = 64 << 20
 
 
 def mend(path: Path, limits: Limits) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from pypdf import PdfWriter
 
 from builds.errors import ExportBroken
-from builds.inspection import inspect_meca, inspect_pdf
+from builds.inspection import XML_BYTES, inspect_meca, inspect_page_content, inspect_pdf
 from builds.mending import mend
 from builds.sandbox import Policy, choose
 from builds.stages import Context, Limits
@@ -84,3 +84,34 @@ def test_a_pdf_outside_of_the_workspace_can_not_even_be_seen(context: Context, t
     writer.write(outside)
     with pytest.raises(ExportBroken, match=r"No such file|Permission denied"):
         inspect_pdf(context, outside, "the PDF")
+
+
+@pytest.mark.parametrize("large", ["manifest.xml", "article.xml"])
+def test_a_document_of_one_endless_word_is_not_parsed(tmp_path: Path, large: str) -> None:
+    path = tmp_path / "a.zip"
+    meca(path, {"manifest.xml": b"<manifest/>", large: b"<m a='" + bytes(XML_BYTES)})
+    with pytest.raises(ExportBroken, match=f"its {large} is .*larger than 67 MB"):
+        inspect_meca(path, "the MECA", Limits(), check=lambda: None, warn=lambda text: None)
+
+
+def test_a_page_is_read(context: Context) -> None:
+    path = context.workspace / "index.json"
+    path.write_text('{"kind": "Article"}')
+    inspect_page_content(context, path, "the page")
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("[]", "holds no page"),
+        ("{", "is not valid JSON"),
+        ("[" * 200_000, "is not valid JSON"),
+        ("[" + "[]," * 50_000_000, "is not valid JSON"),
+    ],
+    ids=["list", "cut", "deep", "wide"],
+)
+def test_what_is_no_page_is_told(context: Context, content: str, why: str) -> None:
+    path = context.workspace / "index.json"
+    path.write_text(content)
+    with pytest.raises(ExportBroken, match=f"the page was made but {why}"):
+        inspect_page_content(context, path, "the page")
