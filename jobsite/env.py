@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -73,3 +74,27 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def private_hosts(name: str) -> list[str]:
+    """A comma-separated list of hosts, each with or without a port: none that is this machine, and none that stands for many."""
+    hosts = words(name)
+    for host in hosts:
+        try:
+            parts = urlsplit(f"//{host}")
+            plain = bool(parts.hostname) and parts.netloc == host and "@" not in host and (parts.port is None or parts.port > 0)
+        except ValueError:
+            plain = False
+        if not plain or host.startswith((".", "*")):
+            raise WrongSetting(name, f"must be single hosts like mirror.example.org or mirror.example.org:8081, not {host!r}")
+        if _is_own(parts.hostname or ""):
+            raise WrongSetting(name, f"must not name this machine, its link or every address, which builds never reach: {host!r}")
+    return hosts
+
+
+def _is_own(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast

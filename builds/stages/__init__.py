@@ -127,6 +127,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Hosts:
+    """Whom a build with network may ask; ``private`` ones also at a private address."""
+
+    listed: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Context:
     """All that a stage may use. Made once per build; nothing in it changes."""
 
@@ -145,7 +153,7 @@ class Context:
     build_command: str = ""
     build_environment: Mapping[str, str] = field(default_factory=dict)
     build_network: bool = False
-    build_hosts: tuple[str, ...] = ()
+    build_hosts: Hosts = Hosts()
     require_declared_exports: bool = False
     pinned_commit: str = ""
     pinned_path: str = ""
