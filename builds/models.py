@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from builds import queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
+from builds import installation_models, queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
 from builds.manuscript_url import commit_link
 
 

@@ -20,6 +20,7 @@ RANKS = {
         "stages",
         "models",
         "queue_models",
+        "installation_models",
         "search_models",
         "toolchain",
         "diagnosis",
