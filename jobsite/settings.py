@@ -36,7 +36,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "axes",
     "csp",
     "builds",
@@ -175,8 +174,6 @@ SPECTACULAR_SETTINGS = {
         "Mode": "builds.models.Mode",
         "Fault": ["manuscript", "template", "service", "outside"],
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 LOGGING = {
