@@ -22,7 +22,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from builds import admin_people, front_matter  # noqa: F401 - Django looks here for all of the app's admins
+from builds import admin_people, admin_sign_ins, front_matter  # noqa: F401 - Django looks here for all of the app's admins
 from builds.admin_acts import ActingOnBuilds, ActingOnStatusUpdates, ActingOnSubmissions
 from builds.admin_base import RECENT, RecordAdmin, RowsInline, SubmissionFilter, ValuesFilter, recent
 from builds.admin_columns import (

@@ -41,7 +41,18 @@ RANKS = {
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
-    7: ("management", "api", "admin", "admin_acts", "admin_base", "admin_columns", "admin_people", "desk", "templatetags"),
+    7: (
+        "management",
+        "api",
+        "admin",
+        "admin_acts",
+        "admin_base",
+        "admin_columns",
+        "admin_people",
+        "admin_sign_ins",
+        "desk",
+        "templatetags",
+    ),
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names}
 # What a stage, and all that it uses, must not know of.

@@ -157,9 +157,9 @@ class _Reader:
                 yield from self._fields(whole, f"{before}{name}.", deep + 1)
 
     def _kind(self, schema: Schema) -> str:
-        kind: str = {"integer": "whole number", "boolean": "true or false", "string": "text", "": "any JSON"}.get(
-            schema.get("type", ""), schema.get("type", "")
-        )
+        kinds = {"integer": "whole number", "boolean": "true or false", "string": "text", "": "any JSON"}
+        name = str(schema.get("type", ""))
+        kind = kinds.get(name, name)
         if kind == "array":
             return f"list of {self._kind(self._whole(schema.get('items', {})))}"
         formats = {"date-time": "time (ISO 8601)", "uri": "address", "uuid": "UUID"}
