@@ -11,7 +11,19 @@ import pytest
 BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
-    0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
+    0: (
+        "errors",
+        "patience",
+        "output",
+        "manuscript_url",
+        "zip_end",
+        "front_matter",
+        "index_operations",
+        "loops",
+        "supervisor",
+        "apps",
+        "roles",
+    ),
     1: (
         "process",
         "sandbox",
@@ -48,6 +60,7 @@ RANKS = {
         "admin_acts",
         "admin_base",
         "admin_columns",
+        "admin_filters",
         "admin_people",
         "admin_sign_ins",
         "desk",
