@@ -199,4 +199,4 @@ def _constraints(schema: Schema) -> list[str]:
     found = [f"one of {', '.join(map(str, filter(None, schema['enum'])))}"] if schema.get("enum") else []
     found += [words.format(schema[name]) for name, words in LIMITS.items() if name in schema]
     found += ["may be null"] if schema.get("nullable") else []
-    return found + ([f"{schema['default']!r} if not given"] if schema.get("default") not in (None, "") else [])
+    return found + ([f"{schema['default']} if not given"] if schema.get("default") not in (None, "") else [])

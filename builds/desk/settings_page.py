@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.template.defaultfilters import filesizeformat
-from django.utils.html import escape, format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
 from builds.desk.access import StaffRequest, desk_page
-from builds.templatetags.desk import duration
+from builds.templatetags.desk import duration, in_code
 from jobsite import env
 from jobsite.described import GROUPS, Setting
 
@@ -23,7 +22,7 @@ SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|_DSN$")
 # What stands before an address's host: a name and a password, up to the last @; and what follows it, where drivers take passwords too.
 CREDENTIALS = re.compile(r"(?<=://)\S*@")
 ADDRESS_OPTIONS = re.compile(r"(://[^\s?#]*)[?#]\S*")
-CODE = re.compile(r"`([^`]+)`")
+SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 NOT_LISTED = "not described yet"
 
 
@@ -45,6 +44,7 @@ class Line:
         if self.setting.default and not self.read.value:
             return in_code(self.setting.default)
         shown = ADDRESS_OPTIONS.sub(r"\1?…", CREDENTIALS.sub("", self.read.value))
+        shown = shown if " " in shown else shown.replace(",", ", ")
         return format_html("<code>{}</code>", shown) if shown else SafeString("not set")
 
     @property
@@ -53,9 +53,9 @@ class Line:
         text, unit = self.read.value.strip(), self.setting.unit
         if not unit or not text.isdecimal():
             return ""
-        spoken = {"bytes": lambda: filesizeformat(int(text)), "seconds": lambda: duration(float(text))}.get(unit)
+        spoken = {"bytes": lambda: size(int(text)), "seconds": lambda: duration(float(text))}.get(unit)
         words = spoken() if spoken else unit.removesuffix("s") if text == "1" else unit
-        return str(words).replace("\xa0", " ")
+        return words
 
     @property
     def source(self) -> SafeString:
@@ -72,9 +72,10 @@ class Line:
         return in_code(self.setting.default_words)
 
 
-def in_code(text: str) -> SafeString:
-    """Text of the README, with what stands between backquotes as code."""
-    return mark_safe(CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S308 - escaped just before
+def size(count: int) -> str:
+    """``200 MB``, ``1.07 GB``: by thousands, as the settings are mostly given."""
+    scale, unit = next(((scale, unit) for scale, unit in SIZES if count >= scale), (1, "bytes"))
+    return f"{count / scale:.3g} {unit}"
 
 
 def groups() -> dict[str, list[Line]]:

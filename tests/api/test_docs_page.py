@@ -53,7 +53,7 @@ def text_of_section(page: str, name: str) -> str:
 
 def test_fields_have_types_and_constraints() -> None:
     fields = {field.name: field for field in described()["retry"].body}
-    assert fields["mode"].constraints == ["one of latest, same-commit, clean, deliver", "'latest' if not given"]
+    assert fields["mode"].constraints == ["one of latest, same-commit, clean, deliver", "latest if not given"]
     assert (fields["reason"].kind, fields["reason"].required, fields["reason"].constraints) == (
         "text",
         False,

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from tests.browser.conftest import PASSWORD, PATIENCE, Open, pk_of, serious, submit
 from tests.e2e.conftest import Service
 
-# But for the description of the API, which Swagger UI draws.
+# The admin's pages are in test_axe_admin.py.
 PAGES = {
     "list": "/submissions/",
     "needs me": "/submissions/?view=needs-me",
@@ -30,11 +30,8 @@ PAGES = {
     "overview": "/overview/",
     "password": "/account/password/",
     "not found": "/nothing/",
-    "admin": "/admin/",
-    "admin's list": "/admin/builds/submission/",
-    "admin's builds": "/admin/builds/build/",
-    "admin's page": "/admin/builds/submission/{failed}/change/",
-    "admin's people": "/admin/auth/user/",
+    "settings": "/settings/",
+    "the API": "/v1/docs",
 }
 SIZES = {"wide": {"width": 1280, "height": 800}, "phone": {"width": 360, "height": 720}}
 

@@ -42,7 +42,7 @@ def test_values_come_with_their_unit_and_their_source(admin: Client, monkeypatch
     shown = rows(admin.get("/settings/").text)
     assert shown["BUILD_TIMEOUT"][1:3] == ["5400 1 h 30 min", "the environment"]
     assert shown["BUILD_TIMEOUT"][3].endswith("Without it: 3600 seconds")
-    assert shown["LOG_MAX_BYTES"][1:3] == ["1048576 1.0 MB", "the file /run/limits"]
+    assert shown["LOG_MAX_BYTES"][1:3] == ["1048576 1.05 MB", "the file /run/limits"]
     assert shown["EXPORTS_KEPT_DAYS"][1:3] == ["90 days", "the default"]
     assert shown["GITHUB_URL"][1:3] == ["https://github.com", "the default"]
 
