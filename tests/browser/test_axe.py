@@ -60,7 +60,7 @@ def test_no_page_has_a_serious_barrier(submissions: dict[str, int], open_as: Ope
 
 
 def looked_at(page: Page, address: str) -> list[str]:
-    """What the page says to the console, and what axe finds, which itself is not heard."""
+    """What the page says to the console, and what axe finds, with all unfolded, which itself is not heard."""
     problems: list[str] = []
 
     def listen(message: ConsoleMessage) -> None:
@@ -70,6 +70,7 @@ def looked_at(page: Page, address: str) -> list[str]:
     page.on("console", listen)
     page.goto(address)
     page.remove_listener("console", listen)
+    page.evaluate("document.querySelectorAll('details').forEach(details => { details.open = true })")
     problems += serious(page)
     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         problems.append("the page is wider than the screen")
