@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A setting as it was read at the start: its text, the text that it has where nobody sets it, and where the former comes from.
+
+    ``file`` is the file that it was read from; empty otherwise. The value may be a secret, and stands in no representation.
+    """
+
+    value: str = field(repr=False)
+    default: str
+    is_set: bool
+    file: str = ""
+
+
+# Every setting that was asked for, in the order of the asking; what each means stands in :mod:`jobsite.described`.
+READ: dict[str, Read] = {}
 
 
 class WrongSetting(SystemExit):
@@ -25,14 +43,18 @@ def text(name: str, default: str = "") -> str:
     file = os.environ.get(f"{name}_FILE")
     if file and name not in os.environ:
         try:
-            return Path(file).read_text().strip()
+            value = Path(file).read_text().strip()
         except OSError as error:
             raise WrongSetting(f"{name}_FILE", f"can't be read: {error}") from error
-    return os.environ.get(name, default)
+        READ.setdefault(name, Read(value, default, is_set=True, file=file))
+        return value
+    value = os.environ.get(name, default)
+    READ.setdefault(name, Read(value, default, is_set=name in os.environ))
+    return value
 
 
 def boolean(name: str, *, default: bool) -> bool:
-    value = text(name, str(default)).strip().lower()
+    value = text(name, "yes" if default else "no").strip().lower()
     if value in TRUE:
         return True
     if value in FALSE:

@@ -36,7 +36,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "axes",
     "csp",
     "builds",
@@ -175,8 +174,6 @@ SPECTACULAR_SETTINGS = {
         "Mode": "builds.models.Mode",
         "Fault": ["manuscript", "template", "service", "outside"],
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 LOGGING = {
@@ -217,7 +214,6 @@ QUEUE_NAME = "builds"
 # Requests a minute, by one client and by all; counted in the queue store, which may be away.
 API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
 API_RATE = env.integer("API_RATE", 6000)
-PROXIES = env.integer("PROXIES", 0)
 RATES = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
@@ -243,7 +239,7 @@ DELIVERY_PATIENCE = env.integer("DELIVERY_PATIENCE", 900, least=1)
 GITHUB_URL = env.url("GITHUB_URL", "https://github.com")
 GITHUB_TOKEN = env.text("GITHUB_TOKEN")
 
-BUILD_COMMAND = env.text("BUILD_COMMAND")
+BUILD_COMMAND = env.text("BUILD_COMMAND", "auto")
 BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
 STAGE_TIMEOUT = env.integer("STAGE_TIMEOUT", 3600, least=1)
 ATTEMPT_TIMEOUT = env.integer("ATTEMPT_TIMEOUT", 10_800, least=1)

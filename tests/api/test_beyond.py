@@ -203,4 +203,4 @@ def test_the_description_is_served_to_anybody(api: ApiClient) -> None:
 def test_the_page_of_the_description_is_for_the_staff(api: ApiClient, client: Client) -> None:
     assert api.call("GET", "/v1/docs", secret=None)["Location"] == "/sign-in/?next=/v1/docs"
     client.force_login(User.objects.create_user("somebody"))
-    assert b"swagger" in client.get("/v1/docs").content
+    assert client.get("/v1/docs").status_code == 200
