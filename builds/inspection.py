@@ -18,6 +18,7 @@ import defusedxml.sax
 from defusedxml import DefusedXmlException
 
 from builds import process, zip_end
+from builds.ceilings import OutputAllowance
 from builds.errors import DiskFull, ExportBroken
 from builds.stages import Context, Limits
 from builds.toolchain import TOOLS
@@ -74,7 +75,7 @@ def _asked(ctx: Context, tool: str, path: Path, name: str) -> tuple[str, str]:
         deadline_seconds=READER_SECONDS,
         stop=ctx.stop,
         marker=ctx.build_id,
-        output_bytes=READER_OUTPUT_BYTES,
+        output=OutputAllowance(READER_OUTPUT_BYTES),
         grace_seconds=0,
         sandbox=ctx.sandbox,
         ceilings=ctx.limits.ceilings,
