@@ -118,24 +118,24 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "`auto`: `pixi run build-meca` where the repository has that task and pixi is installed, else the bundled "
             "recipe; `myst`: always the bundled recipe; anything else: a shell command, run in the project file's folder",
         ),
-        Setting("BUILD_TIMEOUT", "how long a build's commands may take", unit="seconds"),
+        Setting("BUILD_TIMEOUT", "how long a build's commands may take together", unit="seconds"),
         Setting("STAGE_TIMEOUT", "how long each other stage may take: fetch, unpack, collect, deliver", unit="seconds"),
         Setting("ATTEMPT_TIMEOUT", "how long all stages of an attempt may take together", unit="seconds"),
-        Setting(
-            "BUILD_NETWORK_PRIVATE_HOSTS",
-            "hosts of your own that builds may ask at a private address, a package mirror for instance; each named singly, with its port "
-            "where that is not 80 or 443 (`mirror.example.org:8081`). Whatever they answer, every author can read. Loopback, link-local "
-            "and cloud metadata addresses stay refused",
-        ),
         Setting(
             "BUILD_NETWORK",
             "whether the bundled `myst` may ask the network (templates, DOIs); a command of the repository's own always may",
         ),
         Setting(
             "BUILD_NETWORK_HOSTS",
-            "hosts that a build with network may ask, on the ports 80 and 443, comma-separated; `.name` for all below it. "
-            "Private, loopback and link-local addresses are always refused",
+            "hosts that a build with network may ask, on the ports 80 and 443, comma-separated; `.name` for all below it, `name:port` "
+            "for another port. Private, loopback and link-local addresses are always refused",
             default="package registries, GitHub, mystmd.org, doi.org and its like (`jobsite/settings.py`)",
+        ),
+        Setting(
+            "BUILD_NETWORK_PRIVATE_HOSTS",
+            "hosts of your own that builds may ask at a private address, a package mirror for instance; each named singly, with its port "
+            "where that is not 80 or 443 (`mirror.example.org:8081`). Whatever they answer, every author can read. Loopback, link-local "
+            "and cloud metadata addresses stay refused",
         ),
         Setting(
             "BUILD_ENVIRONMENT",
@@ -170,7 +170,9 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("BUILD_FILES_MAX", "the most files that a build's workspace may hold", unit="files"),
         Setting("BUILD_FILE_MAX_BYTES", "the largest file that a build may write", unit="bytes"),
         Setting("BUILD_NICE", "how far builds stand back for the rest of the service, 0 to 19 (nice(1))"),
-        Setting("LOG_MAX_BYTES", "the most that a build command may write to its log; more ends it", unit="bytes"),
+        Setting(
+            "LOG_MAX_BYTES", "of the output of a build's commands together, 32 more for each line; more ends it", unit="bytes"
+        ),
         Setting(
             "LOG_MAX_BYTES_PER_SECOND",
             "of the same, on average over 10 s; who writes faster is made to wait; 0 is no limit",
