@@ -13,7 +13,7 @@ from typing import Any, cast
 from django import forms
 from django.db import transaction
 
-from builds import lifecycle, storage
+from builds import lifecycle
 from builds.lifecycle import ActRefused, StaleBuild
 from builds.models import UNFINISHED, Build, Mode, State, StatusUpdate, Submission
 
@@ -55,12 +55,7 @@ class RetryForm(OptionalReasonForm):
 
     def offer(self, submission: Submission) -> None:
         """Only the modes for which there is something to reuse. All of them are taken: the verb says what is missing."""
-        missing = set()
-        if not submission.builds.exclude(commit="").exists():
-            missing.add(Mode.SAME_COMMIT)
-        if storage.kept_exports(submission) is None:
-            missing.add(Mode.DELIVER)
-        offered = [(mode, words) for mode, words in MODES if mode not in missing]
+        offered = [(mode, words) for mode, words in MODES if not nothing_to_reuse(submission, mode)]
         cast(forms.ChoiceField, self.fields["mode"]).choices = offered
 
 
@@ -115,8 +110,15 @@ def not_to_be_retried(build: Build) -> str:
 
 
 def not_to_be_delivered(build: Build) -> str:
-    nothing = "There are no kept exports of this submission to deliver; retry it with a build instead."
-    return not_to_be_retried(build) or ("" if storage.kept_exports(build.submission) else nothing)
+    return not_to_be_retried(build) or nothing_to_reuse(build.submission, Mode.DELIVER)
+
+
+def nothing_to_reuse(submission: Submission, mode: Mode) -> str:
+    try:
+        lifecycle.retry_source(submission, mode)
+    except ActRefused as refusal:
+        return str(refusal)
+    return ""
 
 
 def not_to_be_cancelled(build: Build) -> str:

@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
 from builds.admin_base import RECENT, ValuesFilter, recent
 from builds.errors import Fault
 from builds.models import Build, Event, Mode, Stage, State, StatusUpdate
 
-Narrow = Callable[[QuerySet[Any]], QuerySet[Any]]
+Narrow = Callable[[Any], QuerySet[Any]]
 
 
 class WordsFilter(admin.SimpleListFilter):
-    """Offers ``choices``: the address's word, the words shown, and what they narrow a list to."""
+    """Offers what is ``offered``: the address's word, the words shown, and what they narrow a list to."""
 
     offered: tuple[tuple[str, str, Narrow], ...] = ()
 
@@ -82,20 +82,14 @@ class UnwantedFilter(WordsFilter):
     offered = (("1", "has no such job any more", lambda rows: rows.filter(unwanted_at__isnull=False)),)
 
 
-def _held(rows: QuerySet[Any]) -> QuerySet[Any]:
-    """Those that wait for an earlier one of their submission."""
-    earlier = StatusUpdate.objects.pending().filter(submission=OuterRef("submission"), id__lt=OuterRef("id"))
-    return rows.filter(Exists(earlier), state=StatusUpdate.State.PENDING)
-
-
 class PendingFilter(WordsFilter):
     """What became of a status update. What was received is nearly all, and is found without a filter."""
 
     title, parameter_name = "desci-server", "pending"
     offered = (
-        ("1", "has not got it yet", lambda rows: rows.filter(state=StatusUpdate.State.PENDING)),
-        ("refused", "was told, and did not take it", lambda rows: rows.filter(state=StatusUpdate.State.PENDING, tries__gt=0)),
-        ("held", "must get an earlier one first", _held),
+        ("1", "has not got it yet", lambda rows: rows.pending()),
+        ("refused", "was told, and did not take it", lambda rows: rows.pending().filter(tries__gt=0)),
+        ("held", "must get an earlier one first", lambda rows: rows.behind()),
         ("unwanted", "has no such job any more", lambda rows: rows.filter(state=StatusUpdate.State.UNWANTED)),
         ("skipped", "need not get it: a later one says more", lambda rows: rows.filter(state=StatusUpdate.State.SKIPPED)),
     )

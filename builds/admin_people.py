@@ -14,15 +14,27 @@ from django.utils.html import format_html_join
 
 if TYPE_CHECKING:
     AnyUserAdmin = UserAdmin[User]
+    AnyAdmin = admin.ModelAdmin[Any]
 else:
     AnyUserAdmin = UserAdmin
+    AnyAdmin = admin.ModelAdmin
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
 
 
+class CheckBoxAdmin(AnyAdmin):
+    """Many are chosen by check boxes: Django's two lists side by side can't be used with a screen reader."""
+
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        kwargs["widget"] = forms.CheckboxSelectMultiple()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+
 @admin.register(User)
-class StaffAdmin(AnyUserAdmin):
+class StaffAdmin(CheckBoxAdmin, AnyUserAdmin):
     """An admin can't give itself, or anybody, more rights than the roles have: single permissions and superusers are not theirs."""
 
     list_display = ("username", "first_name", "last_name", "email", "roles", "is_active", "is_staff", "last_login")
@@ -43,7 +55,6 @@ class StaffAdmin(AnyUserAdmin):
         ("Role", {"fields": ("groups", "is_staff")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    filter_horizontal = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
@@ -66,11 +77,6 @@ class StaffAdmin(AnyUserAdmin):
         """Who has acted stays known: an account is closed (not active), never deleted."""
         return False
 
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        # Django's two lists side by side can't be used with a screen reader.
-        kwargs["widget"] = forms.CheckboxSelectMultiple()
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
-
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if field is not None and db_field.name == "groups":
@@ -85,12 +91,7 @@ class StaffAdmin(AnyUserAdmin):
 
 
 @admin.register(Group)
-class RoleAdmin(GroupAdmin):
+class RoleAdmin(CheckBoxAdmin, GroupAdmin):
     """Which rights a role has. Changed by migrations, and in a pinch by a superuser."""
 
     show_full_result_count = False
-    filter_horizontal = ()
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
-        kwargs["widget"] = forms.CheckboxSelectMultiple()
-        return super().formfield_for_manytomany(db_field, request, **kwargs)

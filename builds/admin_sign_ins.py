@@ -25,6 +25,7 @@ from django.utils import timezone
 from builds.acts import MOST_AT_ONCE
 from builds.admin_base import RecordAdmin
 from builds.admin_columns import moment, text, time, visible
+from builds.admin_filters import WordsFilter
 
 UNLOCK = "builds.unlock_account"
 
@@ -53,16 +54,12 @@ def is_locked(row: Any) -> bool:
     return bool(row.failures >= settings.AXES_FAILURE_LIMIT)
 
 
-class LockedFilter(admin.SimpleListFilter):
+class LockedFilter(WordsFilter):
     title, parameter_name = "lock", "locked"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "locked now"), ("0", "not locked yet")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        limit = settings.AXES_FAILURE_LIMIT
-        chosen = {"1": {"failures__gte": limit}, "0": {"failures__lt": limit}}.get(self.value() or "")
-        return queryset.filter(**chosen) if chosen else queryset
+    offered = (
+        ("1", "locked now", lambda rows: rows.filter(failures__gte=settings.AXES_FAILURE_LIMIT)),
+        ("0", "not locked yet", lambda rows: rows.filter(failures__lt=settings.AXES_FAILURE_LIMIT)),
+    )
 
 
 @admin.register(AccessAttempt)
@@ -77,10 +74,7 @@ class LockAdmin(RecordAdmin):
     list_filter = (LockedFilter,)
     search_fields = ("username", "ip_address")
     search_help_text = "user name or address"
-    fields: ClassVar[Any] = (
-        *(text("username", "user name"), text("ip_address", "address"), "state", "failures"),
-        *(time("attempt_time", "newest wrong password"), "ends"),
-    )
+    fields: ClassVar[Any] = list_display
 
     actions = ("unlock",)
 
@@ -180,15 +174,7 @@ class SignInAdmin(RecordAdmin):
         time("attempt_time", "signed in"),
         time("logout_time", "signed out"),
     )
-    fields: ClassVar[Any] = (
-        *(
-            text("username", "user name"),
-            text("ip_address", "address"),
-            time("attempt_time", "signed in"),
-            time("logout_time", "signed out"),
-        ),
-        text("user_agent", "browser"),
-    )
+    fields: ClassVar[Any] = (*list_display, text("user_agent", "browser"))
     search_fields = ("username", "ip_address")
     search_help_text = "user name or address, whole"
 

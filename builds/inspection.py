@@ -9,7 +9,8 @@ import sys
 import xml.sax
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
@@ -96,8 +97,7 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
     was bundled as it is.
     """
     try:
-        check_limits(path, name, limits)
-        with zipfile.ZipFile(path) as archive:
+        with within_limits(path, name, limits) as archive:
             files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
             for info in files.values():
                 check()
@@ -108,11 +108,13 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
         raise _broken(name, f"is no intact zip archive ({error})") from error
 
 
-def check_limits(path: Path, name: str, limits: Limits) -> None:
-    """Raises ExportBroken, or one of UNREADABLE, unless the zip's list of entries is one to read further by. Nothing is unpacked."""
+@contextmanager
+def within_limits(path: Path, name: str, limits: Limits) -> Iterator[zipfile.ZipFile]:
+    """The zip, opened. Raises ExportBroken, or one of UNREADABLE, unless its list of entries is one to read further by."""
     _check_size(path, name, limits)
     with zipfile.ZipFile(path) as archive:
         _check_entries([info for info in archive.infolist() if not info.is_dir()], name, limits)
+        yield archive
 
 
 def _check_size(path: Path, name: str, limits: Limits) -> None:

@@ -11,7 +11,7 @@ from xml.sax import ContentHandler
 from xml.sax.saxutils import quoteattr
 
 from builds.errors import ExportBroken
-from builds.inspection import MANIFEST, SOURCES, UNREADABLE, XML_BYTES, check_limits, xml_problem
+from builds.inspection import MANIFEST, SOURCES, UNREADABLE, XML_BYTES, within_limits, xml_problem
 from builds.stages import Limits
 
 HREF = re.compile(rb'(?<=href=)"([^"]*)"')
@@ -25,8 +25,7 @@ def mend(path: Path, limits: Limits) -> list[str]:
     Returns the names of what was mended; none where it is larger than ``limits``, or damaged: that is told when it is inspected.
     """
     try:
-        check_limits(path, path.name, limits)
-        with zipfile.ZipFile(path) as archive:
+        with within_limits(path, path.name, limits) as archive:
             mended = {info.filename: new for info in archive.infolist() if (new := _mended(archive, info)) is not None}
             if mended:
                 _rewrite(archive, mended, path)

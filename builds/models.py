@@ -307,8 +307,16 @@ class StatusUpdateQuerySet(models.QuerySet["StatusUpdate"]):
 
     def heads(self) -> StatusUpdateQuerySet:
         """Of each submission the oldest update that desci-server does not have yet: the only one that may be sent."""
+        return self.pending().filter(~self._earlier())
+
+    def behind(self) -> StatusUpdateQuerySet:
+        """Those that wait for an earlier one of their submission."""
+        return self.pending().filter(self._earlier())
+
+    @staticmethod
+    def _earlier() -> models.Exists:
         earlier = StatusUpdate.objects.pending().filter(submission=models.OuterRef("submission"), id__lt=models.OuterRef("id"))
-        return self.pending().filter(~models.Exists(earlier))
+        return models.Exists(earlier)
 
     def idle(self) -> StatusUpdateQuerySet:
         """Those that no outbox is sending at the moment."""

@@ -91,8 +91,9 @@ def run(
     process = _start(launch, cwd=cwd, env={**env, MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
     spared = {process.pid} if sandbox else set()
-    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, redact)
-    watch.output = output or watch.output
+    watch = _Watch(
+        process, on_line, time.monotonic() + deadline_seconds, stop, output or OutputAllowance(DEFAULT_OUTPUT_BYTES), redact
+    )
     watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd)
     try:
         watch.until_end()
@@ -156,13 +157,13 @@ class _Watch:
         on_line: Callable[[str, str], None],
         deadline: float,
         stop: Stop,
+        output: OutputAllowance,
         redact: Callable[[str], str],
     ) -> None:
         self.status: int | None = None
         self.watcher = Watcher(Ceilings(), Path())
-        self.output = OutputAllowance(DEFAULT_OUTPUT_BYTES)
         self.hit: Hit | None = None
-        self._process, self._on_line, self._deadline, self._stop = process, on_line, deadline, stop
+        self._process, self._on_line, self._deadline, self._stop, self._output = process, on_line, deadline, stop, output
         self._started_at = time.monotonic()
         self._ended_at = self._started_at
         self._peak = 0
@@ -176,7 +177,7 @@ class _Watch:
     def until_end(self) -> None:
         next_sample = 0.0
         while self._may_go_on():
-            if self.output.must_wait():
+            if self._output.must_wait():
                 time.sleep(TICK_SECONDS)
             else:
                 self._read(TICK_SECONDS)
@@ -188,14 +189,14 @@ class _Watch:
 
     def read_rest(self) -> None:
         """What is still in the pipes. Nobody writes to them any more."""
-        while not self.output.is_used_up and self._read(0):
+        while not self._output.is_used_up and self._read(0):
             pass
         for key in list(self._selector.get_map().values()):
             self._end_of(key)
 
     def _may_go_on(self) -> bool:
         self._timed_out = time.monotonic() >= self._deadline
-        return not (self._timed_out or self._stop.is_set or self.output.is_used_up or self.hit)
+        return not (self._timed_out or self._stop.is_set or self._output.is_used_up or self.hit)
 
     def _read(self, timeout: float) -> bool:
         """Read once from each stream that has something or has ended; whether there was any."""
@@ -214,7 +215,7 @@ class _Watch:
         return bool(ready)
 
     def _pass_on(self, name: str, splitter: LineSplitter, data: bytes) -> None:
-        self.output.take(data)
+        self._output.take(data)
         for line in splitter.feed(data):
             self._on_line(name, line)
 
@@ -258,7 +259,7 @@ class _Watch:
             duration_seconds=self._ended_at - self._started_at,
             peak_memory_bytes=max(self._peak, self.watcher.peak_memory),
             timed_out=self._timed_out and self._ended_at >= self._deadline,
-            output_limit_hit=self.output.is_used_up,
+            output_limit_hit=self._output.is_used_up,
             left_behind=left_behind,
             hit=self.hit,
         )

@@ -8,7 +8,7 @@ from builds.lifecycle.cancelling import finish_cancel, request_cancel
 from builds.lifecycle.ending import fail, give_up, hand_over, lose, succeed
 from builds.lifecycle.rows import ActRefused, StaleBuild
 from builds.lifecycle.running import cancel_asked, claim, enter_stage, leave_stage, pin, renew
-from builds.lifecycle.submitting import JobConflict, Request, retry, submit
+from builds.lifecycle.submitting import JobConflict, Request, retry, retry_source, submit
 from builds.lifecycle.updates import ask_whether_wanted, nobody_waits, push
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "renew",
     "request_cancel",
     "retry",
+    "retry_source",
     "submit",
     "succeed",
 ]

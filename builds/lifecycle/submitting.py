@@ -101,11 +101,16 @@ def retry(submission: Submission, mode: Mode, *, actor: str, reason: str = "") -
     Submission.objects.filter(pk=submission.pk).update(unwanted_at=None)
     submission.unwanted_at = None
     supersede_others(submission)
-    source = _retry_source(submission, mode)
+    source = retry_source(submission, mode)
     return queue(submission, actor=actor, kind=f"retried ({mode})", mode=mode, source=source, reason=reason)
 
 
-def _retry_source(submission: Submission, mode: Mode) -> Build | None:
+def retry_source(submission: Submission, mode: Mode) -> Build | None:
+    """The build that a retry in this mode reuses; None where it reuses none.
+
+    Raises:
+        ActRefused: it isn't there.
+    """
     source = None
     if mode == Mode.DELIVER:
         source = storage.kept_exports(submission)
