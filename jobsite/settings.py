@@ -218,7 +218,12 @@ QUEUE_NAME = "builds"
 API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
 API_RATE = env.integer("API_RATE", 6000)
 PROXIES = env.integer("PROXIES", 0)
-RATES = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+# Not Django's own serializer: that one is pickle.
+RATES = {
+    "socket_timeout": 0.2,
+    "socket_connect_timeout": 0.2,
+    "serializer": "rq.serializers.JSONSerializer",
+}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "rates": {
