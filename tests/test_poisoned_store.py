@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 LIST, STARTED = "rq:queue:builds", "rq:wip:builds"
 CANARY = "import pathlib\npathlib.Path(__file__).with_name('sang').mkdir(exist_ok=True)\ndef run(*a, **k): pass\n"
-CALL = (queue.TASK, None, ["00000000-0000-0000-0000-000000000000"], {})
+CALL: tuple[Any, ...] = (queue.TASK, None, ["00000000-0000-0000-0000-000000000000"], {})
 
 
 class Evil:
@@ -75,7 +75,7 @@ POISONS = [with_function, with_pickle, with_pickled_meta, with_pickled_result, w
 
 def put(store: Redis, fields: dict[str, bytes], *, status: str = "queued") -> None:
     """A job that has no build: next in the list, or, started, one whose worker is long gone."""
-    job: dict[str, Any] = {"created_at": "2026-01-01T00:00:00.000000Z", "origin": "builds", "status": status, **fields}
+    job: Any = {"created_at": "2026-01-01T00:00:00.000000Z", "origin": "builds", "status": status, **fields}
     store.hset("rq:job:evil", mapping=job)
     if status == "queued":
         store.rpush(LIST, "evil")
