@@ -179,6 +179,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
+DEFAULT_EXCEPTION_REPORTER_FILTER = "jobsite.debugging.HidesAddresses"
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
