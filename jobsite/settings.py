@@ -159,6 +159,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "builds.api.envelope.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "UNICODE_JSON": False,  # also what an author wrote to confuse a terminal is harmless there
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method of the contract
 }
 

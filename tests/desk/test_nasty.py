@@ -166,10 +166,11 @@ def test_no_message_that_is_sent_is_more_than_a_line(builds: list[Build]) -> Non
         assert len(message) < 10_000
 
 
-def test_the_api_answers_in_json_that_no_browser_takes_for_a_page(builds: list[Build]) -> None:
+def test_the_api_s_answers_are_no_page_in_a_browser_and_no_trick_in_a_terminal(builds: list[Build]) -> None:
     for one in builds:
-        for path in ("", "/log"):
+        for path in ("", "/log?attempt=1"):
             answer = Client().get(f"{SUBMISSIONS}/{one.submission.job_id}{path}", headers={"X-Internal-Secret": SECRET})
             assert answer.status_code == 200
             assert answer["X-Content-Type-Options"] == "nosniff"
             assert not answer["Content-Type"].startswith("text/html")
+            assert not CONTROLS.search(answer.getvalue().decode())
