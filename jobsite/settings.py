@@ -220,7 +220,6 @@ QUEUE_NAME = "builds"
 # Requests a minute, by one client and by all; counted in the queue store, which may be away.
 API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
 API_RATE = env.integer("API_RATE", 6000)
-PROXIES = env.integer("PROXIES", 0)
 # Not Django's own serializer: that one is pickle.
 RATES = {
     "socket_timeout": 0.2,
