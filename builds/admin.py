@@ -22,9 +22,9 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
-from builds import admin_people, front_matter  # noqa: F401 - Django looks here for all of the app's admins
+from builds import admin_people, admin_sign_ins, front_matter  # noqa: F401 - Django looks here for all of the app's admins
 from builds.admin_acts import ActingOnBuilds, ActingOnStatusUpdates, ActingOnSubmissions
-from builds.admin_base import RECENT, RecordAdmin, RowsInline, SubmissionFilter, ValuesFilter, recent
+from builds.admin_base import RecordAdmin, RowsInline, SubmissionFilter, recent
 from builds.admin_columns import (
     NOTHING,
     build_link,
@@ -55,7 +55,16 @@ from builds.admin_columns import (
     try_list,
     visible,
 )
-from builds.errors import Fault
+from builds.admin_filters import (
+    AutomaticFilter,
+    CauseFilter,
+    FaultFilter,
+    KindFilter,
+    ModeFilter,
+    PendingFilter,
+    StageStateFilter,
+    UnwantedFilter,
+)
 from builds.models import (
     Artifact,
     Build,
@@ -63,7 +72,6 @@ from builds.models import (
     FrontMatter,
     LogBatch,
     Stage,
-    State,
     StatusUpdate,
     StatusUpdateTry,
     Submission,
@@ -125,47 +133,6 @@ class ArtifactInline(RowsInline):
     fields: ClassVar[Any] = (text("name"), "role", size, "sha256", download_link)
 
 
-# --- filters
-
-
-class FaultFilter(admin.SimpleListFilter):
-    """Whose fault it was that a build failed."""
-
-    title = parameter_name = "fault"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(fault.value, fault.value) for fault in Fault]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        # Only failed builds have one; said again, because that is what the index begins with.
-        return queryset.filter(fault=self.value(), state=State.FAILED) if self.value() else queryset
-
-
-class CauseFilter(ValuesFilter):
-    title, parameter_name = "cause", "cause_code"
-    model, newest_first, state = Build, "-created_at", State.FAILED
-
-
-class KindFilter(ValuesFilter):
-    title, parameter_name = f"kind, of the newest {RECENT:,}", "kind"
-    model = Event
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return super().queryset(request, queryset).filter(recent(Event)) if self.value() else queryset
-
-
-class PendingFilter(admin.SimpleListFilter):
-    """What desci-server does not have yet: of the states the only one that is looked for, and that has an index."""
-
-    title, parameter_name = "desci-server", "pending"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "has not got it yet")]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        return queryset.filter(state=StatusUpdate.State.PENDING) if self.value() else queryset
-
-
 # --- pages
 
 
@@ -175,7 +142,7 @@ class SubmissionAdmin(ActingOnSubmissions, RecordAdmin):
         *(named("title")(lambda row: safe_text(str(row))), text("job_id", "jobId"), text("repository"), "state"),
         *(time("created_at"), time("updated_at")),
     )
-    list_filter = ("state", FaultFilter, "created_at")
+    list_filter = ("state", FaultFilter, UnwantedFilter, "created_at")
     search_help_text = "words of the title, an author, ORCID, repository, commit, node uuid, jobId or error"
     submission_path = "pk"
     sorted_by = ("created_at",)
@@ -213,7 +180,7 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
     )
     list_display_links = None
     list_select_related = ("submission",)
-    list_filter = ("state", FaultFilter, CauseFilter, "created_at", ("submission", SubmissionFilter))
+    list_filter = ("state", FaultFilter, CauseFilter, ModeFilter, AutomaticFilter, "created_at", ("submission", SubmissionFilter))
     search_help_text = (
         "build id, worker (of the last 30 days), or what its submission is found by: title, author, repository, commit, id, error"
     )
@@ -270,7 +237,7 @@ class BuildAdmin(ActingOnBuilds, RecordAdmin):
 class StageAdmin(RecordAdmin):
     list_display: Any = ("name", submission_of_build, build_link, "state", time("started_at"), took, ended_with, memory)
     list_select_related = ("build__submission",)
-    list_filter = ("name", "started_at")
+    list_filter = ("name", StageStateFilter, "started_at")
     search_help_text = "what its submission is found by: title, author, repository, commit, id, error"
     submission_path = "build__submission"
     fields: ClassVar[Any] = (

@@ -43,7 +43,7 @@ class StaffAdmin(AnyUserAdmin):
         ("Role", {"fields": ("groups", "is_staff")}),
     )
     readonly_fields = ("last_login", "date_joined")
-    filter_horizontal = ("user_permissions",)
+    filter_horizontal = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
@@ -67,8 +67,8 @@ class StaffAdmin(AnyUserAdmin):
         return False
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "groups":
-            kwargs["widget"] = forms.CheckboxSelectMultiple()
+        # Django's two lists side by side can't be used with a screen reader.
+        kwargs["widget"] = forms.CheckboxSelectMultiple()
         return super().formfield_for_manytomany(db_field, request, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -89,3 +89,8 @@ class RoleAdmin(GroupAdmin):
     """Which rights a role has. Changed by migrations, and in a pinch by a superuser."""
 
     show_full_result_count = False
+    filter_horizontal = ()
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest | None = None, **kwargs: Any) -> Any:
+        kwargs["widget"] = forms.CheckboxSelectMultiple()
+        return super().formfield_for_manytomany(db_field, request, **kwargs)

@@ -103,6 +103,11 @@ class OutputAllowance:
         return self._at_once <= 0
 
 
+def lasting(seconds: float) -> str:
+    """A time limit for people."""
+    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
+
+
 def shown(size: float) -> str:
     """A size for people."""
     return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"

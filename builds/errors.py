@@ -176,6 +176,28 @@ class CommandTimedOut(BuildError):
     advice = "Make the build shorter (commit results instead of computing them), then submit again."
 
 
+class FetchTimedOut(BuildError):
+    """The repository could not be fetched in the time that this may take."""
+
+    fault = Fault.OUTSIDE
+    code = "fetch-timeout"
+    advice = "Nothing has to be changed in the manuscript, unless its repository is very large. Retry the submission later."
+
+
+class StageTimedOut(BuildError):
+    """A stage of the service's own work took longer than it may."""
+
+    code = "stage-timeout"
+
+
+class DeliveryTimedOut(BuildError):
+    """The files could not be delivered in the time that this may take."""
+
+    fault = Fault.OUTSIDE
+    code = "delivery-timeout"
+    advice = "Nothing has to be changed in the manuscript. The files are kept; they are delivered again."
+
+
 class LimitHit(BuildError):
     """Failed to build the repo files: the build hit a limit of this service."""
 

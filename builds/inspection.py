@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
 import stat
-import subprocess
 import sys
 import xml.sax
 import zipfile
@@ -19,15 +17,18 @@ from urllib.parse import unquote, urlsplit
 import defusedxml.sax
 from defusedxml import DefusedXmlException
 
-from builds import zip_end
-from builds.errors import ExportBroken
-from builds.stages import Limits
+from builds import process, zip_end
+from builds.ceilings import OutputAllowance
+from builds.errors import DiskFull, ExportBroken
+from builds.stages import Context, Limits
 from builds.toolchain import TOOLS
 
-PDF_SECONDS = 60
-PDF_MEMORY_BYTES = 3 << 30
+READER_SECONDS = 60
+READER_MEMORY_BYTES = 3 << 30
+READER_OUTPUT_BYTES = 1 << 20
 PAGE_BYTES = 256 << 20
 LIST_BYTES_PER_ENTRY = 1024
+XML_BYTES = 64 << 20
 MANIFEST = "manifest.xml"
 SOURCES = "bundle/"
 CHUNK = 1 << 20
@@ -38,32 +39,54 @@ def _broken(name: str, why: str) -> ExportBroken:
     return ExportBroken(f"Failed to build the repo files: {name} was made but {why}.", file=name)
 
 
-def inspect_pdf(path: Path, name: str) -> None:
+def inspect_pdf(ctx: Context, path: Path, name: str) -> None:
     """Raises ExportBroken unless the PDF opens and has a page."""
-    command = [sys.executable, "-I", str(TOOLS / "count_pages.py"), str(path), str(PDF_MEMORY_BYTES)]
-    try:
-        answer = subprocess.run(
-            command, env={}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PDF_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _broken(name, f"could not be read as a PDF within {PDF_SECONDS} s") from error
-    if answer.returncode:
-        reason = answer.stderr.strip().splitlines()[-1:] or ["no reason given"]
-        raise _broken(name, f"can't be opened as a PDF ({reason[0][:200]})")
-    if int(answer.stdout) < 1:
+    said, why = _asked(ctx, "count_pages.py", path, name)
+    if why:
+        raise _broken(name, f"can't be opened as a PDF ({why})")
+    if not said.isdigit() or int(said) < 1:
         raise _broken(name, "has no page")
 
 
-def inspect_page_content(path: Path, name: str) -> None:
+def inspect_page_content(ctx: Context, path: Path, name: str) -> None:
     """Raises ExportBroken unless the page's JSON is an object."""
     if path.stat().st_size > PAGE_BYTES:
         raise _broken(name, f"is larger than {PAGE_BYTES / 1e6:.0f} MB")
-    try:
-        page: Any = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise _broken(name, f"is not valid JSON ({error})") from error
-    if not isinstance(page, dict):
-        raise _broken(name, "holds no page")
+    said, why = _asked(ctx, "read_page.py", path, name)
+    if said != "page":
+        raise _broken(name, said[:300] or f"is not valid JSON ({why})")
+
+
+def _asked(ctx: Context, tool: str, path: Path, name: str) -> tuple[str, str]:
+    """What one of our tools says of a file, and why it failed, if it did. It runs in the build's sandbox, without a network.
+
+    Raises:
+        ExportBroken: it took too long.
+        DiskFull: the service's disk is nearly full.
+    """
+    if ctx.sandbox:
+        ctx.sandbox.hand_over()
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    ended = process.run(
+        [sys.executable, "-I", str(TOOLS / tool), str(path), str(READER_MEMORY_BYTES)],
+        cwd=ctx.workspace,
+        env={},
+        on_line=lambda stream, text: lines[stream].append(text),
+        deadline_seconds=READER_SECONDS,
+        stop=ctx.stop,
+        marker=ctx.build_id,
+        output=OutputAllowance(READER_OUTPUT_BYTES),
+        grace_seconds=0,
+        sandbox=ctx.sandbox,
+        ceilings=ctx.limits.ceilings,
+    )
+    if ended.timed_out:
+        raise _broken(name, f"could not be read within {READER_SECONDS} s")
+    if ended.hit and ended.hit.is_ours:
+        raise DiskFull(f"Failed to build the repo files: while {name} was read, {ended.hit.text}")
+    if ended.exit_code == 0:
+        return "".join(lines["stdout"][:1]), ""
+    return "", ended.hit.text if ended.hit else (lines["stderr"] or ["no reason given"])[-1][:200]
 
 
 def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], None], warn: Callable[[str], object]) -> None:
@@ -73,10 +96,9 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
     was bundled as it is.
     """
     try:
-        _check_size(path, name, limits)
+        check_limits(path, name, limits)
         with zipfile.ZipFile(path) as archive:
             files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-            _check_entries(list(files.values()), name, limits)
             for info in files.values():
                 check()
                 _read_through(archive, info)
@@ -84,6 +106,13 @@ def inspect_meca(path: Path, name: str, limits: Limits, *, check: Callable[[], N
             _check_xml(archive, files, name, warn)
     except UNREADABLE as error:
         raise _broken(name, f"is no intact zip archive ({error})") from error
+
+
+def check_limits(path: Path, name: str, limits: Limits) -> None:
+    """Raises ExportBroken, or one of UNREADABLE, unless the zip's list of entries is one to read further by. Nothing is unpacked."""
+    _check_size(path, name, limits)
+    with zipfile.ZipFile(path) as archive:
+        _check_entries([info for info in archive.infolist() if not info.is_dir()], name, limits)
 
 
 def _check_size(path: Path, name: str, limits: Limits) -> None:
@@ -114,6 +143,8 @@ def _check_manifest(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo],
     if MANIFEST not in files:
         raise _broken(name, f"holds no {MANIFEST}")
     named = _Hrefs()
+    if files[MANIFEST].file_size > XML_BYTES:
+        raise _broken(name, f"its {MANIFEST} is larger than {XML_BYTES / 1e6:.0f} MB")
     with archive.open(MANIFEST) as file:
         if problem := xml_problem(file, named):
             raise _broken(name, f"its {MANIFEST} is no well-formed XML ({problem})")
@@ -133,12 +164,19 @@ def _check_xml(archive: zipfile.ZipFile, files: dict[str, zipfile.ZipInfo], name
     for file_name in files:
         if not file_name.lower().endswith(".xml") or file_name == MANIFEST:
             continue
-        with archive.open(file_name) as file:
-            problem = xml_problem(file, xml.sax.ContentHandler())
+        problem = _xml_problem(archive, files[file_name])
         if problem and file_name.startswith(SOURCES):
             warn(f"{file_name.removeprefix(SOURCES)}, which is bundled as it is, is no well-formed XML ({problem}).")
         elif problem:
             raise _broken(name, f"its {file_name} is no well-formed XML ({problem})")
+
+
+def _xml_problem(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+    """A parser may keep a single word of a document whole in memory, so that its size is limited."""
+    if info.file_size > XML_BYTES:
+        return f"larger than {XML_BYTES / 1e6:.0f} MB, and not looked into"
+    with archive.open(info) as file:
+        return xml_problem(file, xml.sax.ContentHandler())
 
 
 class _Hrefs(xml.sax.ContentHandler):

@@ -10,26 +10,28 @@ from pathlib import Path
 from xml.sax import ContentHandler
 from xml.sax.saxutils import quoteattr
 
-from builds.inspection import MANIFEST, SOURCES, UNREADABLE, xml_problem
+from builds.errors import ExportBroken
+from builds.inspection import MANIFEST, SOURCES, UNREADABLE, XML_BYTES, check_limits, xml_problem
+from builds.stages import Limits
 
 HREF = re.compile(rb'(?<=href=)"([^"]*)"')
 # What no XML document may hold (XML 1.0 §2.2), in UTF-8.
 FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]|\xef\xbf[\xbe\xbf]")
-XML_BYTES = 64 << 20
 
 
-def mend(path: Path) -> list[str]:
+def mend(path: Path, limits: Limits) -> list[str]:
     """Mend the XML that mystmd has made in the MECA at ``path``; the author's own sources stay as they are.
 
-    Returns the names of what was mended.
+    Returns the names of what was mended; none where it is larger than ``limits``, or damaged: that is told when it is inspected.
     """
     try:
+        check_limits(path, path.name, limits)
         with zipfile.ZipFile(path) as archive:
             mended = {info.filename: new for info in archive.infolist() if (new := _mended(archive, info)) is not None}
             if mended:
                 _rewrite(archive, mended, path)
-    except UNREADABLE:
-        return []  # what is wrong with it is told when it is inspected
+    except (ExportBroken, *UNREADABLE):
+        return []
     return list(mended)
 
 

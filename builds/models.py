@@ -15,7 +15,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from builds import queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
+from builds import installation_models, queue_models, search_models  # noqa: F401 - the app's other models, which Django looks for here
 from builds.manuscript_url import commit_link
 
 
@@ -76,6 +76,7 @@ class Submission(models.Model):
         indexes = [
             models.Index(fields=["state", "-id"], name="submission_state"),
             models.Index(fields=["fault", "-id"], condition=~Q(fault=""), name="submission_fault"),
+            models.Index(fields=["-id"], condition=Q(unwanted_at__isnull=False), name="submission_unwanted"),
         ]
         permissions = [
             ("retry_submission", "Can retry a submission"),
@@ -201,6 +202,10 @@ class Build(models.Model):
             models.Index(fields=["-created_at"], name="build_newest"),
             # All that the overview counts, so that it reads nothing else.
             models.Index(fields=["finished_at", "state", "fault", "cause_code"], name="build_ended"),
+            # For lists of rare ones; a query says the condition again, word for word, so that its database finds the index.
+            models.Index(fields=["mode", "-created_at"], condition=~Q(mode="latest"), name="build_rare_mode"),
+            models.Index(fields=["-created_at"], condition=Q(automatic=True), name="build_automatic"),
+            models.Index(fields=["cause_code", "submission"], condition=Q(state="failed"), name="build_failed_by"),
         ]
 
     def __str__(self) -> str:
@@ -245,6 +250,7 @@ class Stage(models.Model):
             models.UniqueConstraint(fields=["build", "name"], name="stage_once"),
             models.CheckConstraint(condition=Q(state="running") ^ Q(finished_at__isnull=False), name="stage_ended_has_end"),
         ]
+        indexes = [models.Index(fields=["state", "-id"], condition=~Q(state="succeeded"), name="stage_rare_state")]
 
     def __str__(self) -> str:
         return self.name
@@ -347,6 +353,8 @@ class StatusUpdate(models.Model):
             models.Index(fields=["submission", "id"], condition=Q(state="pending"), name="status_update_pending"),
             models.Index(fields=["next_try_at"], condition=Q(state="pending"), name="status_update_due"),
             models.Index(fields=["-id"], condition=Q(state="pending"), name="status_update_newest_pending"),
+            models.Index(fields=["-id"], condition=Q(state="skipped"), name="status_update_skipped"),
+            models.Index(fields=["-id"], condition=Q(state="unwanted"), name="status_update_unwanted"),
         ]
 
     def __str__(self) -> str:

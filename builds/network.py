@@ -43,15 +43,15 @@ def variables(port: int) -> dict[str, str]:
 
 
 @contextmanager
-def proxied(hosts: Sequence[str]) -> Iterator[Proxy]:
-    """A proxy that lets through to ``hosts``, for as long as the block runs.
+def proxied(hosts: Sequence[str], private: Sequence[str] = ()) -> Iterator[Proxy]:
+    """A proxy that lets through to ``hosts``, for as long as the block runs; to ``private`` ones also at private addresses.
 
     Raises:
         SandboxUnavailable: it did not start.
     """
     with tempfile.TemporaryDirectory(prefix="jobsite-net-") as folder:
         proxy = Proxy(Path(folder) / "proxy.sock", Path(folder) / "refused")
-        command = [sys.executable, "-I", str(TOOLS / "filter.py"), str(proxy.socket), ",".join(hosts)]
+        command = [sys.executable, "-I", str(TOOLS / "filter.py"), str(proxy.socket), ",".join(hosts), ",".join(private)]
         with proxy.output.open("wb") as output:
             process = subprocess.Popen(
                 command,

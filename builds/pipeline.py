@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import errno
 import logging
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -15,18 +16,23 @@ from django.conf import settings
 from django.utils import timezone
 
 from builds import exports, lifecycle, storage
+from builds.ceilings import lasting
 from builds.errors import (
     ArchiveHostDown,
     BuildError,
     BuildStopped,
     Cause,
+    CommandTimedOut,
+    DeliveryTimedOut,
     DesciServerDown,
     DesciServerJobFailed,
     DiskFull,
     ExportsMissing,
     Fault,
+    FetchTimedOut,
     NobodyWaits,
     PackagesUnreachable,
+    StageTimedOut,
 )
 from builds.lease import NO_ROOM, Lease
 from builds.logs import LogWriter
@@ -52,7 +58,18 @@ HANDED_ON = {WORKER_ENDS: lifecycle.hand_over, WORKER_DIED: lifecycle.give_up}
 
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
 # What may pass without anybody's doing.
-PASSING = {error.code for error in (ArchiveHostDown, PackagesUnreachable, DesciServerDown, DesciServerJobFailed)}
+PASSING = {
+    error.code
+    for error in (ArchiveHostDown, FetchTimedOut, PackagesUnreachable, DesciServerDown, DesciServerJobFailed, DeliveryTimedOut)
+}
+
+TIMED_OUT: dict[StageName, type[BuildError]] = {
+    StageName.FETCH: FetchTimedOut,
+    StageName.UNPACK: StageTimedOut,
+    StageName.BUILD: CommandTimedOut,
+    StageName.COLLECT: StageTimedOut,
+    StageName.DELIVER: DeliveryTimedOut,
+}
 
 
 @dataclass
@@ -64,6 +81,7 @@ class Run:
     report: StageReport
     lease: Lease
     context: Context
+    begun_at: float = field(default_factory=time.monotonic)
 
     def write(self, act: Callable[[], T]) -> T:
         """As :func:`patiently`: once room was made, a full disk is waited for too."""
@@ -127,7 +145,8 @@ def stage(run: Run, name: StageName) -> Iterator[None]:
     run.report.stage = row = run.write(lambda: lifecycle.enter_stage(run.build, name))
     run.log.stage = name
     try:
-        yield
+        with _in_time(run, name):
+            yield
     except (BuildStopped, NobodyWaits):
         run.write(lambda: lifecycle.leave_stage(row, Stage.State.CANCELLED))
         raise
@@ -137,6 +156,20 @@ def stage(run: Run, name: StageName) -> Iterator[None]:
     # A cancel that comes now is seen before the next stage. After the last one there is nothing to stop: desci-server has the files.
     run.log.flush()
     run.write(lambda: lifecycle.leave_stage(row, Stage.State.SUCCEEDED))
+
+
+@contextmanager
+def _in_time(run: Run, name: StageName) -> Iterator[None]:
+    """Let the stage last no longer than it may, and the attempt neither. Who is told depends on the stage that it ends in."""
+    limits, error = run.context.limits, TIMED_OUT[name]
+    whole = f"The attempt took longer than the {lasting(limits.attempt_seconds)} that it may. It ended in its {name} stage."
+    with ExitStack() as stack:
+        left = run.begun_at + limits.attempt_seconds - time.monotonic()
+        stack.enter_context(run.context.stop.within(left, error(whole)))
+        if name != StageName.BUILD:  # it has a time limit of its own, over its commands
+            most = f"The {name} stage took longer than the {lasting(limits.stage_seconds)} that it may."
+            stack.enter_context(run.context.stop.within(limits.stage_seconds, error(most)))
+        yield
 
 
 def _stopped(run: Run) -> None:

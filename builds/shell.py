@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from builds import process
-from builds.ceilings import OutputAllowance, shown
+from builds.ceilings import OutputAllowance, lasting, shown
 from builds.diagnosis import Clues
 from builds.errors import CommandTimedOut, DiskFull, LimitHit
 from builds.stages import Context
@@ -74,10 +74,8 @@ class Shell:
             error = DiskFull if completed.hit.is_ours else LimitHit
             raise error(f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice)
         if completed.timed_out:
-            minutes = self.context.limits.build_seconds / 60
-            raise CommandTimedOut(
-                f"Failed to build the repo files: the build took longer than the {minutes:g} minutes that it may."
-            )
+            most = lasting(self.context.limits.build_seconds)
+            raise CommandTimedOut(f"Failed to build the repo files: the build took longer than the {most} that it may.")
         if completed.output_limit_hit:
             most = shown(self.context.limits.log_bytes)
             raise LimitHit(

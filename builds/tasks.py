@@ -20,7 +20,7 @@ from builds.manuscript_url import ManuscriptUrl
 from builds.models import Build, Mode, StatusUpdate
 from builds.output import Redactor
 from builds.recorder import StageReport
-from builds.stages import Context, Limits, Stop
+from builds.stages import Context, Hosts, Limits, Stop
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         build_command=settings.BUILD_COMMAND,
         build_environment={name: os.environ[name] for name in settings.BUILD_ENVIRONMENT if name in os.environ},
         build_network=settings.BUILD_NETWORK,
-        build_hosts=tuple(settings.BUILD_NETWORK_HOSTS),
+        build_hosts=hosts(),
         require_declared_exports=settings.REQUIRE_DECLARED_EXPORTS,
         pinned_commit=source.commit if source else "",
         pinned_path=source.path if source else "",
@@ -93,6 +93,10 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
     )
+
+
+def hosts() -> Hosts:
+    return Hosts(tuple(settings.BUILD_NETWORK_HOSTS), tuple(settings.BUILD_NETWORK_PRIVATE_HOSTS))
 
 
 def limits() -> Limits:
@@ -104,6 +108,8 @@ def limits() -> Limits:
         log_bytes=settings.LOG_MAX_BYTES,
         log_bytes_per_second=settings.LOG_MAX_BYTES_PER_SECOND,
         build_seconds=settings.BUILD_TIMEOUT,
+        stage_seconds=settings.STAGE_TIMEOUT,
+        attempt_seconds=settings.ATTEMPT_TIMEOUT,
         delivery_patience_seconds=settings.DELIVERY_PATIENCE,
         exports=settings.EXPORTS_MAX,
         exports_bytes=settings.EXPORTS_MAX_BYTES,

@@ -19,7 +19,7 @@ from builds.errors import ProjectFileMissing
 from builds.manuscript_url import ManuscriptUrl
 from builds.myst import read_settings
 from builds.sandbox import Sandbox
-from builds.stages import Archive, Context, Export, Limits, Project, Stop
+from builds.stages import Archive, Context, Export, Hosts, Limits, Project, Stop
 from builds.stages.build import build
 from builds.stages.collect import collect
 from builds.stages.fetch import fetch
@@ -72,7 +72,7 @@ def run(
     command: str,
     limits: Limits,
     network: bool,
-    hosts: tuple[str, ...],
+    hosts: Hosts,
     sandbox_of: SandboxOf,
 ) -> list[Export]:
     """Build ``source``, the address of a project file or the path of a repository's zip, and copy its exports to ``to``.

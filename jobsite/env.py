@@ -4,11 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+
+
+@dataclass(frozen=True)
+class Read:
+    """A setting as it was read at the start: its text, the text that it has where nobody sets it, and where the former comes from.
+
+    ``file`` is the file that it was read from; empty otherwise. The value may be a secret, and stands in no representation.
+    """
+
+    value: str = field(repr=False)
+    default: str
+    is_set: bool
+    file: str = ""
+
+
+# Every setting that was asked for, in the order of the asking; what each means stands in :mod:`jobsite.described`.
+READ: dict[str, Read] = {}
 
 
 class WrongSetting(SystemExit):
@@ -24,14 +43,18 @@ def text(name: str, default: str = "") -> str:
     file = os.environ.get(f"{name}_FILE")
     if file and name not in os.environ:
         try:
-            return Path(file).read_text().strip()
+            value = Path(file).read_text().strip()
         except OSError as error:
             raise WrongSetting(f"{name}_FILE", f"can't be read: {error}") from error
-    return os.environ.get(name, default)
+        READ.setdefault(name, Read(value, default, is_set=True, file=file))
+        return value
+    value = os.environ.get(name, default)
+    READ.setdefault(name, Read(value, default, is_set=name in os.environ))
+    return value
 
 
 def boolean(name: str, *, default: bool) -> bool:
-    value = text(name, str(default)).strip().lower()
+    value = text(name, "yes" if default else "no").strip().lower()
     if value in TRUE:
         return True
     if value in FALSE:
@@ -73,3 +96,27 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 def words(name: str, default: str = "") -> list[str]:
     """A comma-separated list."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def private_hosts(name: str) -> list[str]:
+    """A comma-separated list of hosts, each with or without a port: none that is this machine, and none that stands for many."""
+    hosts = words(name)
+    for host in hosts:
+        try:
+            parts = urlsplit(f"//{host}")
+            plain = bool(parts.hostname) and parts.netloc == host and "@" not in host and (parts.port is None or parts.port > 0)
+        except ValueError:
+            plain = False
+        if not plain or host.startswith((".", "*")):
+            raise WrongSetting(name, f"must be single hosts like mirror.example.org or mirror.example.org:8081, not {host!r}")
+        if _is_own(parts.hostname or ""):
+            raise WrongSetting(name, f"must not name this machine, its link or every address, which builds never reach: {host!r}")
+    return hosts
+
+
+def _is_own(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+    return address.is_loopback or address.is_link_local or address.is_unspecified or address.is_multicast

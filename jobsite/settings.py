@@ -36,7 +36,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "drf_spectacular_sidecar",
     "axes",
     "csp",
     "builds",
@@ -176,8 +175,6 @@ SPECTACULAR_SETTINGS = {
         "Mode": "builds.models.Mode",
         "Fault": ["manuscript", "template", "service", "outside"],
     },
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
 DEFAULT_EXCEPTION_REPORTER_FILTER = "jobsite.debugging.HidesAddresses"
@@ -250,14 +247,17 @@ DELIVERY_PATIENCE = env.integer("DELIVERY_PATIENCE", 900, least=1)
 GITHUB_URL = env.url("GITHUB_URL", "https://github.com")
 GITHUB_TOKEN = env.text("GITHUB_TOKEN")
 
-BUILD_COMMAND = env.text("BUILD_COMMAND")
+BUILD_COMMAND = env.text("BUILD_COMMAND", "auto")
 BUILD_TIMEOUT = env.integer("BUILD_TIMEOUT", 3600, least=1)
+STAGE_TIMEOUT = env.integer("STAGE_TIMEOUT", 3600, least=1)
+ATTEMPT_TIMEOUT = env.integer("ATTEMPT_TIMEOUT", 10_800, least=1)
 BUILD_NETWORK = env.boolean("BUILD_NETWORK", default=False)
 BUILD_NETWORK_HOSTS = env.words(
     "BUILD_NETWORK_HOSTS",
     "pypi.org,files.pythonhosted.org,.anaconda.org,.prefix.dev,registry.npmjs.org,github.com,.githubusercontent.com,codeload.github.com,"
     "api.github.com,.mystmd.org,.curvenote.com,doi.org,.doi.org,.crossref.org,.datacite.org",
 )
+BUILD_NETWORK_PRIVATE_HOSTS = env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS")
 BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
 ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)
@@ -281,6 +281,14 @@ DISK_RESERVE = env.integer("DISK_RESERVE", 200_000_000)
 
 WORKERS = env.integer("WORKERS", 2, least=0, most=256)
 WEB_WORKERS = env.integer("WEB_WORKERS", 2, least=1, most=64)
+# What a client of the web server may take of it.
+WEB_CONNECTIONS = env.integer("WEB_CONNECTIONS", 400, least=8)
+REQUEST_HEAD_SECONDS = env.integer("REQUEST_HEAD_SECONDS", 10, least=1)
+REQUEST_BODY_SECONDS = env.integer("REQUEST_BODY_SECONDS", 60, least=1)
+REQUEST_HEADERS_MAX = env.integer("REQUEST_HEADERS_MAX", 100, least=20)
+REQUEST_HEAD_MAX_BYTES = env.integer("REQUEST_HEAD_MAX_BYTES", 32_768, least=8_192, most=65_536)
+KEEP_ALIVE_SECONDS = env.integer("KEEP_ALIVE_SECONDS", 5, least=1)
+ANSWER_SECONDS = env.integer("ANSWER_SECONDS", 30, least=1)
 LEASE_SECONDS = env.integer("LEASE_SECONDS", 10, least=2)
 WORKER_NAME = env.text("WORKER_NAME", socket.gethostname())
 

@@ -11,7 +11,19 @@ import pytest
 BUILDS = Path(__file__).parents[1] / "builds"
 
 RANKS = {
-    0: ("errors", "patience", "output", "manuscript_url", "zip_end", "front_matter", "loops", "supervisor", "apps", "roles"),
+    0: (
+        "errors",
+        "patience",
+        "output",
+        "manuscript_url",
+        "zip_end",
+        "front_matter",
+        "index_operations",
+        "loops",
+        "supervisor",
+        "apps",
+        "roles",
+    ),
     1: (
         "process",
         "sandbox",
@@ -20,6 +32,7 @@ RANKS = {
         "stages",
         "models",
         "queue_models",
+        "installation_models",
         "search_models",
         "toolchain",
         "diagnosis",
@@ -40,7 +53,19 @@ RANKS = {
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
-    7: ("management", "api", "admin", "admin_acts", "admin_base", "admin_columns", "admin_people", "desk", "templatetags"),
+    7: (
+        "management",
+        "api",
+        "admin",
+        "admin_acts",
+        "admin_base",
+        "admin_columns",
+        "admin_filters",
+        "admin_people",
+        "admin_sign_ins",
+        "desk",
+        "templatetags",
+    ),
 }
 RANK = {name: rank for rank, names in RANKS.items() for name in names}
 # What a stage, and all that it uses, must not know of.

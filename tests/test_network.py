@@ -1,8 +1,11 @@
-"""The way out of a sandbox: the real proxy, asked from inside the real sandbox."""
+"""The way out of a sandbox: the real proxy, asked by raw requests and from inside the real sandbox."""
 
 from __future__ import annotations
 
+import shutil
+import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,65 +13,314 @@ import pytest
 
 from builds import network
 from builds.sandbox import Policy, choose
-from builds.tools.filter import is_public
+from builds.tools.filter import is_allowed, is_listed
+from jobsite import env
+from tests.mirror import Mirror, mirror, private_address
 from tests.test_sandbox import MODES, start
+
+LISTED = ["localhost", "192.168.0.1", "metadata.internal", ".listed.example", "named.example:8081"]
+UNLISTED = "it is not on the list of hosts"
+needs_an_address = pytest.mark.skipif(not private_address(), reason="this machine has no private address beside loopback")
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Mirror]:
+    with mirror(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[network.Proxy]:
+    """One that lets through to none that there is."""
+    with network.proxied(
+        LISTED, ["127.0.0.1", "localhost:8080", "169.254.169.254", "[fd00:ec2::254]", "168.63.129.16"]
+    ) as running:
+        yield running
+
+
+def ask(proxy: network.Proxy, *packets: bytes) -> bytes:
+    """All that is answered to ``packets``, each sent once the one before has been answered."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(str(proxy.socket))
+        answer = bytearray()
+        for packet in packets:
+            client.sendall(packet)
+            answer += client.recv(1 << 16)
+        while more := client.recv(1 << 16):
+            answer += more
+    return bytes(answer)
+
+
+def get(url: str, *headers: str) -> bytes:
+    return "\r\n".join([f"GET {url} HTTP/1.1", *headers, "", ""]).encode("latin-1")
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("target", "why"),
+    [
+        ("evil.example:443", f"'evil.example': {UNLISTED}"),
+        ("listed.example.evil.example:443", f"'listed.example.evil.example': {UNLISTED}"),
+        ("notlisted.example:443", f"'notlisted.example': {UNLISTED}"),
+        ("a.listed.example:22", "'a.listed.example:22': only the ports 80 and 443 are open"),
+        ("named.example:8082", f"'named.example': {UNLISTED}"),
+        ("10.0.0.1:443", f"'10.0.0.1': {UNLISTED}"),
+        ("[::1]:443", f"'[::1]': {UNLISTED}"),
+        ("[::ffff:127.0.0.1]:443", f"'[::ffff:127.0.0.1]': {UNLISTED}"),
+        ("[fe80::1]:80", f"'[fe80::1]': {UNLISTED}"),
+        ("2130706433:80", f"'2130706433': {UNLISTED}"),
+        ("0x7f000001:80", f"'0x7f000001': {UNLISTED}"),
+        ("0177.0.0.1:80", f"'0177.0.0.1': {UNLISTED}"),
+        ("127.1:80", f"'127.1': {UNLISTED}"),
+        ("a.listed.example:443@169.254.169.252:80", f"'169.254.169.252': {UNLISTED}"),
+        ("evil.example\n.listed.example:443", "'evil.example\\n.listed.example': it is no host's name"),
+        ("evil.example/.listed.example:443", "'evil.example/.listed.example': it is no host's name"),
+        ("evil.example%00.listed.example:443", "'evil.example%00.listed.example': it is no host's name"),
+        # What is listed, and turns out to be where no build may go, whatever an operator says.
+        ("localhost:443", "'localhost': its address is none of the internet"),
+        ("192.168.0.1:443", "'192.168.0.1': its address is none of the internet"),
+        ("127.0.0.1:443", "'127.0.0.1': its address is none of the internet"),
+        ("localhost:8080", "'localhost': its address is none of the internet"),
+        ("169.254.169.254:80", "'169.254.169.254': its address is none of the internet"),
+        ("[fd00:ec2::254]:80", "'[fd00:ec2::254]': its address is none of the internet"),
+        ("168.63.129.16:80", "'168.63.129.16': its address is none of the internet"),
+    ],
+)
+def test_a_tunnel_to_anywhere_else_is_refused_and_told(proxy: network.Proxy, target: str, why: str) -> None:
+    answer = ask(proxy, f"CONNECT {target} HTTP/1.1\r\nHost: a.listed.example:443\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert answer.partition(b"\r\n\r\n")[2].decode() == f"Refused by Jobsite: {why}\n"
+    assert why in proxy.refusals()
+
+
+@pytest.mark.parametrize(
+    ("packet", "why"),
+    [
+        (get("http://evil.example/", "Host: a.listed.example"), f"'evil.example': {UNLISTED}"),
+        (get("//evil.example/x"), f"'evil.example': {UNLISTED}"),
+        (
+            get("http://a.listed.example/", "Host: evil.example"),
+            "'evil.example': it is named as the Host of a request to a.listed.example",
+        ),
+        (
+            get("http://a.listed.example/").replace(b"GET", b"POST"),
+            "'a.listed.example': only GET and HEAD pass over plain HTTP; the rest over HTTPS",
+        ),
+        (
+            get("http://a.listed.example/", "Content-Length: 5") + b"abcde",
+            "'a.listed.example': only GET and HEAD pass over plain HTTP; the rest over HTTPS",
+        ),
+        (
+            get("http://a.listed.example/", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+            "'a.listed.example': only GET and HEAD pass over plain HTTP; the rest over HTTPS",
+        ),
+        (
+            get("http://a.listed.example/", "X: a\n\nGET / HTTP/1.1\nHost: evil.example\n"),
+            "'a.listed.example': the request is not well-formed",
+        ),
+        (get("http://a.listed.example/\nHost:evil", "X: a"), "'a.listed.example': the request is not well-formed"),
+        (get("http://a.listed.example/", "X y: a"), "'a.listed.example': the request is not well-formed"),
+    ],
+)
+def test_a_request_that_is_more_than_it_seems_is_refused_and_told(proxy: network.Proxy, packet: bytes, why: str) -> None:
+    assert ask(proxy, packet).startswith(b"HTTP/1.1 403 Forbidden\r\n")
+    assert why in proxy.refusals()
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"GET / HTTP/1.1\r\nHost: a.listed.example\r\n\r\n",
+        get("http://a.listed.example@evil.example/"),
+        b"\x16\x03\x01\r\n\r\n",
+        b"A B C\r\n\r\n",
+    ],
+)
+def test_what_is_no_request_to_a_proxy_is_a_bad_request(proxy: network.Proxy, packet: bytes) -> None:
+    assert ask(proxy, packet).startswith(b"HTTP/1.1 400 ")
+
+
+def test_refusals_without_end_fill_nothing() -> None:
+    with network.proxied([]) as proxy:
+        for number in range(150):
+            ask(proxy, f"CONNECT {number}.example:443 HTTP/1.1\r\n\r\n".encode())
+        assert proxy.refusals() == [f"'{number}.example': {UNLISTED}" for number in range(100)]
+
+
+# --- what passes
+
+
+@needs_an_address
+def test_a_second_request_on_a_connection_is_no_way_to_another_host(inside: Mirror) -> None:
+    """It would be sent to where the first went. To another host the client must connect anew; to one not listed it is told."""
+    first = get(f"http://{inside.host}/package", f"Host: {inside.host}")
+    other = inside.tls_host
+    with network.proxied([], [inside.host, other]) as proxy:
+        assert ask(proxy, first).endswith(b"the package")
+        inside.keeps_open = True
+        assert ask(proxy, first, get(f"http://{other}/second")).count(b"HTTP/1.1") == 1
+        assert b"403 Forbidden" in ask(proxy, first, get("http://evil.example/second"))
+        assert proxy.refusals() == [f"'evil.example': {UNLISTED}"]
+    assert inside.asked == [("GET", "/package", inside.host)] * 3
+
+
+@needs_an_address
+def test_what_is_passed_on_says_the_host_that_was_looked_at(inside: Mirror) -> None:
+    with network.proxied([], [inside.host]) as proxy:
+        ask(proxy, get(f"http://{inside.host}/one").replace(b"1.1", b"1.0"))
+        ask(proxy, get(f"http://{inside.host}/two", "Upgrade: x", "Connection: Upgrade", f"Host: {inside.host}"))
+    assert inside.asked == [("GET", "/one", inside.host), ("GET", "/two", inside.host)]
+
+
+@needs_an_address
+def test_a_private_host_is_reached_only_where_the_operator_names_it(inside: Mirror) -> None:
+    with network.proxied([inside.host]) as proxy:
+        assert ask(proxy, get(f"http://{inside.host}/package")).startswith(b"HTTP/1.1 403")
+    assert inside.asked == []
+
+
+@needs_an_address
+def test_an_answer_that_nobody_takes_is_not_kept_in_memory(inside: Mirror) -> None:
+    inside.files["/large"] = bytes(100_000_000)
+    with network.proxied([], [inside.host]) as proxy, socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(str(proxy.socket))
+        idle.sendall(get(f"http://{inside.host}/large"))
+        idle.recv(1)
+        assert len(ask(proxy, get(f"http://{inside.host}/large"))) > 100_000_000
+
 
 ASK = """
 import sys, urllib.error, urllib.request
 for url in sys.argv[1:]:
     try:
-        print(urllib.request.urlopen(url, timeout=20).status)
-    except urllib.error.HTTPError as error:
-        print(error.code)
+        print(urllib.request.urlopen(url, timeout=20).read().decode())
     except OSError as error:
-        print(error)
+        print(getattr(error, "code", error))
+"""
+FETCH = """
+for (const url of process.argv.slice(2)) {
+  try { const answer = await fetch(url); console.log(answer.ok ? await answer.text() : answer.status); }
+  catch (error) { console.log("refused"); }
+}
 """
 
 
+@needs_an_address
 @pytest.mark.skipif(not MODES, reason="neither bubblewrap nor Landlock can shut anything in here")
-def test_what_is_not_listed_or_not_public_is_refused_and_told(tmp_path: Path) -> None:
-    """``localhost`` stands for a listed name whose address turns out to be private."""
-    found = choose("require", Policy()).sandbox(tmp_path, "a build")
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("client", ["curl", "python", "node"])
+def test_programs_in_the_sandbox_fetch_from_a_listed_host_and_no_other(
+    tmp_path: Path, inside: Mirror, mode: str, client: str
+) -> None:
+    """By themselves: they are told of the proxy by their environment alone. TLS is between them and the host."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "ask.py").write_text(ASK)
+    (workspace / "ask.mjs").write_text(FETCH)
+    shutil.copy(inside.certificate, workspace / "ca.pem")
+    (workspace / "ca.pem").chmod(0o644)
+    inside.redirects["/away"] = "http://169.254.169.254/latest/meta-data/"
+    found = choose(mode, Policy()).sandbox(workspace, "a build")
     assert found is not None
-    (tmp_path / "ask.py").write_text(ASK)
-    with network.proxied(["localhost", ".listed.example"]) as proxy:
+    node = shutil.which("node", path=f"{Path(sys.executable).parent}:/usr/bin")
+    commands = {
+        "curl": ["sh", "-c", 'for url; do curl -sSL --fail-early --fail "$url" 2>&1; echo; done', "sh"],
+        "python": [sys.executable, "-I", "ask.py"],
+        "node": [str(node), "ask.mjs"],
+    }
+    urls = [f"http://{inside.host}/package", f"https://{inside.tls_host}/package", "https://evil.example/"]
+    with network.proxied([], [inside.host, inside.tls_host]) as proxy:
         sandbox = replace(found, proxy=proxy.socket)
-        urls = [
-            "http://elsewhere.example/",
-            "http://localhost/",
-            "http://169.254.169.254/latest",
-            "http://a.listed.example:22/",
-        ]
-        environment = {"PATH": "/usr/bin:/bin", **network.variables(sandbox.port), "NO_PROXY": "", "no_proxy": ""}
-        _completed, lines = start(sandbox, [sys.executable, "-I", "ask.py", *urls], env=environment)
-        assert proxy.refusals() == [
-            "'elsewhere.example': it is not on the list of hosts",
-            "'localhost': its address is none of the internet",
-            "'169.254.169.254': it is not on the list of hosts",
-            "'a.listed.example:22': only the ports 80 and 443 are open",
-        ]
-    assert lines == ["403", "502", "403", "403"]
+        trust = dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), str(workspace / "ca.pem"))
+        environment = {"PATH": "/usr/bin:/bin", **trust, **network.variables(sandbox.port)}
+        _completed, lines = start(sandbox, [*commands[client], *urls, f"http://{inside.host}/away"], env=environment)
+        assert (lines.count("the package"), proxy.refusals()) == (
+            2,
+            [f"'evil.example': {UNLISTED}", f"'169.254.169.254': {UNLISTED}"],
+        )
+    assert sorted(path for _method, path, _host in inside.asked) == ["/away", "/package", "/package"]
+
+
+# --- addresses and lists
 
 
 @pytest.mark.parametrize(
-    ("address", "public"),
+    ("address", "public", "private"),
     [
-        ("93.184.216.34", True),
-        ("2606:2800:220:1::1", True),
-        ("::ffff:93.184.216.34", True),
-        ("127.0.0.1", False),
-        ("0.0.0.0", False),
-        ("10.1.2.3", False),
-        ("100.64.0.1", False),
-        ("169.254.169.254", False),
-        ("224.0.0.1", False),
-        ("::1", False),
-        ("fe80::1%eth0", False),
-        ("fd00:ec2::254", False),
-        ("::ffff:169.254.169.254", False),
-        ("64:ff9b::a9fe:a9fe", False),
-        ("2002:a9fe:a9fe::1", False),
+        ("93.184.216.34", True, True),
+        ("2606:2800:220:1::1", True, True),
+        ("::ffff:93.184.216.34", True, True),
+        ("10.1.2.3", False, True),
+        ("192.168.1.1", False, True),
+        ("fd12::1", False, True),
+        ("::ffff:10.1.2.3", False, True),
+        ("127.0.0.1", False, False),
+        ("0.0.0.0", False, False),
+        ("100.64.0.1", False, False),
+        ("169.254.169.254", False, False),
+        ("168.63.129.16", False, False),
+        ("100.100.100.200", False, False),
+        ("240.0.0.1", False, False),
+        ("255.255.255.255", False, False),
+        ("224.0.0.1", False, False),
+        ("::", False, False),
+        ("::1", False, False),
+        ("fe80::1%eth0", False, False),
+        ("fd00:ec2::254", False, False),
+        ("::ffff:127.0.0.1", False, False),
+        ("::ffff:169.254.169.254", False, False),
+        ("64:ff9b::a9fe:a9fe", False, False),
+        ("64:ff9b::7f00:1", False, False),
+        ("2002:a9fe:a9fe::1", False, False),
+        ("2002:7f00:1::1", False, False),
     ],
 )
-def test_only_addresses_of_the_internet_are_public(address: str, public: bool) -> None:
-    assert is_public(address) is public
+def test_which_addresses_are_public_and_which_an_operator_may_allow(address: str, public: bool, private: bool) -> None:
+    assert (is_allowed(address), is_allowed(address, private=True)) == (public, private)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "listed"),
+    [
+        ("a.listed.example", 443, True),
+        ("a.b.listed.example.", 80, True),
+        ("listed.example", 443, False),
+        ("named.example", 8081, True),
+        ("named.example", 443, False),
+        ("", 443, False),
+        (".", 443, False),
+    ],
+)
+def test_what_a_list_means(host: str, port: int, listed: bool) -> None:
+    assert is_listed(host, port, set(LISTED)) is listed
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (".example.org", "must be single hosts"),
+        ("*.example.org", "must be single hosts"),
+        ("http://example.org", "must be single hosts"),
+        ("example.org/path", "must be single hosts"),
+        ("a@example.org", "must be single hosts"),
+        ("example.org:x", "must be single hosts"),
+        ("mirror.example.org,localhost", "must not name this machine"),
+        ("x.localhost.:80", "must not name this machine"),
+        ("127.0.0.2", "must not name this machine"),
+        ("[::1]:8081", "must not name this machine"),
+        ("0.0.0.0", "must not name this machine"),
+        ("169.254.169.254", "must not name this machine"),
+    ],
+)
+def test_a_private_host_that_makes_no_sense_stops_the_start(monkeypatch: pytest.MonkeyPatch, value: str, problem: str) -> None:
+    monkeypatch.setenv("BUILD_NETWORK_PRIVATE_HOSTS", value)
+    with pytest.raises(env.WrongSetting, match=f"BUILD_NETWORK_PRIVATE_HOSTS {problem}"):
+        env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS")
+
+
+def test_private_hosts_are_named_singly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BUILD_NETWORK_PRIVATE_HOSTS", "mirror.example.org, 10.0.0.7:8081,[fd12::1]:8081")
+    assert env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS") == ["mirror.example.org", "10.0.0.7:8081", "[fd12::1]:8081"]

@@ -75,6 +75,45 @@ def test_limits_are_told_by_name(bench: Bench, settings: Any) -> None:
     assert bench.run(Submission.objects.get()).cause_code == "limit-hit"
 
 
+@pytest.mark.parametrize(
+    ("name", "fault", "code"),
+    [
+        ("fetch", "outside", "fetch-timeout"),
+        ("unpack", "service", "stage-timeout"),
+        ("collect", "service", "stage-timeout"),
+        ("deliver", "outside", "delivery-timeout"),
+    ],
+)
+def test_each_stage_has_a_time_limit(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, settings: Any, name: str, fault: str, code: str
+) -> None:
+    settings.STAGE_TIMEOUT, settings.AUTOMATIC_RETRIES = 2, 0
+    run = bench.begun(bench.submission())
+    during(monkeypatch, name, lambda: run.context.stop.wait(60))
+    pipeline.execute(run)
+    run.build.refresh_from_db()
+    check_closed(run.build)
+    assert (run.build.state, run.build.fault, run.build.cause_code) == (State.FAILED, fault, code)
+    assert run.build.cause == f"The {name} stage took longer than the 2 seconds that it may."
+
+
+def test_a_host_that_hangs_is_tried_again_when_its_time_is_over(bench: Bench, settings: Any) -> None:
+    settings.STAGE_TIMEOUT = 1
+    submission = bench.submission()
+    bench.archive.fail("zip", action="hang")
+    build = bench.run(submission)
+    assert (build.fault, build.cause_code, stages(build)) == ("outside", "fetch-timeout", [("fetch", "failed")])
+    assert submission.builds.count() == 2
+
+
+def test_all_stages_together_have_a_time_limit(bench: Bench, settings: Any) -> None:
+    settings.ATTEMPT_TIMEOUT = 3
+    build = bench.run(bench.submission("sleep 60"))
+    check_closed(build)
+    assert (build.fault, build.cause_code) == ("manuscript", "build-timeout")
+    assert build.cause == "The attempt took longer than the 3 seconds that it may. It ended in its build stage."
+
+
 def test_what_is_not_there_is_the_authors(bench: Bench) -> None:
     build = bench.run(submit(repository="no/such"))
     check_closed(build)

@@ -23,7 +23,6 @@ from rq import Queue
 from rq.job import Job, JobStatus
 
 from builds import lifecycle, pipeline, process, queue, queue_control, reconciler
-from builds.lifecycle import ending
 from builds.models import Build, State, Submission
 from tests.rows import claim, lapse, submit
 
@@ -265,7 +264,7 @@ def test_a_lost_build_is_cancelled_only_when_nothing_of_it_runs(stray: Any, monk
         ended.append(not is_running(child.pid))
         finish(build)
 
-    monkeypatch.setattr(ending, "finish_cancel", observed)  # as the verb that loses a build calls it
+    monkeypatch.setattr("builds.lifecycle.ending.finish_cancel", observed)
     reconciler.lose_lapsed()
     build.refresh_from_db()
     assert (build.state, ended) == (State.CANCELLED, [True])

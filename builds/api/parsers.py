@@ -26,6 +26,11 @@ class EncodedBody(APIException):
     default_detail = "The body must be sent as it is: without the header Content-Encoding."
 
 
+class SlowBody(APIException):
+    status_code = 408
+    default_detail = "The body took too long to arrive."
+
+
 class LimitedJSONParser(BaseParser):
     """A JSON object. A body over SUBMISSION_MAX_BYTES is refused: by its announced length, or as soon as it has grown so far."""
 
@@ -41,6 +46,8 @@ class LimitedJSONParser(BaseParser):
         try:
             value = json.loads(_read(stream), parse_constant=_refuse_constant)
         except (OSError, ParseException) as error:
+            if isinstance(error.__cause__, TimeoutError):  # Django wraps it
+                raise SlowBody from error
             raise ParseError("The body could not be read to its end.") from error
         except (ValueError, RecursionError) as error:
             raise ParseError(f"The body is not valid JSON: {str(error)[:200]}.") from error

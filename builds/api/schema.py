@@ -35,6 +35,7 @@ def _failures(*codes: int) -> dict[Any, Any]:
         401: "the secret is missing or wrong",
         404: "there is no such submission",
         405: "that method is not possible here",
+        408: "the body took too long to arrive",
         409: "it makes no sense in the present state; nothing was changed",
         413: "the body is too large",
         415: "the body is not sent as JSON",
@@ -49,10 +50,10 @@ ERRORS = _failures(400, 401, 404, 429, 500, 503)
 SUBMIT = {
     202: OpenApiResponse(ACCEPTED, description="accepted; 200 where SUBMISSION_ACCEPTED_STATUS says so"),
     200: OpenApiResponse(ACCEPTED, description="accepted, where SUBMISSION_ACCEPTED_STATUS is 200"),
-    **_failures(400, 401, 409, 413, 415, 429, 500, 503),
+    **_failures(400, 401, 408, 409, 413, 415, 429, 500, 503),
 }
 STATUS = {200: SUBMISSION_STATUS, **_failures(401, 404, 429, 500, 503)}
-ACT = {202: SUBMISSION_STATUS, **_failures(400, 401, 404, 409, 413, 415, 429, 500, 503)}
+ACT = {202: SUBMISSION_STATUS, **_failures(400, 401, 404, 408, 409, 413, 415, 429, 500, 503)}
 READY = {
     200: inline_serializer("Ready", {"status": serializers.CharField()}),
     **_failures(503),

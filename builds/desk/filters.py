@@ -41,6 +41,7 @@ class FilterForm(forms.Form):
     q = forms.CharField(required=False, max_length=200)
     state = forms.ChoiceField(required=False, choices=[("", "any"), *State.choices])
     fault = forms.ChoiceField(required=False, choices=[("", "any"), *((f.value, words) for f, words in FAULTS.items())])
+    cause = forms.CharField(required=False, max_length=40)
     start = forms.DateField(required=False)
     end = forms.DateField(required=False)
     repository = forms.CharField(required=False, max_length=300)
@@ -111,6 +112,8 @@ class Filters:
         for name, field in (("state", "state"), ("fault", "fault"), ("repository", "repository"), ("node", "node_uuid")):
             if values.get(name):
                 chosen = chosen.filter(**{field: values[name]})
+        if cause := values.get("cause"):
+            chosen = chosen.filter(pk__in=_failed_by(str(cause)))
         return _between(chosen, values.get("start"), values.get("end"))
 
 
@@ -126,6 +129,11 @@ def _between(chosen: QuerySet[Submission], start: Any, end: Any) -> QuerySet[Sub
         last = Submission.objects.filter(created_at__lt=at).order_by("-created_at").values_list("pk", flat=True).first()
         chosen = chosen.alias(asked_for=_unindexed("created_at")).filter(pk__lte=(last or 0) + SLACK, asked_for__lt=at)
     return chosen
+
+
+def _failed_by(cause: str) -> QuerySet[Build, int]:
+    """The submissions of which a build failed by ``cause``, whatever became of a later one; as the overview counts them."""
+    return Build.objects.filter(state=State.FAILED, cause_code=cause).order_by().values_list("submission", flat=True)
 
 
 def _unindexed(field: str) -> Coalesce:

@@ -2,7 +2,7 @@ from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
-from builds.desk import acts, exports, log, overview, queue, sign_in, single_sign_on, submission, submissions
+from builds.desk import acts, exports, log, overview, queue, settings_page, sign_in, single_sign_on, submission, submissions
 
 app_name = "desk"
 
@@ -27,6 +27,7 @@ urlpatterns = [
     path(f"{ATTEMPT}/log/go/", log.go, name="log-go"),
     path(f"{ATTEMPT}/log.txt", log.text, name="log-text"),
     path("overview/", overview.overview, name="overview"),
+    path("settings/", settings_page.settings_page, name="settings"),
     path("queue/", queue.queue_page, name="queue"),
     path("queue/pause/", queue.pause, name="queue-pause"),
     path("queue/drain/", queue.drain, name="queue-drain"),

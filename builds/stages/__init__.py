@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from builds.ceilings import Ceilings
-from builds.errors import BuildStopped
+from builds.errors import BuildError, BuildStopped
 
 if TYPE_CHECKING:
     from builds.clients.archive import ArchiveHost
@@ -49,7 +50,7 @@ class Report(Protocol):
 
 
 class Stop:
-    """Whether the build has to stop. Set once, by the thread that renews the lease; never unset.
+    """Whether the build has to stop: it was told to, or its time is over. Set once, by the thread that renews the lease; never unset.
 
     It sets itself when the lease has run out: a worker that was paused learns so from the clock, before it does anything more.
     """
@@ -58,10 +59,21 @@ class Stop:
         self.event = threading.Event()
         self.reason = ""
         self._holds_until = float("inf")
+        self._time_limits: list[tuple[float, BuildError]] = []
 
     def hold_until(self, moment: float) -> None:
         """The lease holds until ``moment``, by the monotonic clock."""
         self._holds_until = moment
+
+    @contextmanager
+    def within(self, seconds: float, error: BuildError) -> Iterator[None]:
+        """Let the block last no longer; :meth:`check` raises ``error`` from then on."""
+        limit = (time.monotonic() + seconds, error)
+        self._time_limits.append(limit)
+        try:
+            yield
+        finally:
+            self._time_limits.remove(limit)
 
     def set(self, reason: str) -> None:
         self.reason = self.reason or reason
@@ -69,19 +81,28 @@ class Stop:
 
     @property
     def is_set(self) -> bool:
+        return self._is_told() or self._overdue() is not None
+
+    def check(self) -> None:
+        """Raise :class:`builds.errors.BuildStopped` if the build has to stop, or the error of a time limit that is over."""
+        if self._is_told():
+            raise BuildStopped(self.reason)
+        if error := self._overdue():
+            raise error
+
+    def wait(self, seconds: float) -> None:
+        """Sleep, but no longer than until the build has to stop; then raise as :meth:`check` does."""
+        ends = [at - time.monotonic() for at, _error in self._time_limits]
+        self.event.wait(max(min([seconds, *ends]), 0))
+        self.check()
+
+    def _is_told(self) -> bool:
         if time.monotonic() > self._holds_until:
             self.set("The lease of this build ran out.")
         return self.event.is_set()
 
-    def check(self) -> None:
-        """Raise :class:`builds.errors.BuildStopped` if the build has to stop."""
-        if self.is_set:
-            raise BuildStopped(self.reason)
-
-    def wait(self, seconds: float) -> None:
-        """Sleep, but no longer than until the build has to stop; then raise as :meth:`check` does."""
-        self.event.wait(seconds)
-        self.check()
+    def _overdue(self) -> BuildError | None:
+        return next((error for at, error in self._time_limits if time.monotonic() > at), None)
 
 
 @dataclass(frozen=True)
@@ -97,10 +118,20 @@ class Limits:
     log_bytes: int = 200_000_000
     log_bytes_per_second: int = 0
     build_seconds: float = 3600
+    stage_seconds: float = 3600  # of each other stage
+    attempt_seconds: float = 3600 * 3
     delivery_patience_seconds: float = 900
     exports: int = 100
     exports_bytes: int = 4 << 30
     ceilings: Ceilings = field(default_factory=Ceilings)
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Whom a build with network may ask; ``private`` ones also at a private address."""
+
+    listed: tuple[str, ...] = ()
+    private: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -122,7 +153,7 @@ class Context:
     build_command: str = ""
     build_environment: Mapping[str, str] = field(default_factory=dict)
     build_network: bool = False
-    build_hosts: tuple[str, ...] = ()
+    build_hosts: Hosts = Hosts()
     require_declared_exports: bool = False
     pinned_commit: str = ""
     pinned_path: str = ""

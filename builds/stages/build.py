@@ -86,15 +86,18 @@ def _let_out(ctx: Context, *, bundled: bool) -> Iterator[tuple[Context, Mapping[
     if ctx.sandbox is None or not (ctx.build_network or not bundled):
         yield ctx, environment
         return
-    with network.proxied(ctx.build_hosts) as proxy:
+    with network.proxied(ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
         folder = toolchain.pixi_folder()
         pixi = [folder / "pixi"] if folder else []
         sandbox = replace(ctx.sandbox.seeing(*pixi), proxy=proxy.socket)
         try:
             yield replace(ctx, sandbox=sandbox), {**environment, **network.variables(sandbox.port)}
         finally:
-            for refusal in proxy.refusals()[:MOST_REFUSALS]:
+            refusals = proxy.refusals()
+            for refusal in refusals[:MOST_REFUSALS]:
                 ctx.log.warning(f"The network refused the build {refusal}.")
+            if (more := len(refusals) - MOST_REFUSALS) > 0:
+                ctx.log.warning(f"The network refused the build {more} hosts more.")
 
 
 def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
@@ -158,7 +161,11 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if plan.path.is_file() and exports.is_inside(project, plan.path) and (mended := mending.mend(plan.path)):
+    if (
+        plan.path.is_file()
+        and exports.is_inside(project, plan.path)
+        and (mended := mending.mend(plan.path, shell.context.limits))
+    ):
         names = ", ".join(mended)
         shell.context.log.warning(
             f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."

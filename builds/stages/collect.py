@@ -80,9 +80,9 @@ def _inspect(ctx: Context, plan: PlannedExport) -> None:
     if plan.role == "meca":
         inspection.inspect_meca(plan.path, _shown(plan), ctx.limits, check=ctx.stop.check, warn=ctx.log.warning)
     elif plan.role == "page-content":
-        inspection.inspect_page_content(plan.path, _shown(plan))
+        inspection.inspect_page_content(ctx, plan.path, _shown(plan))
     elif plan.path.suffix.lower() == ".pdf":
-        inspection.inspect_pdf(plan.path, _shown(plan))
+        inspection.inspect_pdf(ctx, plan.path, _shown(plan))
 
 
 def _shown(plan: PlannedExport) -> str:

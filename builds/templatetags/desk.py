@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django import template
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from builds.admin_columns import visible
@@ -19,6 +19,7 @@ register = template.Library()
 register.filter("visible", lambda value: visible(str(value)))
 
 NOTHING = "–"
+CODE = re.compile(r"`([^`]+)`")
 # A shape for each state, so that none is told by its colour alone. Drawn in a box of 16 by 16.
 SHAPES = {
     "succeeded": '<path d="M3 8.5l3.2 3.2L13 5"/>',
@@ -164,3 +165,9 @@ def update_badge(update: StatusUpdate) -> SafeString:
         return state_badge("warning", f"not taken, {update.tries} tr{'y' if update.tries == 1 else 'ies'}")
     look, words = UPDATE_LOOKS[update.state]
     return format_html('<span class="state state-{}">{}{}</span>', look, shape(look), words)
+
+
+@register.filter
+def in_code(text: str) -> SafeString:
+    """A sentence of ours, with what stands between backquotes as code."""
+    return mark_safe(CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S308 - escaped just before

@@ -184,11 +184,23 @@ def test_the_description_is_served_to_anybody(api: ApiClient) -> None:
     paths = answer.json()["paths"]
     names = [path.removeprefix(SUBMISSIONS) for path in paths]
     assert names == ["/readyz", "", "/{job_id}", "/{job_id}/cancel", "/{job_id}/log", "/{job_id}/retry"]
-    assert set(paths[SUBMISSIONS]["post"]["responses"]) == {"200", "202", "400", "401", "409", "413", "415", "429", "500", "503"}
+    assert set(paths[SUBMISSIONS]["post"]["responses"]) == {
+        "200",
+        "202",
+        "400",
+        "401",
+        "408",
+        "409",
+        "413",
+        "415",
+        "429",
+        "500",
+        "503",
+    }
     assert State.QUEUED in str(answer.json())
 
 
 def test_the_page_of_the_description_is_for_the_staff(api: ApiClient, client: Client) -> None:
     assert api.call("GET", "/v1/docs", secret=None)["Location"] == "/sign-in/?next=/v1/docs"
     client.force_login(User.objects.create_user("somebody"))
-    assert b"swagger" in client.get("/v1/docs").content
+    assert client.get("/v1/docs").status_code == 200

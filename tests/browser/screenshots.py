@@ -35,6 +35,8 @@ PAGES = {
     "bundle": "/submissions/{succeeded}/attempts/1/exports/2/preview/",
     "queue": "/queue/",
     "overview": "/overview/",
+    "settings": "/settings/",
+    "api": "/v1/docs",
     "admin": "/admin/builds/submission/",
     "not-found": "/nothing/",
 }

@@ -234,3 +234,22 @@ def test_each_role_may_do_what_is_its_own(sign_in: SignIn, role: str, name: str,
     assert (Event.objects.count() > before) == done
     if not is_allowed:
         assert f"the role “{'editors' if role else 'viewers'}”" in answer.text
+
+
+# Pages that a role opens, beside the acts: all roles see the record, only admins the settings.
+PAGES = {
+    "/submissions/": {VIEWERS, EDITORS, ADMINS},
+    "/queue/": {VIEWERS, EDITORS, ADMINS},
+    "/overview/": {VIEWERS, EDITORS, ADMINS},
+    "/settings/": {ADMINS},
+}
+
+
+@pytest.mark.parametrize("role", MAY)
+@pytest.mark.parametrize("page", PAGES)
+def test_each_role_sees_the_pages_that_are_its_own(sign_in: SignIn, role: str, page: str) -> None:
+    client, may = sign_in(role), role in PAGES[page]
+    assert client.get(page).status_code == (200 if may else 403)
+    assert client.post(page).status_code == 405
+    if role:
+        assert (f'href="{page}"' in client.get("/submissions/").text) == may

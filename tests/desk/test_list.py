@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import lifecycle
-from builds.models import Build, Stage, Submission
+from builds.models import Build, Mode, Stage, Submission
 from tests.desk import made
 
 LIST, LIVE, CSV = "/submissions/", "/submissions/live/", "/submissions/csv/"
@@ -59,6 +59,25 @@ def test_newest_first_page_by_page_in_both_directions(viewer: Client, monkeypatc
     assert titles(viewer, f"{LIST}?before={pks[1]}") == ["On builds 0"]
     assert titles(viewer, f"{LIST}?after={pks[0]}") == ["On builds 2", "On builds 1"]
     assert titles(viewer, f"{LIST}?after=nonsense&before={'9' * 40}") == ["On builds 4", "On builds 3"]
+
+
+def test_submissions_are_found_by_the_cause_of_any_of_their_builds(viewer: Client) -> None:
+    again = made.failed("1", title="Tried again")
+    made.failed("2", title="Failed too")
+    made.submitted("3", title="Never failed")
+    lifecycle.retry(again.submission, Mode.LATEST, actor="ed")
+    code = made.CAUSE.code
+    assert titles(viewer, f"{LIST}?cause={code}") == ["Failed too", "Tried again"]
+    assert titles(viewer, f"{LIST}?cause={code}&state=queued") == ["Tried again"]
+    assert titles(viewer, f"{LIST}?cause=build-timeout") == []
+    assert f'name="cause" id="id_cause" maxlength="40" value="{code}"' in viewer.get(f"{LIST}?cause={code}").text
+
+
+def test_the_causes_of_the_overview_lead_to_their_submissions(viewer: Client) -> None:
+    made.failed()
+    address = f"{LIST}?cause={made.CAUSE.code}"
+    assert f'href="{address}"' in viewer.get("/overview/").text
+    assert len(titles(viewer, address)) == 1
 
 
 def test_filters_are_in_the_address(viewer: Client) -> None:

@@ -439,4 +439,29 @@ EXPORTS = [
     ),
 ]
 
-CASES = [*SECRETS, *NETWORK, *LIMITS, *ARCHIVES, *EXPORTS]
+MORE_EXPORTS = [
+    Case(
+        "meca-bomb-to-be-mended",
+        export(
+            "with zipfile.ZipFile('ready/article.zip', 'w', 8) as z:\n    z.writestr('manifest.xml', '<m>\\x01</m>')\n"
+            "    for n in range(3): z.writestr(f'b{n}', bytes(60_000_000))"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "unpacks to more than",
+    ),
+    Case(
+        "meca-device",
+        export(
+            "i = zipfile.ZipInfo('d'); i.create_system, i.external_attr = 3, 0o20666 << 16\n"
+            "with zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr(i, '')"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "no ordinary file",
+    ),
+]
+
+CASES = [*SECRETS, *NETWORK, *LIMITS, *ARCHIVES, *EXPORTS, *MORE_EXPORTS]

@@ -33,7 +33,7 @@ class Command(BaseCommand):
                 command=settings.BUILD_COMMAND,
                 limits=tasks.limits(),
                 network=settings.BUILD_NETWORK,
-                hosts=tuple(settings.BUILD_NETWORK_HOSTS),
+                hosts=tasks.hosts(),
                 sandbox_of=isolation.sandbox_of,
             )
         except BuildError as error:

@@ -1,0 +1,95 @@
+"""The settings in use, for admins: what each is, where it comes from and what it means. Of a secret only whether it is set."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.views.decorators.http import require_safe
+
+from builds.desk.access import StaffRequest, desk_page
+from builds.templatetags.desk import duration, in_code
+from jobsite import env
+from jobsite.described import GROUPS, Setting
+
+SETTINGS = "builds.view_settings"
+# Names that are never shown by value, whatever their description says.
+SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|_DSN$")
+# What stands before an address's host: a name and a password, up to the last @; and what follows it, where drivers take passwords too.
+CREDENTIALS = re.compile(r"(?<=://)\S*@")
+ADDRESS_OPTIONS = re.compile(r"(://[^\s?#]*)[?#]\S*")
+SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+NOT_LISTED = "not described yet"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A setting as the page shows it."""
+
+    setting: Setting
+    read: env.Read
+
+    @property
+    def is_secret(self) -> bool:
+        return self.setting.secret or self.setting.means == NOT_LISTED or bool(SECRET.search(self.setting.name))
+
+    @property
+    def value(self) -> SafeString:
+        if self.is_secret:
+            return SafeString("set" if self.read.value else "not set")
+        if self.setting.default and not self.read.value:
+            return in_code(self.setting.default)
+        shown = ADDRESS_OPTIONS.sub(r"\1?…", CREDENTIALS.sub("", self.read.value))
+        shown = shown if " " in shown else shown.replace(",", ", ")
+        return format_html("<code>{}</code>", shown) if shown else SafeString("not set")
+
+    @property
+    def in_words(self) -> str:
+        """The value with its unit as people say it; empty where it has none."""
+        text, unit = self.read.value.strip(), self.setting.unit
+        if not unit or not text.isdecimal():
+            return ""
+        spoken = {"bytes": lambda: size(int(text)), "seconds": lambda: duration(float(text))}.get(unit)
+        words = spoken() if spoken else unit.removesuffix("s") if text == "1" else unit
+        return words
+
+    @property
+    def source(self) -> SafeString:
+        if self.read.file:
+            return format_html("the file <code>{}</code>", self.read.file)
+        return SafeString("the environment" if self.read.is_set else "the default")
+
+    @property
+    def means(self) -> SafeString:
+        return in_code(self.setting.means)
+
+    @property
+    def default(self) -> SafeString:
+        return in_code(self.setting.default_words)
+
+
+def size(count: int) -> str:
+    """``200 MB``, ``1.07 GB``: by thousands, as the settings are mostly given."""
+    scale, unit = next(((scale, unit) for scale, unit in SIZES if count >= scale), (1, "bytes"))
+    return f"{count / scale:.3g} {unit}"
+
+
+def groups() -> dict[str, list[Line]]:
+    """All settings that were read, by group; those without a description last, as secrets."""
+    lines = {
+        name: [Line(setting, env.READ[setting.name]) for setting in settings if setting.name in env.READ]
+        for name, settings in GROUPS.items()
+    }
+    described = {setting.name for settings in GROUPS.values() for setting in settings}
+    rest = [Line(Setting(name, NOT_LISTED), read) for name, read in env.READ.items() if name not in described]
+    return {**lines, "Others": rest} if rest else lines
+
+
+@require_safe
+@desk_page(SETTINGS)
+def settings_page(request: StaffRequest) -> HttpResponse:
+    return render(request, "desk/settings.html", {"groups": groups().items()})

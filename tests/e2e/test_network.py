@@ -1,0 +1,46 @@
+"""What builds ask the network, through the real service: a package mirror of the organisation's, and everything that they may not."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+from tests import quick
+from tests.e2e.conftest import SECRET, Service
+from tests.mirror import mirror, private_address
+from tests.standins import ArchiveHost, DesciServer
+
+pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
+
+REFUSED = {
+    "http://169.254.169.254/latest/meta-data/": "'169.254.169.254': it is not on the list of hosts",
+    "http://[::ffff:169.254.169.254]/": "'[::ffff:169.254.169.254]': it is not on the list of hosts",
+    "http://localtest.invalid/": "'localtest.invalid': its name can't be resolved",
+    "http://10.0.0.1/": "'10.0.0.1': its address is none of the internet",
+}
+
+
+def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Path) -> None:
+    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        inside.redirects["/away"] = "http://169.254.169.254/latest/meta-data/"
+        urls = [f"http://{inside.host}/package", f"https://{inside.tls_host}/package", f"http://{inside.host}/away", *REFUSED]
+        asks = [f"echo asked $(curl -gskL --noproxy none --max-time 20 {shlex.quote(url)} | head -c 100)" for url in urls]
+        hosts = {
+            "BUILD_NETWORK_HOSTS": "10.0.0.1,localtest.invalid",
+            "BUILD_NETWORK_PRIVATE_HOSTS": f"{inside.host},{inside.tls_host}",
+        }
+        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", **hosts)
+        archive.add("a", "b", quick.repository("\n".join(asks)))
+        service.start()
+        try:
+            entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": "j", "uuid": "n."}
+            service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            service.wait("j", "succeeded", timeout=60)
+            log = service.log("j")
+        finally:
+            service.stop()
+    assert log.count("asked the package") == 2
+    assert [path for _method, path, _host in inside.asked] == ["/package", "/package", "/away"]
+    assert {refusal for refusal in REFUSED.values() if f"The network refused the build {refusal}" not in log} == set()
