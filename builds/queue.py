@@ -6,6 +6,7 @@ import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 from django.conf import settings
 from redis import Redis, RedisError
@@ -14,8 +15,35 @@ from redis.retry import Retry
 from rq import Queue
 from rq.exceptions import NoSuchJobError
 from rq.job import Job
+from rq.serializers import JSONSerializer
 
 logger = logging.getLogger(__name__)
+
+TASK = "builds.tasks.build"
+# What RQ needs to keep a job in its lists. Names of callbacks, webhooks, results, dependencies and the like are not among them.
+KEPT = {"data", "created_at", "enqueued_at", "started_at", "ended_at", "last_heartbeat", "origin", "status", "worker_name"}
+KEPT |= {"timeout", "result_ttl", "failure_ttl"}
+
+
+class BuildJob(Job):
+    """A wake-up call for one build: its id is the build's. Whatever else the queue store holds under it is not believed.
+
+    RQ would load a pickle, import any function by name, call it, and post to any address; so who can write there could run code.
+    Here the function is fixed, its argument is the id, and nothing is unpickled.
+    """
+
+    def __init__(self, id: str | None = None, connection: Redis | None = None, serializer: Any = None) -> None:
+        super().__init__(id, connection=connection, serializer=JSONSerializer)
+
+    def restore(self, raw_data: dict[Any, Any]) -> Any:
+        return super().restore({name: value for name, value in raw_data.items() if _text(name) in KEPT})
+
+    def _deserialize_data(self) -> None:
+        self._func_name, self._instance, self._args, self._kwargs = TASK, None, (self.id,), {}
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
 
 
 @lru_cache(maxsize=1)
@@ -32,7 +60,11 @@ def hurried_connection() -> Redis:
 
 @lru_cache(maxsize=1)
 def builds() -> Queue:
-    return Queue(settings.QUEUE_NAME, connection=hurried_connection(), default_timeout=-1)
+    return queue_over(hurried_connection())
+
+
+def queue_over(connection: Redis) -> Queue:
+    return Queue(settings.QUEUE_NAME, connection=connection, default_timeout=-1, job_class=BuildJob, serializer=JSONSerializer)
 
 
 @lru_cache(maxsize=1)
@@ -74,7 +106,7 @@ def enqueue(build_id: str) -> bool:
     The same build told twice does no harm: only one claim of it succeeds.
     """
     try:
-        builds().enqueue("builds.tasks.build", build_id, job_id=build_id, result_ttl=0, failure_ttl=3600)
+        builds().enqueue(TASK, build_id, job_id=build_id, result_ttl=0, failure_ttl=3600)
     except RedisError as error:
         logger.warning("build %s is not in the queue store yet (%s); the reconciler will put it there", build_id, error)
         return False
@@ -84,6 +116,6 @@ def enqueue(build_id: str) -> bool:
 def forget(job_id: str) -> None:
     """Take a job out of the queue store, with all that RQ keeps of it."""
     try:
-        Job.fetch(job_id, connection=hurried_connection()).delete()
+        BuildJob.fetch(job_id, connection=hurried_connection()).delete()
     except NoSuchJobError:
         builds().remove(job_id)

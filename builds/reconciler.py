@@ -19,7 +19,6 @@ from django.db import Error, connection
 from django.utils import timezone
 from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
-from rq.job import Job
 
 from builds import lifecycle, process, queue, storage, workers
 from builds.errors import BuildError
@@ -88,7 +87,7 @@ def _is_being_started(build_id: str, connection_: Redis) -> bool:
     """Between the queue's list and the claim a job is only in RQ's intermediate list or with a work-horse."""
     is_on_its_way = build_id.encode() in connection_.lrange(queue.builds().intermediate_queue_key, 0, -1)
     try:
-        return bool(Job.fetch(build_id, connection=connection_).is_started) or is_on_its_way
+        return bool(queue.BuildJob.fetch(build_id, connection=connection_).is_started) or is_on_its_way
     except NoSuchJobError:  # an entry of the list whose job is gone leads nowhere
         return False
 

@@ -22,10 +22,12 @@ from django.utils import timezone
 from redis import RedisError
 from rq import Queue, Worker
 from rq.job import Job
+from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from builds import workers
 from builds.process import ProcessesLeft, end_orphans, take_in_orphans
+from builds.queue import BuildJob
 from builds.queue_models import Worker as WorkerRow
 
 logger = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class JobsiteWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.update(job_monitoring_interval=5, maintenance_interval=10, worker_ttl=25)
+        kwargs.update(job_class=BuildJob, serializer=JSONSerializer)
         super().__init__(*args, **kwargs)
         self._signed_at = float("-inf")
         self._row = WorkerRow(

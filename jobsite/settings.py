@@ -158,6 +158,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "builds.api.envelope.exception_handler",
     "UNAUTHENTICATED_USER": None,
+    "UNICODE_JSON": False,  # also what an author wrote to confuse a terminal is harmless there
     "DEFAULT_METADATA_CLASS": None,  # OPTIONS is no method of the contract
 }
 
@@ -175,6 +176,8 @@ SPECTACULAR_SETTINGS = {
         "Fault": ["manuscript", "template", "service", "outside"],
     },
 }
+
+DEFAULT_EXCEPTION_REPORTER_FILTER = "jobsite.debugging.HidesAddresses"
 
 LOGGING = {
     "version": 1,
@@ -214,7 +217,12 @@ QUEUE_NAME = "builds"
 # Requests a minute, by one client and by all; counted in the queue store, which may be away.
 API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
 API_RATE = env.integer("API_RATE", 6000)
-RATES = {"socket_timeout": 0.2, "socket_connect_timeout": 0.2}
+# Not Django's own serializer: that one is pickle.
+RATES = {
+    "socket_timeout": 0.2,
+    "socket_connect_timeout": 0.2,
+    "serializer": "rq.serializers.JSONSerializer",
+}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "rates": {

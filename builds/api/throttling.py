@@ -1,4 +1,4 @@
-"""How often the API may be asked: by one client, and by all together.
+"""How often the API may be asked, by one client and by all together; and how often one client may try to sign in.
 
 Counted in the queue store, for all web processes; where it is away, nobody is refused.
 """
@@ -15,11 +15,16 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
 from builds.api.envelope import failure
+from builds.desk.sign_in import client_address
 
 logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60
 LIMITED = "/v1/"
+# A name is locked after some wrong passwords; this holds who tries many names, and the work that each password costs.
+SIGN_IN = "/sign-in/"
+SIGN_INS = 30
+TOO_MANY = "There were too many sign-ins from your address. Try again in a minute."
 
 
 class RateLimitMiddleware:
@@ -29,32 +34,30 @@ class RateLimitMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path.startswith(LIMITED) and _is_over(_client(request)):
-            return _refusal()
+        if request.path.startswith(LIMITED) and _is_over(
+            "", client_address(request), settings.API_RATE_PER_CLIENT, settings.API_RATE
+        ):
+            return _told_when(JsonResponse(failure("Too many requests; ask again later."), status=429))
+        if request.method == "POST" and request.path == SIGN_IN and _is_over("sign-in:", client_address(request), SIGN_INS, 0):
+            return _told_when(HttpResponse(TOO_MANY, content_type="text/plain; charset=utf-8", status=429))
         return self._get_response(request)
 
 
-def _refusal() -> HttpResponse:
-    response = JsonResponse(failure("Too many requests; ask again later."), status=429)
+def _told_when(response: HttpResponse) -> HttpResponse:
     response["Retry-After"] = str(WINDOW_SECONDS - int(time.time()) % WINDOW_SECONDS)
     return response
 
 
-def _client(request: HttpRequest) -> str:
-    """The address that asks; behind proxies of ours, the one that the outermost of them has seen."""
-    seen = [one.strip() for one in request.headers.get("X-Forwarded-For", "").split(",") if one.strip()]
-    behind = settings.PROXIES
-    return seen[-behind] if behind and len(seen) >= behind else str(request.META.get("REMOTE_ADDR", ""))
-
-
-def _is_over(client: str) -> bool:
+def _is_over(what: str, client: str, most: int, most_of_all: int) -> bool:
     window = int(time.time()) // WINDOW_SECONDS
     try:
-        counts = [(_count(f"{client[:64]}:{window}"), settings.API_RATE_PER_CLIENT), (_count(f"all:{window}"), settings.API_RATE)]
+        counts = [(_count(f"{what}{client[:64]}:{window}"), most)]
+        if most_of_all:
+            counts.append((_count(f"{what}all:{window}"), most_of_all))
     except (RedisError, OSError) as error:
         logger.debug("requests are not counted: %s", error)
         return False
-    return any(most and count > most for count, most in counts)
+    return any(limit and count > limit for count, limit in counts)
 
 
 def _count(key: str) -> int:

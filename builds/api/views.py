@@ -18,6 +18,7 @@ from builds import lifecycle, logs, readiness
 from builds.api import schema
 from builds.api.envelope import Conflict, Refusal, Unavailable, success
 from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
+from builds.desk.log_lines import plain
 from builds.lifecycle import ActRefused, JobConflict, StaleBuild
 from builds.manuscript_url import ManuscriptUrl
 from builds.models import Build, Mode, Submission
@@ -123,7 +124,7 @@ def _lines(build: Build, first: int) -> Iterator[bytes]:
     for line in logs.read(build, first):
         if line.number > build.log_lines:
             return
-        yield f"{line.text}\n".encode()
+        yield f"{plain(line.text)}\n".encode()
 
 
 class ReadyView(APIView):

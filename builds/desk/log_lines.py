@@ -131,4 +131,9 @@ def _marked(parts: Iterable[Piece], wanted: re.Pattern[str], most: int) -> list[
 
 def as_text(line: LogLine) -> str:
     """A line for a file: time, stage, stream and text, parted by tabs. Safe to be printed on a terminal."""
-    return f"{iso(line.time)}\t{line.stage}\t{line.stream}\t{visible(SGR.sub('', line.text))}\n"
+    return f"{iso(line.time)}\t{line.stage}\t{line.stream}\t{plain(line.text)}\n"
+
+
+def plain(text: str) -> str:
+    """A line's text as a terminal may show it: without colours, and with what would turn it around written out."""
+    return visible(SGR.sub("", text))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from builds import front_matter
 from builds.desk.filters import Filters
 from builds.desk.rows import Row, rows
 
 AT_ONCE = 1000
-# A spreadsheet takes a cell that begins so for a formula, and may run what an author wrote.
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet takes a cell that begins so for a formula, and may run what an author wrote; in some languages the wide signs, too.
+# Where semicolons part the cells, as in much of Europe, one within a text begins another.
+FORMULA = re.compile("(^|[;|]\\s*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
+LONGEST_CELL = 30_000  # a spreadsheet takes some 32,000 characters
 COLUMNS = (
     *("jobId", "node uuid", "title", "authors", "repository", "ref", "commit", "state", "fault", "cause code", "cause"),
     *("attempts", "submitted (UTC)", "started (UTC)", "ended (UTC)", "seconds"),
@@ -38,7 +42,7 @@ def lines(filters: Filters) -> Iterator[str]:
 
 
 def cell(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+    return FORMULA.sub(r"\1'", front_matter.clean(value, LONGEST_CELL)) if isinstance(value, str) else value
 
 
 def values(row: Row) -> tuple[object, ...]:

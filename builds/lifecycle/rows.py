@@ -6,10 +6,12 @@ from typing import Any
 
 from django.utils import timezone
 
+from builds import front_matter
 from builds.models import FINAL, Build, Event, Stage, State, StatusUpdate, Submission
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"
+LONGEST_MESSAGE = 4000
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
@@ -51,6 +53,7 @@ def event(build: Build, kind: str, actor: str, reason: str) -> None:
 
 
 def tell(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True) -> None:
-    """Queue a status update, with the link to our page; sent by the outbox."""
-    text = f"{message} {build.submission.link}" if link else message
+    """Queue a status update of one line, with the link to our page; sent by the outbox. It may repeat what strangers wrote."""
+    line = front_matter.clean(message, LONGEST_MESSAGE)
+    text = f"{line} {build.submission.link}" if link else line
     StatusUpdate.objects.create(submission=build.submission, build=build, status=status, message=text)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.cache import caches
+from django.test import Client
 
 from builds.api import throttling
 from tests.api.conftest import ApiClient
@@ -56,6 +57,21 @@ def test_without_the_store_nobody_is_refused(api: ApiClient, settings: Any) -> N
     away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {**settings.CACHES, "rates": away}
     assert codes(api, 6) == [200] * 6
+
+
+def test_who_tries_many_names_is_held_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "SIGN_INS", 3)
+    tried = [client.post("/sign-in/", {"username": f"name-{n}", "password": "wrong"}) for n in range(4)]
+    assert [answer.status_code for answer in tried] == [200, 200, 200, 429]
+    assert int(tried[3]["Retry-After"]) > 0
+    assert client.get("/sign-in/").status_code == 200
+    assert client.post("/sign-in/", {"username": "a", "password": "b"}, REMOTE_ADDR="192.0.2.41").status_code == 200
+
+
+def test_a_client_that_gives_itself_many_addresses_is_still_one(api: ApiClient) -> None:
+    """Without a proxy of ours nothing that a client says of itself is believed."""
+    asked = [api.call("GET", "/v1/schema", HTTP_X_FORWARDED_FOR=f"198.51.100.{n}").status_code for n in range(4)]
+    assert asked == [200, 200, 200, 429]
 
 
 def test_readiness_is_not_limited(api: ApiClient) -> None:

@@ -10,9 +10,9 @@ from django.conf import settings
 from django.core.management.base import BaseCommand
 from django.db import connections
 from redis import Redis
-from rq import Queue
 
 from builds import isolation
+from builds.queue import queue_over
 from builds.worker import JobsiteWorker
 
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         isolation.choice()  # found out before the first fork: a work-horse has it from here
         connection = Redis.from_url(settings.REDIS_URL)
-        queue = Queue(settings.QUEUE_NAME, connection=connection, default_timeout=-1)
+        queue = queue_over(connection)
         name = f"{settings.WORKER_NAME}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         connections.close_all()  # a fork must not inherit an open connection
         JobsiteWorker([queue], connection=connection, name=name).work(with_scheduler=False, logging_level="WARNING")
