@@ -34,6 +34,9 @@ LINES_ABOVE = 20
 LOOK_COOKIE = "log-look"
 COOKIE_SECONDS = 365 * 24 * 3600
 TEXT_LINES = 500
+# For so long a search keeps a thread of the web server; what is left of the log is looked through when it is asked again.
+SEARCH_SECONDS = 0.5
+GO_SECONDS = 2.0
 NUMBER = re.compile(r"[0-9]{1,9}")
 PLACE = re.compile(r"L?([0-9]{1,9})(?:\s*[-–]\s*L?([0-9]{1,9}))?")
 
@@ -96,7 +99,6 @@ def _context(request: HttpRequest, build: Build, look: Look) -> dict[str, Any]:
     last = min(first + PAGE_LINES - 1, build.log_lines)
     lines = list(rows(logs.read(build, first, last), look)) if build.log_lines else []
     wanted = at or (first if asked is not None else None)
-    found = logs_search.find(build, look.q) if look.q and build.log_lines else None
     return {
         **_status(build, parts),
         "submission": build.submission,
@@ -105,10 +107,16 @@ def _context(request: HttpRequest, build: Build, look: Look) -> dict[str, Any]:
         "first": first,
         "last": last,
         "at": at,
-        "found": logs_search.some(found, start=at or first) if found is not None else None,
+        "found": _found(build, look.q, at or first) if look.q and build.log_lines else None,
         "newest": Build.objects.filter(submission=build.submission_id).aggregate(Max("number"))["number__max"],
         "links": _links(build, look, first, last),
     }
+
+
+def _found(build: Build, q: str, start: int) -> dict[str, Any]:
+    search = logs_search.find(build, q)
+    is_whole = search.go_on(build.log_lines, seconds=SEARCH_SECONDS)
+    return {"hits": search.hits(start=start), "is_whole": is_whole, "searched": search.searched}
 
 
 class _Shown:
@@ -195,21 +203,29 @@ def _section(section: Section) -> dict[str, Any]:
 # --- search
 
 
-def _find(request: HttpRequest, build: Build) -> Any:
-    """The numbers of the lines that are looked for: those with an error, or with a text."""
+def _search(request: HttpRequest, build: Build) -> logs_search.Search | None:
+    """The search for what is asked for: the lines with an error, or with a text. None where that is nothing."""
     q = request.GET.get("q", "")[:LONGEST_SEARCH]
     if "error" in request.GET:
         return logs_search.find_errors(build)
-    return logs_search.find(build, q) if q else []
+    return logs_search.find(build, q) if q else None
 
 
 @require_safe
 @desk_page()
 def search(request: HttpRequest, pk: int, number: int) -> JsonResponse:
-    """How many lines of the whole log are found, and the numbers of those ``from`` a line on, or ``before`` one."""
+    """How many lines are found in as much of the log as could be looked through by now, and the numbers of those ``from`` a line on,
+    or ``before`` one. To be asked again until it is the whole."""
     build = _build(pk, number)
-    hits = logs_search.some(_find(request, build), start=_number(request, "from") or 1, before=_number(request, "before"))
-    return JsonResponse({"total": hits.total, "before": hits.before, "lines": hits.lines, "searched": build.log_lines})
+    asked = _search(request, build)
+    if asked is None:
+        return JsonResponse(
+            {"total": 0, "before": 0, "lines": [], "searched": build.log_lines, "of": build.log_lines, "whole": True}
+        )
+    is_whole = asked.go_on(build.log_lines, seconds=SEARCH_SECONDS)
+    hits = asked.hits(start=_number(request, "from") or 1, before=_number(request, "before"))
+    answer = {"total": hits.total, "before": hits.before, "lines": hits.lines}
+    return JsonResponse({**answer, "searched": asked.searched, "of": build.log_lines, "whole": is_whole})
 
 
 @require_safe
@@ -221,6 +237,8 @@ def go(request: HttpRequest, pk: int, number: int) -> HttpResponse:
     target, problem = _target(request, build)
     if not target:
         messages.info(request, problem)
+        if after := _number(request, "after"):
+            query |= {"at": str(after)}
         return redirect(f"{_address('', build)}?{urlencode(query)}")
     return redirect(f"{_address('', build)}?{urlencode({**query, 'at': target})}#L{target.partition('-')[0]}")
 
@@ -229,14 +247,26 @@ def _target(request: HttpRequest, build: Build) -> tuple[str, str]:
     """A line, or a range of lines, for the address; with none a sentence that says why."""
     if place := request.GET.get("line", ""):
         return _place(_lines_of(place), build)
-    found = list(_find(request, build))
-    if not found:
-        return "", "No line of this log tells of an error." if "error" in request.GET else "No line of this log holds that."
-    before = _number(request, "before")
+    asked = _search(request, build)
+    if asked is None:
+        return "", "There is nothing to look for."
+    is_whole = asked.go_on(build.log_lines, seconds=GO_SECONDS)
+    if line := _next(asked, _number(request, "after") or 0, _number(request, "before"), is_whole=is_whole):
+        return str(line), ""
+    if not is_whole:
+        return "", f"{asked.searched:,} of {build.log_lines:,} lines have been looked through so far. Press it again to go on."
+    return "", "No line of this log tells of an error." if "error" in request.GET else "No line of this log holds that."
+
+
+def _next(asked: logs_search.Search, after: int, before: int | None, *, is_whole: bool) -> int | None:
+    """The next line that is found, or the one ``before`` a line; round about only once the whole has been looked through."""
     if before is not None:
-        return str(next((number for number in reversed(found) if number < before), found[-1])), ""
-    after = _number(request, "after") or 0
-    return str(next((number for number in found if number > after), found[0])), ""
+        is_known = is_whole or asked.searched >= before - 1
+        found = asked.hits(before=before).lines if is_known else []
+        found = found or (asked.hits(before=asked.searched + 1).lines if is_whole else [])
+        return found[-1] if found else None
+    found = asked.hits(start=after + 1).lines or (asked.hits().lines if is_whole else [])
+    return found[0] if found else None
 
 
 def _place(lines: range, build: Build) -> tuple[str, str]:

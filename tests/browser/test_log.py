@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.conftest import PATIENCE, Open, in_django, pk_of, serious, submit
 from tests.e2e.conftest import Service
@@ -260,6 +260,36 @@ def test_the_search_counts_all_and_leads_round_about(desk: Service, open_as: Ope
     field.fill("nothing like it")
     expect(page.locator("#found")).to_have_text("Not found")
     expect(page.locator("#announcer")).to_have_text("Not found")
+
+
+def test_a_search_in_pieces_comes_to_the_true_count(desk: Service, open_as: Open, long: str) -> None:
+    """The server answers with a part of the log at first, as it does where the whole takes it longer than half a second."""
+    page = open_as("viewer")
+    open_log(page, desk, long, "?from=1")
+    pieces = [10_000, 25_000, 50_000]
+
+    def piece(route: Route) -> None:
+        answer = route.fetch()
+        found = answer.json()
+        if pieces:
+            found |= {"searched": pieces.pop(0), "whole": False}
+            found["lines"] = [line for line in found["lines"] if line <= found["searched"]]
+            found["total"] = len(found["lines"])
+        route.fulfill(response=answer, json=found)
+
+    page.route("**/log/search/*", piece)
+    page.evaluate("new MutationObserver(() => (window.told ??= []).push(found.textContent)).observe(found, { childList: true })")
+    page.get_by_role("searchbox", name="Search the log").fill("needle")
+    expect(page.locator("#found")).to_have_text("1 of 5 lines")
+    expect(page.locator("#L20000 .mark")).to_be_in_viewport()
+    told = page.evaluate("window.told")
+    assert told == [
+        "Searching…",
+        "Searching, 10 %…",
+        "1 of 1 so far, searching, 25 %…",
+        "1 of 2 so far, searching, 50 %…",
+        "1 of 5 lines",
+    ]
 
 
 def test_errors_are_found_one_after_the_other(desk: Service, open_as: Open, long: str) -> None:

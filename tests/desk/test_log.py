@@ -240,6 +240,8 @@ def test_a_search_tells_the_true_count(viewer: Client) -> None:
         "before": 0,
         "lines": list(range(3, 2003)),
         "searched": 3000,
+        "of": 3000,
+        "whole": True,
     }
     answer = ask(viewer, build, "log/search/", q="line", **{"from": 2999})
     assert (answer["before"], answer["lines"]) == (2996, [2999, 3000])
@@ -283,6 +285,32 @@ def test_without_a_script_forms_lead_to_lines(viewer: Client) -> None:
 )
 def test_what_is_not_there_is_said(viewer: Client, query: dict[str, str], words: str) -> None:
     assert words in viewer.get(address(written.failed(), "log/go/"), query, follow=True).text
+
+
+def test_a_search_that_takes_long_is_answered_in_pieces(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no time at all each answer comes after one batch."""
+    monkeypatch.setattr("builds.desk.log.SEARCH_SECONDS", 0)
+    monkeypatch.setattr("builds.desk.log.GO_SECONDS", 0)
+    build = written.claimed()
+    written.fill(build, ["needle" if number in (350, 351, 900) else "x" for number in range(1, 1001)], batch=300)
+    assert "0 in the first 300 lines" in page(viewer, build, q="needle")
+    answer = ask(viewer, build, "log/search/", q="needle")
+    assert answer == {"total": 2, "before": 0, "lines": [350, 351], "searched": 600, "of": 1000, "whole": False}
+    assert gone(viewer, build, q="needle", after=351) == "?q=needle&at=900#L900"
+    assert ask(viewer, build, "log/search/", q="needle", before=900)["whole"]
+    assert gone(viewer, build, q="needle", before=350) == "?q=needle&at=900#L900"
+
+
+def test_without_a_script_a_search_that_takes_long_is_pressed_again(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builds.desk.log.GO_SECONDS", 0)
+    build = written.claimed()
+    written.fill(build, ["x"] * 900 + ["needle"], batch=300)
+    assert gone(viewer, build, q="needle", after=200) == "?q=needle&at=200"
+    assert (
+        "600 of 901 lines have been looked through so far. Press it again to go on."
+        in viewer.get(address(build, "log/go/"), {"q": "needle"}, follow=True).text
+    )
+    assert gone(viewer, build, q="needle", before=5) == "?q=needle&at=901#L901"
 
 
 # --- as text

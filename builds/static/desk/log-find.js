@@ -2,30 +2,42 @@
 
 import { live } from './desk.js'
 
-/** What is found for one question: `asked` is its query, such as `q=figure` or `error`. */
+/**
+ * What is found for one question: `asked` is its query, such as `q=figure` or `error`. A large log is looked through in pieces: the server
+ * is asked again until it knows what is wanted, and after each piece `onProgress` is called.
+ */
 export class Hits {
-  constructor (address, asked) {
+  constructor (address, asked, onProgress = () => {}) {
     this.address = address
     this.asked = asked
+    this.onProgress = onProgress
     this.total = null
     this.before = 0
     this.lines = []
     this.searched = 0
+    this.of = 0
+    this.whole = false
+    this.stopped = false // nobody wants it any more
   }
 
-  async ask (where) {
-    const answer = await live(`${this.address}?${this.asked}&${where}`)
-    if (!answer) return false
-    Object.assign(this, await answer.json())
-    return true
+  /** False when nobody answers. */
+  async ask (where, isEnough = () => false) {
+    while (!this.stopped) {
+      const answer = await live(`${this.address}?${this.asked}&${where}`)
+      if (!answer || this.stopped) return false
+      Object.assign(this, await answer.json())
+      if (this.whole || isEnough()) return true
+      this.onProgress(this)
+    }
+    return false
   }
 
   /** The line that is found after `line`, or the first of all; null where there is none, undefined when nobody answers. */
   async after (line) {
     let at = this.lines.findIndex(found => found > line)
-    const more = this.before + this.lines.length < this.total
+    const more = !this.whole || this.before + this.lines.length < this.total
     if (this.total === null || (at < 0 && more) || (at === 0 && this.before)) {
-      if (!await this.ask(`from=${line + 1}`)) return undefined
+      if (!await this.ask(`from=${line + 1}`, () => this.lines.length)) return undefined
       at = this.lines.length ? 0 : -1
     }
     if (at < 0 && this.before) {
@@ -38,8 +50,8 @@ export class Hits {
   /** The line that is found before `line`, or the last of all. */
   async previous (line) {
     let found = this.lines.findLast(found => found < line)
-    if (this.total === null || (found === undefined && this.before)) {
-      if (!await this.ask(`before=${line}`)) return undefined
+    if (this.total === null || (found === undefined && (this.before || !this.whole))) {
+      if (!await this.ask(`before=${line}`, () => this.searched >= line - 1 && this.lines.length)) return undefined
       found = this.lines.at(-1)
     }
     if (found === undefined && this.total) {
@@ -55,8 +67,8 @@ export class Hits {
     return at < 0 ? 0 : this.before + at + 1
   }
 
-  /** The log has grown: ask how many there are by now, keeping the place. */
-  async grown () {
+  /** Look through what is left, or has been added; keep the place. */
+  async finish () {
     return this.ask(`from=${this.lines[0] ?? 1}`)
   }
 }
@@ -66,8 +78,12 @@ export function count (number) {
 }
 
 export function words (hits, line) {
+  const rank = hits.rank(line)
+  if (!hits.whole) {
+    const part = `searching, ${Math.floor(hits.searched / Math.max(hits.of, 1) * 100)} %…`
+    return hits.total ? `${rank ? `${count(rank)} of ` : ''}${count(hits.total)} so far, ${part}` : `S${part.slice(1)}`
+  }
   if (!hits.total) return 'Not found'
   const lines = `${count(hits.total)} line${hits.total === 1 ? '' : 's'}`
-  const rank = hits.rank(line)
   return rank ? `${count(rank)} of ${lines}` : lines
 }

@@ -65,6 +65,15 @@ class Part {
   }
 }
 
+function make (section) {
+  const details = document.createElement('details')
+  details.id = section.key
+  Object.assign(details.dataset, { first: section.first, last: section.last, from: section.first, to: section.first - 1 })
+  details.open = true
+  details.innerHTML = '<summary></summary><div class="lines"><div class="space"></div><div class="log-rows"></div><div class="space"></div></div>'
+  return details
+}
+
 export class LogWindow {
   /** `fetchLines(from, to)` resolves to { first, lines } or null; `onRows(rows)` is called with the element that holds new rows. */
   constructor (scroller, fetchLines, onRows) {
@@ -280,12 +289,14 @@ export class LogWindow {
     this.fill()
   }
 
-  /** The stages as they are now: more lines, or more stages, which `make(section)` makes. */
-  update (sections, make) {
+  /** The stages as they are now: more lines, or more stages. */
+  update (sections) {
     for (const section of sections) {
       let part = this.parts.find(known => known.details.id === section.key)
       if (!part) {
-        part = this.watched(new Part(make(section)))
+        const details = make(section)
+        document.getElementById('end').before(details)
+        part = this.watched(new Part(details))
         this.parts.push(part)
       }
       part.last = section.last

@@ -2,6 +2,7 @@
 
 import { announce, live, poll } from './desk.js'
 import { Hits, count, words } from './log-find.js'
+import { clock, elapsed, parsed } from './log-places.js'
 import { LogWindow } from './log-window.js'
 
 const EVERY = 400 // ms; the writer flushes four times a second
@@ -10,7 +11,6 @@ const TYPING = 350 // ms without a key, after which is searched
 const COUNT_EVERY = 2000 // ms, while the log grows
 const AT_END = 24 // px
 const YEAR = 31536000
-const PLACE = /^#L(\d{1,9})(?:-L?(\d{1,9}))?$/
 
 const log = document.getElementById('log')
 const start = new Date(log.dataset.start)
@@ -40,23 +40,13 @@ function fetchLines (from, to) {
 
 // --- what lines look like
 
-function pad (number) { return String(number).padStart(2, '0') }
-
-function elapsed (at) {
-  const tenths = Math.max(Math.floor((at - start) / 100), 0)
-  const minutes = Math.floor(tenths / 600) % 60
-  const hours = Math.floor(tenths / 36000)
-  const rest = tenths % 600
-  return `${hours ? `${hours}:${pad(minutes)}` : minutes}:${pad(Math.floor(rest / 10))}.${rest % 10}`
-}
-
 /** Times as the reader wants them, the chosen lines marked. */
 function dress (rows) {
   const isElapsed = log.classList.contains('elapsed')
   for (const row of rows.children) {
     const time = row.children[1]
     const at = new Date(time.dateTime)
-    time.textContent = isElapsed ? elapsed(at) : `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`
+    time.textContent = isElapsed ? elapsed(at, start) : clock(at)
     mark(row)
   }
 }
@@ -141,18 +131,8 @@ function selects () {
   return !selection.isCollapsed && log.contains(selection.anchorNode)
 }
 
-function make (section) {
-  const details = document.createElement('details')
-  details.id = section.key
-  Object.assign(details.dataset, { first: section.first, last: section.last, from: section.first, to: section.first - 1 })
-  details.open = true
-  details.innerHTML = '<summary></summary><div class="lines"><div class="space"></div><div class="log-rows"></div><div class="space"></div></div>'
-  document.getElementById('end').before(details)
-  return details
-}
-
 function showSections (sections) {
-  lines.keepPlace(() => lines.update(sections, make))
+  lines.keepPlace(() => lines.update(sections))
   for (const section of sections) {
     const { details } = lines.parts.find(part => part.details.id === section.key)
     details.className = `stage stage-${section.state || 'none'}`
@@ -192,13 +172,6 @@ async function step () {
 }
 
 // --- places: #L120, #L120-L140
-
-function parsed (hash) {
-  const found = PLACE.exec(hash)
-  if (!found) return null
-  const [a, b] = [Number(found[1]), Number(found[2] || found[1])]
-  return { from: Math.min(a, b), to: Math.max(a, b) }
-}
 
 async function goToPlace () {
   chosen = parsed(location.hash)
@@ -271,6 +244,10 @@ function here () {
   return (lines.place()?.line ?? 1) - 1
 }
 
+function hitsFor (q) {
+  return new Hits(log.dataset.search, `q=${encodeURIComponent(q)}`, found => { if (found === hits) showFound(words(found, now)) })
+}
+
 async function search () {
   const q = field.value
   const url = new URL(location)
@@ -278,7 +255,8 @@ async function search () {
   url.searchParams.delete('at')
   url.searchParams.delete('from')
   history.replaceState(history.state, '', url)
-  hits = q ? new Hits(log.dataset.search, `q=${encodeURIComponent(q)}`) : null
+  if (hits) hits.stopped = true
+  hits = q ? hitsFor(q) : null
   now = 0
   showFound(q ? 'Searching…' : '')
   await lines.reload()
@@ -293,21 +271,33 @@ async function turn (found, way) {
   if (found === hits) showFound(told)
   announce(line ? `${told}. Line ${line}` : told)
   if (line) await goTo(line)
+  if (!found.whole) await finish(found)
+}
+
+/** Count on to the end of the log; one at a time. */
+async function finish (found) {
+  if (found.finishing) return
+  found.finishing = true
+  const isDone = await found.finish()
+  found.finishing = false
+  if (!isDone) return
+  if (found === hits) { showFound(words(found, now)); announce(words(found, now)) } else if (found === errors) showErrors()
 }
 
 function errorWords (line) {
-  return line === null ? 'No line tells of an error' : `Error ${errors.rank(line)} of ${count(errors.total)}`
+  return line === null ? 'No line tells of an error' : `Error ${errors.rank(line)} of ${count(errors.total)}${errors.whole ? '' : ' so far'}`
 }
 
 let counting = false
 let grewAgain = false
 async function recount () {
+  if (errors) errors.stopped = true
   errors = null
   grewAgain = counting
   if (!hits || counting) return
   counting = true
   const found = hits
-  await found.grown()
+  await found.finish()
   if (found === hits) showFound(words(found, now))
   setTimeout(() => { counting = false; if (grewAgain) recount() }, COUNT_EVERY)
 }
@@ -328,14 +318,24 @@ field.addEventListener('keydown', event => {
   if (event.key === 'Enter' && event.shiftKey && hits) { event.preventDefault(); turn(hits, -1) }
 })
 
+const errorButton = document.querySelector('#errors button')
+
+function showErrors () {
+  if (!errors) return
+  const of = `${count(errors.total ?? 0)}${errors.whole ? '' : '…'}`
+  if (errors.whole && !errors.total) errorButton.textContent = 'No errors'
+  else if (errors.rank(now)) errorButton.textContent = `Next error (${count(errors.rank(now))} of ${of})`
+}
+
 async function nextError () {
-  errors ??= new Hits(log.dataset.search, 'error')
-  const place = document.querySelector('#errors button')
-  place.setAttribute('aria-busy', 'true')
+  errors ??= new Hits(log.dataset.search, 'error', found => {
+    if (found === errors && !found.rank(now)) errorButton.textContent = `Looking for errors, ${Math.floor(found.searched / found.of * 100)} %`
+    else showErrors()
+  })
+  errorButton.setAttribute('aria-busy', 'true')
   await turn(errors, 1)
-  place.removeAttribute('aria-busy')
-  if (errors?.total === 0) place.textContent = 'No errors'
-  else if (errors?.rank(now)) place.textContent = `Next error (${errors.rank(now)} of ${count(errors.total)})`
+  errorButton.removeAttribute('aria-busy')
+  showErrors()
 }
 document.getElementById('errors').addEventListener('submit', event => { event.preventDefault(); nextError() })
 
@@ -375,8 +375,8 @@ log.addEventListener('toggle', keepPlace, true)
 async function begin () {
   const kept = history.state
   if (field.value) {
-    hits = new Hits(log.dataset.search, `q=${encodeURIComponent(field.value)}`)
-    hits.grown().then(() => showFound(words(hits, now)))
+    hits = hitsFor(field.value)
+    finish(hits)
   }
   if (kept?.open) for (const part of lines.parts) part.details.open = kept.open.includes(part.details.id)
   dressAll()

@@ -1,0 +1,24 @@
+/* Lines by their places in a log: `#L120-L140`, a clock's time, the time since the build began. */
+
+const PLACE = /^#L(\d{1,9})(?:-L?(\d{1,9}))?$/
+
+/** The lines that an address's hash names, or null. */
+export function parsed (hash) {
+  const found = PLACE.exec(hash)
+  if (!found) return null
+  const [a, b] = [Number(found[1]), Number(found[2] || found[1])]
+  return { from: Math.min(a, b), to: Math.max(a, b) }
+}
+
+function pad (number) { return String(number).padStart(2, '0') }
+
+export function clock (at) { return `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}` }
+
+/** `0:07.3`, `1:02:07.3`. */
+export function elapsed (at, start) {
+  const tenths = Math.max(Math.floor((at - start) / 100), 0)
+  const minutes = Math.floor(tenths / 600) % 60
+  const hours = Math.floor(tenths / 36000)
+  const rest = tenths % 600
+  return `${hours ? `${hours}:${pad(minutes)}` : minutes}:${pad(Math.floor(rest / 10))}.${rest % 10}`
+}
