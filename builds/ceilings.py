@@ -1,6 +1,7 @@
 """What a running command may take: memory and processes of its whole tree, and room on the disk. Looked at while it runs.
 
-The kernel's own limits (builds/tools/enter.py) hold for each process or user; these hold for the tree, and say what was hit.
+Where there are control groups (builds/cgroups.py), the kernel keeps memory and processes of the tree, and tells what was hit. Else
+they are counted here; the kernel's other limits (builds/tools/enter.py) hold for each process or user only.
 """
 
 from __future__ import annotations
@@ -11,8 +12,14 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
+
+from builds.errors import BuildError, DiskFull, LimitHit, MemoryFull
+
+if TYPE_CHECKING:
+    from builds.cgroups import Group
 
 MEASURE_SECONDS = 1.0
 # Measuring may take this part of the time.
@@ -28,7 +35,7 @@ MEASURE = 'du -sx --block-size=1 -- "$1"; du -sx --inodes -- "$1"'
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Sizes in bytes. ``processes`` counts threads, as the kernel does; 0 is no limit."""
+    """Sizes in bytes. ``processes`` counts threads, as the kernel does; 0 is no limit. The weight is beside 100 of any other program."""
 
     memory: int = 0
     processes: int = 0
@@ -36,6 +43,7 @@ class Ceilings:
     files: int = 0
     free: int = 0
     file: int = 0
+    cpu_weight: int = 100
 
     @property
     def in_words(self) -> dict[str, str]:
@@ -51,8 +59,13 @@ class Ceilings:
     @property
     def per_process(self) -> dict[str, int]:
         """As limits of the kernel's, by the name of the RLIMIT_. Address space is none: Node reserves far more than it uses."""
-        named = {"DATA": self.memory, "NPROC": self.processes, "FSIZE": self.file}
-        return {"CORE": 0, **{name: most for name, most in named.items() if most}}
+        named = {"DATA": self.memory, "NPROC": self.processes}
+        return {**self.per_file, **{name: most for name, most in named.items() if most}}
+
+    @property
+    def per_file(self) -> dict[str, int]:
+        """The same for files alone, where a control group limits the rest."""
+        return {"CORE": 0, "FSIZE": self.file} if self.file else {"CORE": 0}
 
 
 @dataclass(frozen=True)
@@ -61,7 +74,7 @@ class Hit:
 
     text: str
     advice: str
-    is_ours: bool = False
+    error: type[BuildError] = LimitHit
 
 
 SMALLER = (
@@ -114,24 +127,39 @@ def shown(size: float) -> str:
 
 
 class Watcher:
-    """Looks at one command's tree and workspace."""
+    """Looks at one command's tree, by its control group where it has one, and at its workspace."""
 
-    def __init__(self, ceilings: Ceilings, workspace: Path) -> None:
+    def __init__(self, ceilings: Ceilings, workspace: Path, group: Group | None = None) -> None:
         self.peak_memory = 0
-        self._ceilings, self._workspace = ceilings, workspace
+        self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
 
     def look(self, pid: int) -> Hit | None:
         """The limit that the tree of ``pid`` is over."""
+        return (self.look_at_group() if self._group else self._look_at_tree(pid)) or self._look_at_disk()
+
+    def look_at_group(self) -> Hit | None:
+        """What the kernel tells. Also after the command has ended: it may have ended for that."""
+        if self._group is None:
+            return None
+        self.peak_memory = max(self.peak_memory, self._group.memory)
+        if self._group.killed_for_memory:
+            if not self._group.ran_out_of_memory:
+                return Hit("was ended, because the service's machine has no memory left.", "", MemoryFull)
+            self.peak_memory = max(self.peak_memory, self._ceilings.memory)
+            return out_of_memory(self._ceilings.memory)
+        return too_many_processes(self._ceilings.processes) if self._group.refused_processes else None
+
+    def _look_at_tree(self, pid: int) -> Hit | None:
         memory, processes = _tree(pid)
         self.peak_memory = max(self.peak_memory, memory)
         most = self._ceilings
         if most.memory and memory > most.memory:
             return out_of_memory(most.memory)
         if most.processes and processes - OWN_PROCESSES > most.processes:
-            return Hit(f"started more than the {most.processes} processes and threads that it may.", SMALLER)
-        return self._look_at_disk()
+            return too_many_processes(most.processes)
+        return None
 
     def close(self) -> None:
         if self._measuring:
@@ -144,7 +172,7 @@ class Watcher:
         if most.free:
             with suppress(OSError):
                 if shutil.disk_usage(self._workspace).free < most.free:
-                    return Hit("had to end, because the service's disk is nearly full.", "", is_ours=True)
+                    return Hit("had to end, because the service's disk is nearly full.", "", DiskFull)
         if not (most.workspace or most.files):
             return None
         if self._measuring is None:
@@ -177,6 +205,10 @@ class Watcher:
 
 def out_of_memory(most: int) -> Hit:
     return Hit(f"used more than the {shown(most)} of memory that it may.", SMALLER)
+
+
+def too_many_processes(most: int) -> Hit:
+    return Hit(f"started more than the {most} processes and threads that it may.", SMALLER)
 
 
 def _tree(pid: int) -> tuple[int, int]:

@@ -296,3 +296,9 @@ class DiskFull(BuildError):
     """The service ran out of disk space."""
 
     code = "disk-full"
+
+
+class MemoryFull(BuildError):
+    """The service ran out of memory."""
+
+    code = "memory-full"

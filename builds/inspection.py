@@ -20,7 +20,7 @@ from defusedxml import DefusedXmlException
 
 from builds import process, zip_end
 from builds.ceilings import OutputAllowance
-from builds.errors import DiskFull, ExportBroken
+from builds.errors import ExportBroken, Fault
 from builds.stages import Context, Limits
 from builds.toolchain import TOOLS
 
@@ -63,7 +63,7 @@ def _asked(ctx: Context, tool: str, path: Path, name: str) -> tuple[str, str]:
 
     Raises:
         ExportBroken: it took too long.
-        DiskFull: the service's disk is nearly full.
+        DiskFull, MemoryFull: the service's disk is nearly full, or its machine has no memory left.
     """
     if ctx.sandbox:
         ctx.sandbox.hand_over()
@@ -80,11 +80,12 @@ def _asked(ctx: Context, tool: str, path: Path, name: str) -> tuple[str, str]:
         grace_seconds=0,
         sandbox=ctx.sandbox,
         ceilings=ctx.limits.ceilings,
+        groups=ctx.groups,
     )
     if ended.timed_out:
         raise _broken(name, f"could not be read within {READER_SECONDS} s")
-    if ended.hit and ended.hit.is_ours:
-        raise DiskFull(f"Failed to build the repo files: while {name} was read, {ended.hit.text}")
+    if ended.hit and ended.hit.error.fault is Fault.SERVICE:
+        raise ended.hit.error(f"Failed to build the repo files: while {name} was read, {ended.hit.text}")
     if ended.exit_code == 0:
         return "".join(lines["stdout"][:1]), ""
     return "", ended.hit.text if ended.hit else (lines["stderr"] or ["no reason given"])[-1][:200]

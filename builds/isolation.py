@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 
+from builds import cgroups
 from builds.ceilings import Ceilings
 from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
 
@@ -13,6 +14,11 @@ from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
 def choice() -> Choice:
     """Found out once per process, in a tenth of a second; a work-horse has it from its worker."""
     return choose(settings.BUILD_SANDBOX, policy())
+
+
+def groups() -> cgroups.Groups:
+    """Found out once per process, as above. May move this process to a control group beside those of builds."""
+    return cgroups.choose(settings.BUILD_CGROUPS)
 
 
 def policy() -> Policy:
@@ -30,13 +36,15 @@ def ceilings() -> Ceilings:
         files=settings.BUILD_FILES_MAX,
         free=settings.DISK_RESERVE,
         file=settings.BUILD_FILE_MAX_BYTES,
+        cpu_weight=settings.BUILD_CPU_WEIGHT,
     )
 
 
 def sandbox_of(build_id: str, workspace: Path) -> Sandbox | None:
     """The build's own; None where builds run without, or may not run at all."""
-    options = {"policy": policy(), "limits": ceilings().per_process, "nice": settings.BUILD_NICE}
-    return choice().sandbox(workspace, build_id, **options)
+    limits = ceilings().per_file if groups() else ceilings().per_process
+    nice = 0 if groups().share_processors else settings.BUILD_NICE
+    return choice().sandbox(workspace, build_id, policy=policy(), limits=limits, nice=nice)
 
 
 def in_words() -> list[str]:
@@ -44,7 +52,8 @@ def in_words() -> list[str]:
     found = choice()
     if not found.allowed:
         return ["no build is run on this machine, because none can be shut in.", *found.problems]
+    told = [] if groups() else ["builds' memory and processes are counted, not limited by control groups.", *groups().problems]
     if found.mode == Mode.BUBBLEWRAP:
-        return []
+        return told
     how = "builds run UNSANDBOXED, as BUILD_SANDBOX allows" if found.mode == Mode.NONE else "builds are shut in by Landlock alone"
-    return [f"{how}.", *found.problems]
+    return [f"{how}.", *found.problems, *told]

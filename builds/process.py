@@ -2,14 +2,16 @@
 
 Processes are started in a session of their own, with an environment that is given whole, and carry a marker in it. What leaves the
 session (``setsid``, double fork) is found as a descendant, because this process takes in orphans (PR_SET_CHILD_SUBREAPER, prctl(2)),
-or by the marker in ``/proc/<pid>/environ``.
+or by the marker in ``/proc/<pid>/environ``. Where there are control groups, each command is in one of its own from its first moment on.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import selectors
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,10 +20,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import psutil
 
 from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
+from builds.cgroups import WAIT, Group, Groups
 from builds.errors import BuildError, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
 from builds.sandbox import Launch, Sandbox
@@ -74,6 +78,7 @@ def run(
     redact: Callable[[str], str] = str,
     sandbox: Sandbox | None = None,
     ceilings: Ceilings | None = None,
+    groups: Groups | None = None,
 ) -> Completed:
     """Run ``argv`` to its end, or end it, with everything that it started. ``on_line`` gets ``stdout`` or ``stderr``, and a line.
 
@@ -88,23 +93,26 @@ def run(
     take_in_orphans()
     others = _children()
     launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
-    process = _start(launch, cwd=cwd, env={**env, MARKER: marker})
+    group = _group(groups, marker, ceilings or Ceilings())
+    process = _start(launch, group, cwd=cwd, env={**env, MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
     spared = {process.pid} if sandbox else set()
     watch = _Watch(
         process, on_line, time.monotonic() + deadline_seconds, stop, output or OutputAllowance(DEFAULT_OUTPUT_BYTES), redact
     )
-    watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd)
+    watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd, group)
     try:
         watch.until_end()
         watch.watcher.close()
-        left_behind = _end(marker, others, grace_seconds, main=process.pid, spared=spared)
+        left_behind = _end(marker, others, grace_seconds, main=process.pid, spared=spared, group=group)
         watch.read_rest()
+        watch.hit = watch.hit or watch.watcher.look_at_group()
     finally:
         watch.watcher.close()
-        _end(marker, others, 0, main=process.pid)
+        _end(marker, others, 0, main=process.pid, group=group)
         watch.reap()
         watch.close()
+        _remove(group)
         told = _told(launch)
     stop.check()
     completed = watch.completed(left_behind)
@@ -127,25 +135,68 @@ def _check_start(program: str, told: bytes, completed: Completed) -> None:
         raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
 
 
-def _start(launch: Launch, *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    argv = launch.argv
+def _group(groups: Groups | None, marker: str, ceilings: Ceilings) -> Group | None:
+    """What can't be limited is not run."""
+    try:
+        return groups.make(marker, ceilings) if groups else None
+    except OSError as error:
+        raise SandboxUnavailable(f"No control group could be made for the build: {error.strerror}.") from error
+
+
+def _remove(group: Group | None) -> None:
+    if group and not group.end():
+        raise ProcessesLeft(f"Processes of the build could not be ended: {sorted(group.members)[:10]}.")
+
+
+def _start(launch: Launch, group: Group | None, *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start it, in ``group`` if there is one. Where it can't be started, ``group`` is gone."""
+    try:
+        if group is None:
+            return _spawn(launch.argv, launch, cwd=cwd, env=env)
+        if shutil.which(launch.argv[0], path=env.get("PATH")) is None:
+            raise ToolMissing(f"The program {launch.argv[0]!r} can't be started on this service: {os.strerror(errno.ENOENT)}.")
+        process = _spawn([*WAIT, *launch.argv], launch, cwd=cwd, env=env, stdin=subprocess.PIPE)
+        if process.stdin:
+            _let_go(process, process.stdin, group)
+    except BuildError:
+        _remove(group)
+        raise
+    finally:
+        for descriptor in launch.taken:
+            os.close(descriptor)
+    return process
+
+
+def _let_go(process: subprocess.Popen[bytes], stdin: IO[bytes], group: Group) -> None:
+    """Put it into the group before it becomes the program."""
+    try:
+        group.take_in(process.pid)
+        os.write(stdin.fileno(), b"go\n")
+    except OSError as error:
+        process.kill()
+        process.communicate()
+        raise SandboxUnavailable(f"The build could not be put into its control group: {error.strerror}.") from error
+    finally:
+        stdin.close()
+
+
+def _spawn(
+    argv: Sequence[str], launch: Launch, *, cwd: Path, env: Mapping[str, str], stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             argv,
             pass_fds=launch.taken,
             cwd=cwd,
             env=dict(env),
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
             umask=0o077,
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise ToolMissing(f"The program {argv[0]!r} can't be started on this service: {error.strerror}.") from error
-    finally:
-        for descriptor in launch.taken:
-            os.close(descriptor)
+        raise ToolMissing(f"The program {launch.argv[0]!r} can't be started on this service: {error.strerror}.") from error
 
 
 class _Watch:
@@ -303,6 +354,7 @@ def _end(
     *,
     main: int | None = None,
     spared: set[int] | frozenset[int] = frozenset(),
+    group: Group | None = None,
 ) -> int:
     """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are. An empty
     ``marker`` is no process's.
@@ -318,6 +370,8 @@ def _end(
         tree = _tree(marker, others, main)
     deadline = time.monotonic() + KILL_SECONDS
     while tree:
+        if group:
+            group.kill()
         # What forks while it is being killed is stopped first: a stopped process forks no more.
         _signal(tree, signal.SIGSTOP)
         _signal(_tree(marker, others, main) | tree, signal.SIGKILL)

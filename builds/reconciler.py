@@ -20,7 +20,7 @@ from django.utils import timezone
 from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 
-from builds import lifecycle, process, queue, storage, workers
+from builds import isolation, lifecycle, process, queue, storage, workers
 from builds.errors import BuildError
 from builds.models import FINAL, Build, State
 from builds.queue_models import QueueControl
@@ -43,7 +43,7 @@ def run(stop: threading.Event) -> None:
 
 def mends() -> tuple[Callable[[], None], ...]:
     """All that is mended, in the order of how much it matters."""
-    lost = (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays)
+    lost = (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays, remove_groups)
     return (*lost, remove_workspaces, remove_old_exports, workers.forget_silent)
 
 
@@ -63,6 +63,8 @@ def lose_lapsed() -> None:
     for build in Build.objects.lost().select_related("submission"):
         try:
             process.end_tree(str(build.pk), grace_seconds=0)
+            if not isolation.groups().end(str(build.pk)):
+                raise process.ProcessesLeft(f"Processes of build {build.pk} could not be ended.")
             lifecycle.lose(build)
             logger.warning("build %s was lost with its worker %s", build.pk, build.worker)
         except lifecycle.StaleBuild:
@@ -106,6 +108,14 @@ def end_strays() -> None:
         if _has_ended(build_id):
             ended = process.end_tree(build_id, grace_seconds=0)
             logger.warning("ended %d processes that build %s had left behind", ended, build_id)
+
+
+def remove_groups() -> None:
+    """Control groups of builds that do not run any more, with what may still be in them."""
+    groups = isolation.groups()
+    for build_id in groups.strays():
+        if _has_ended(build_id) and groups.end(build_id):
+            logger.warning("removed a control group that build %s had left behind", build_id)
 
 
 def remove_workspaces() -> None:

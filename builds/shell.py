@@ -11,7 +11,7 @@ from pathlib import Path
 from builds import process
 from builds.ceilings import OutputAllowance, lasting, shown
 from builds.diagnosis import Clues
-from builds.errors import CommandTimedOut, DiskFull, LimitHit
+from builds.errors import CommandTimedOut, LimitHit
 from builds.stages import Context
 
 # What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
@@ -29,7 +29,7 @@ class Shell:
         self.context = context
         self.folder = folder
         self.environment = environment
-        self.clues = Clues(folder, limits=context.limits.ceilings.in_words)
+        self.clues = Clues(folder, limits=context.limits.ceilings.in_words, kernel_tells=bool(context.groups))
         self.met_toc_bug = False
         self.unknown_dois: set[str] = set()
         self._output = OutputAllowance(context.limits.log_bytes, context.limits.log_bytes_per_second)
@@ -43,7 +43,7 @@ class Shell:
         Raises:
             CommandTimedOut: the time of the whole stage is over.
             LimitHit: it took more than it may.
-            DiskFull: the service's disk is nearly full.
+            DiskFull, MemoryFull: the service's disk is nearly full, or its machine has no memory left.
             SandboxUnavailable: it can't be shut in.
             BuildStopped: the build has to stop; nothing of the command runs any more.
             ToolMissing: there is no such program.
@@ -63,6 +63,7 @@ class Shell:
             redact=self.context.redact,
             sandbox=self.context.sandbox,
             ceilings=self.context.limits.ceilings,
+            groups=self.context.groups,
         )
         self._tell(completed)
         self._tell_of_waiting()
@@ -71,8 +72,9 @@ class Shell:
 
     def _check_limits(self, completed: process.Completed) -> None:
         if completed.hit:
-            error = DiskFull if completed.hit.is_ours else LimitHit
-            raise error(f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice)
+            raise completed.hit.error(
+                f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice
+            )
         if completed.timed_out:
             most = lasting(self.context.limits.build_seconds)
             raise CommandTimedOut(f"Failed to build the repo files: the build took longer than the {most} that it may.")

@@ -92,6 +92,7 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         redact=redactor().redact,
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
+        groups=isolation.groups(),
     )
 
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TextIO
 
 from builds import exports
+from builds.cgroups import Groups
 from builds.clients.archive import ArchiveHost
 from builds.clients.desci import DesciServer
 from builds.errors import ProjectFileMissing
@@ -74,6 +75,7 @@ def run(
     network: bool,
     hosts: Hosts,
     sandbox_of: SandboxOf,
+    groups: Groups | None = None,
 ) -> list[Export]:
     """Build ``source``, the address of a project file or the path of a repository's zip, and copy its exports to ``to``.
 
@@ -84,7 +86,7 @@ def run(
     signal.signal(signal.SIGINT, lambda number, frame: stop.set("Interrupted."))
     with tempfile.TemporaryDirectory(prefix="jobsite-") as folder:
         context = _context(source, Path(folder), host=host, command=command, limits=limits, stop=stop, network=network)
-        context = replace(context, build_hosts=hosts, sandbox=sandbox_of(context.build_id, context.workspace))
+        context = replace(context, build_hosts=hosts, groups=groups, sandbox=sandbox_of(context.build_id, context.workspace))
         archive = _local(Path(source)) if _is_file(source) else fetch(context)
         project = unpack(context, archive)
         context = _with_exports(context, project)

@@ -169,7 +169,12 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("BUILD_DISK_MAX_BYTES", "the room that a build's workspace may take", unit="bytes"),
         Setting("BUILD_FILES_MAX", "the most files that a build's workspace may hold", unit="files"),
         Setting("BUILD_FILE_MAX_BYTES", "the largest file that a build may write", unit="bytes"),
-        Setting("BUILD_NICE", "how far builds stand back for the rest of the service, 0 to 19 (nice(1))"),
+        Setting("BUILD_CGROUPS", "`auto`: control groups are used where the service may make them; `no`: never"),
+        Setting(
+            "BUILD_CPU_WEIGHT",
+            "with control groups: a build's share of the processors beside 100 of the service, 1 to 10000",
+        ),
+        Setting("BUILD_NICE", "without them: how far builds stand back for the rest of the service, 0 to 19 (nice(1))"),
         Setting(
             "LOG_MAX_BYTES", "of the output of a build's commands together, 32 more for each line; more ends it", unit="bytes"
         ),

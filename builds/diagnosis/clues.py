@@ -78,9 +78,15 @@ class Clue:
 
 
 class Clues:
-    """What of a build's output may explain a failure. Paths below ``folder`` are shown without it."""
+    """What of a build's output may explain a failure. Paths below ``folder`` are shown without it.
 
-    def __init__(self, folder: Path | None = None, *, limits: Mapping[str, str] | None = None) -> None:
+    ``kernel_tells``: it tells by itself when it ends a program for its memory, so that who is killed without that was not.
+    """
+
+    def __init__(
+        self, folder: Path | None = None, *, limits: Mapping[str, str] | None = None, kernel_tells: bool = False
+    ) -> None:
+        self._kernel_tells = kernel_tells
         self._limits = dict(limits or Ceilings().in_words)
         self._prefix = f"{folder}/" if folder else ""
         self._clues: dict[str, Clue] = {}
@@ -103,10 +109,7 @@ class Clues:
     def failure(self, *, exit_code: int, command: str, role: str = "") -> BuildError:
         """The error for a command that failed, or has not made its export of ``role``."""
         if exit_code in KILLED:
-            return LimitHit(
-                f"{START}the command was killed, most likely because it used more than {self._limits['memory']} "
-                f"(exit code {exit_code})."
-            )
+            return self._killed(exit_code)
         clue = self.explain(role=role)
         if clue:
             return self._error(clue)
@@ -114,6 +117,16 @@ class Clues:
         why = f": {line[:SENTENCE_LENGTH]}" if line else ""
         ended = f"`{command}` ended with exit code {exit_code}" if exit_code else f"`{command}` did not make what it was to make"
         return CommandFailed(f"{START}{ended}{why}", log_line=number or None)
+
+    def _killed(self, exit_code: int) -> BuildError:
+        if self._kernel_tells:
+            return CommandFailed(
+                f"{START}the command was killed by a signal that one of its own programs sent (exit code {exit_code}). It had not used "
+                f"more than {self._limits['memory']}."
+            )
+        return LimitHit(
+            f"{START}the command was killed, most likely because it used more than {self._limits['memory']} (exit code {exit_code})."
+        )
 
     def explain(self, *, role: str = "") -> Clue | None:
         """The line that best explains that the export of ``role`` (or, without one, anything) was not made."""

@@ -18,6 +18,7 @@ from builds.ceilings import Ceilings
 from builds.errors import BuildError, BuildStopped
 
 if TYPE_CHECKING:
+    from builds.cgroups import Groups
     from builds.clients.archive import ArchiveHost
     from builds.clients.desci import DesciServer
     from builds.diagnosis import Clues
@@ -161,6 +162,7 @@ class Context:
     redact: Callable[[str], str] = str
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
+    groups: Groups | None = None
 
 
 @dataclass(frozen=True)

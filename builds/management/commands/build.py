@@ -35,6 +35,7 @@ class Command(BaseCommand):
                 network=settings.BUILD_NETWORK,
                 hosts=tasks.hosts(),
                 sandbox_of=isolation.sandbox_of,
+                groups=isolation.groups(),
             )
         except BuildError as error:
             raise CommandError(f"{error.sentence}\n{error.advice}") from error
