@@ -16,7 +16,8 @@ import pytest
 from builds import process
 from tests import quick
 from tests.e2e.conftest import BASE_DIR, FINAL, SECRET, Service
-from tests.hostile.corpus import CASES, Case, Target
+from tests.hostile.case import Case, Target
+from tests.hostile.corpus import CASES
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
