@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import re
 import stat
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from tests import quick
 
@@ -78,6 +80,13 @@ class Case:
 def stolen(text: str, secrets: Iterable[str] = ()) -> list[str]:
     """What is in ``text`` that no build may have, or may do."""
     return [*MARKS.findall(text), *(secret for secret in secrets if secret in text)]
+
+
+def forms(secret: str) -> list[str]:
+    """How it may be written by who wants it to pass: also in hex, in an address, and in base64 wherever it begins."""
+    data = secret.encode()
+    in_base64 = [base64.b64encode(data[skipped : len(data) - (len(data) - skipped) % 3]).decode() for skipped in range(3)]
+    return [secret, quote(secret, safe=""), data.hex(), data.hex().upper(), *in_base64]
 
 
 LOOT = """

@@ -164,10 +164,7 @@ LIMITS = [
     ),
     Case(
         "deep-folders",
-        python(
-            "import os\nfor depth in range(10_000):\n    os.mkdir('d')\n    os.chdir('d')\n"
-            "try:\n    open(os.getcwd())\nexcept OSError as error:\n    print(depth + 1, 'folders:', error)"
-        ),
+        python("import os\nfor _ in range(10_000):\n    os.mkdir('d')\n    os.chdir('d')"),
         tries="Makes 10,000 folders, each in the one before, so that removing them fails.",
         uncontrolled="It may do so: what is tested is that its workspace is removed.",
     ),
