@@ -7,7 +7,9 @@ import io
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,7 @@ class Control:
 class Case:
     """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
 
-    ``tries`` is for docs/hostile.md. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
+    ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
     the attack did nothing; else ``uncontrolled`` says why it can't be shown.
     """
 
@@ -168,3 +170,30 @@ def _entries(more: tuple[tuple[str, bytes, int], ...]) -> Iterator[tuple[str | z
 
 
 LINK, DEVICE, PIPE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o666, stat.S_IFIFO | 0o666
+
+
+def zeros(size: int) -> bytes:
+    """A zlib stream that unfolds to so many zeros (in tens of millions), made in no time: its blocks are all the same."""
+    step = 10_000_000
+    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = compress.compress(bytes(step)) + compress.flush(zlib.Z_FULL_FLUSH)
+    check = ((size % 65521) << 16 | 1).to_bytes(4, "big")
+    return b"\x78\x9c" + block * (size // step) + b"\x03\x00" + check
+
+
+def overlapping(entries: int, size: int) -> Archive:
+    """An honest repository, and a list of entries that all have the same compressed zeros for their content."""
+
+    def archive(target: Target) -> bytes:
+        data = io.BytesIO(zipped(_honest(quick.repository())))
+        with zipfile.ZipFile(data, "a", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("r-main/zeros", bytes(size))
+            file.comment = COMMIT
+            first = file.getinfo("r-main/zeros")
+            for number in range(entries):
+                twin = copy(first)
+                twin.filename = twin.orig_filename = f"r-main/zeros{number}"
+                file.filelist.append(twin)
+        return data.getvalue()
+
+    return archive

@@ -1,12 +1,14 @@
 """Manuscripts that attack. Each is a repository whose build is a script; what the script could take, it tries to have delivered.
 
-A new case says what it ``tries``, and how it is shown that it does: see :class:`tests.hostile.case.Case`. Then
-``python -m tests.hostile.page`` writes docs/hostile.md anew.
+A new case says what it ``tries``, and how it is shown that it does: see :class:`tests.hostile.case.Case`.
 """
 
 from __future__ import annotations
 
-from tests.hostile.case import DEVICE, LINK, PIPE, Case, Control, export, extra, instead, packed, script
+import zlib
+from base64 import b64encode
+
+from tests.hostile.case import DEVICE, LINK, PIPE, Case, Control, export, extra, instead, overlapping, packed, script, zeros
 from tests.hostile.limits import LIMITS
 from tests.hostile.secrets import NETWORK, SECRETS
 
@@ -119,6 +121,14 @@ ARCHIVES = [
         tries="An archive with two files whose names differ only by case, and are one file on some systems.",
     ),
     Case(
+        "overlapping",
+        overlapping(500, 40_000_000),
+        "failed",
+        "archive-too-large",
+        "manuscript",
+        tries="An archive whose 500 files share one content, so that a few kilobytes unpack to 20 GB.",
+    ),
+    Case(
         "strange-names",
         extra(("r-main/a\u202eb\x07\n<script>", b"x", 0o644)),
         tries="An archive with a file name that holds control characters, a mark that turns the direction of the text, and HTML.",
@@ -129,6 +139,14 @@ ARCHIVES = [
 PDF = ({"format": "pdf", "output": "exports/a.pdf"}, {"format": "meca", "output": "exports/article.meca.zip"})
 # A page tree that is its own branch, and a stream that says it is longer than the file.
 LOOPING = "%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 999999999>>endobj\n"
+# What leads to all other objects is a stream that has to be unfolded twice.
+_PACKED = zlib.compress(zeros(8_000_000_000), 9)
+BOMB = (
+    b"%%PDF-1.7\n1 0 obj<</Type/XRef/Size 9/W[1 2 1]/Root 2 0 R/Filter[/FlateDecode/FlateDecode]/Length %d>>stream\n"
+    % len(_PACKED)
+    + _PACKED
+    + b"\nendstream endobj\nstartxref\n9\n%%EOF\n"
+)
 EXPORTS = [
     Case(
         "export-linked-out",
@@ -223,6 +241,37 @@ EXPORTS = [
         tries="Makes a PDF whose pages are each other's chapters, with no end.",
     ),
     Case(
+        "meca-link",
+        export(
+            "link = zipfile.ZipInfo('bundle/l')\nlink.create_system, link.external_attr = 3, 0o120777 << 16\n"
+            "with zipfile.ZipFile('ready/article.zip', 'a') as z: z.writestr(link, '../../../../../../../etc/passwd')"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "no ordinary file",
+        tries="Makes a MECA with a link to a file of the system.",
+    ),
+    Case(
+        "meca-names",
+        export(
+            "names = ['a\\u202eb', 'c\\x07\\x1b[2J', 'd\\r\\nX-Evil: 1', 'e\"; filename=\"f', '<script>', '=1+1', 'n' * 4000]\n"
+            "with zipfile.ZipFile('ready/article.zip', 'a') as z:\n    for n in names: z.writestr(f'bundle/{n}', 'x')"
+        ),
+        tries="Delivers files whose names hold control characters, line ends, quotes, direction marks, HTML, a formula, or 4,000 letters.",
+        uncontrolled="A name may hold them: what is tested is that each file arrives as one file, and none as a header.",
+    ),
+    Case(
+        "pdf-bomb",
+        script(f"mkdir -p exports; base64 -d > exports/a.pdf <<'END'\n{b64encode(BOMB).decode()}\nEND"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+        tries="Makes a PDF whose list of objects unfolds to 8 GB.",
+    ),
+    Case(
         "pdf-is-none",
         script("mkdir -p exports; head -c 20M /dev/urandom > exports/a.pdf"),
         "failed",
@@ -278,6 +327,20 @@ EXPORTS = [
         ),
         tries="Prints what moves a terminal's cursor and title, forged log lines, NUL, direction marks, and HTML.",
         control=Control(("\x1b]0;x\x07", "\x1b[2J")),
+    ),
+    Case(
+        "title-injection",
+        script("true"),
+        document={
+            "title": "\x1b]8;;javascript:alert(1)\x07<script>alert(1)</script>\r\nSet-Cookie: a=b\u202e\ud800\0",
+            "authors": [
+                {"name": "=HYPERLINK(1)<img src=x onerror=alert(1)>", "orcid": '"><script>', "affiliation": "\t+1"},
+                None,
+                7,
+            ],
+        },
+        tries="Has a title and authors of HTML, terminal codes, header lines, formulas, direction marks, half characters and NUL.",
+        uncontrolled="A title may hold them: what is tested is that it is taken, built and told.",
     ),
 ]
 
