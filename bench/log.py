@@ -17,8 +17,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from builds.roles import ADMINS
 from tests import quick
-from tests.browser.conftest import CHROMIUM, FLAGS, MAKE_PEOPLE, PASSWORD, in_django, pk_of, submit
-from tests.e2e.conftest import SECRET, Service
+from tests.browser.conftest import CHROMIUM, FLAGS, MAKE_PEOPLE, PASSWORD, pk_of, submit
+from tests.e2e.conftest import SECRET, Service, in_django
 from tests.standins import ArchiveHost, DesciServer
 
 WRITTEN = 100

@@ -6,7 +6,6 @@ import base64
 import codecs
 import re
 from collections.abc import Callable, Iterable, Iterator
-from urllib.parse import quote
 
 LINE_LIMIT = 16 * 1024
 CUT = "…"
@@ -21,6 +20,9 @@ ESCAPE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]{0,4096}(
 UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]*)\Z")
 COLOUR = re.compile(r"\x1b\[[0-9;:]*m")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+")
+
+
+URLSAFE = str.maketrans("+/", "-_")
 
 
 class LineSplitter:
@@ -87,24 +89,32 @@ class LineSplitter:
 
 
 class Redactor:
-    """Masks secrets in a line: as they are, URL-encoded, in base64, and what looks like a credential."""
+    """Masks secrets in a line: as they are, URL-encoded, in base64 and in hex, and what looks like a credential.
+
+    Not found is what is spread over several lines, or was changed in other ways than these.
+    """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        forms = {form for secret in secrets if len(secret) >= SHORTEST_SECRET for form in self._forms(secret)}
-        known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+        masked = sorted({secret for secret in secrets if len(secret) >= SHORTEST_SECRET}, key=len, reverse=True)
+        forms = sorted({form for secret in masked for form in self._forms(secret)}, key=len, reverse=True)
+        known = "|".join([*map(self._in_an_address, masked), *map(re.escape, forms)])
         self._known = re.compile(known) if known else None
 
     @staticmethod
+    def _in_an_address(secret: str) -> str:
+        """A pattern for the secret with any of its characters percent-encoded, or none."""
+        return "".join(f"(?:{re.escape(letter)}|{''.join(map(_percent, letter.encode()))})" for letter in secret)
+
+    @staticmethod
     def _forms(secret: str) -> Iterator[str]:
-        yield secret
-        yield quote(secret, safe="")
         data = secret.encode()
+        yield from (data.hex(), data.hex().upper())
         for shift in range(3):
             # In the middle of a longer text a secret's base64 depends on where in a group of three bytes it begins.
             encoded = base64.b64encode(b"\0" * shift + data).decode().rstrip("=")
             core = encoded[(0, 2, 3)[shift] : len(encoded) - (0 if (shift + len(data)) % 3 == 0 else 1)]
             if len(core) >= SHORTEST_SECRET:
-                yield core
+                yield from (core, core.translate(URLSAFE))
 
     SHAPES = re.compile(
         r"(?P<before>[?&]token=|\bAuthorization:\s*(?:Bearer|Basic|token)\s+|https?://[^\s/:@]{1,100}:)"
@@ -124,3 +134,8 @@ class Redactor:
         if before.lower().startswith("http") and match.string[match.end() : match.end() + 1] != "@":
             return match.group()  # a port, not a password
         return before + MASK
+
+
+def _percent(byte: int) -> str:
+    """A pattern for the byte as %XX, in either case."""
+    return "%" + "".join(digit if digit.isdigit() else f"[{digit}{digit.lower()}]" for digit in f"{byte:02X}")

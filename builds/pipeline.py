@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -102,7 +102,7 @@ def execute(run: Run) -> None:
     except (BuildStopped, lifecycle.StaleBuild):
         _stopped(run)
     except NobodyWaits as answer:
-        reason = str(answer)
+        reason = run.context.redact(str(answer))
         run.write(lambda: lifecycle.nobody_waits(run.build.submission, answer=reason))
         _stopped(run)
     except BuildError as error:
@@ -195,6 +195,7 @@ def _failed(run: Run, cause: Cause) -> None:
     run.write(run.build.refresh_from_db)
     if run.build.cancel_requested_at or run.context.stop.reason in HANDED_ON:
         return _stopped(run)
+    cause = _masked(run, cause)
     _last_words(run, f"{cause.sentence} {cause.advice}")
     retry_at = _retry_at(run.build, cause)
     name = run.report.stage.name if run.report.stage else ""
@@ -204,6 +205,12 @@ def _failed(run: Run, cause: Cause) -> None:
     except lifecycle.StaleBuild:
         logger.warning("build %s had ended before it could be told that it failed: %s", run.build.pk, cause.sentence)
     return None
+
+
+def _masked(run: Run, cause: Cause) -> Cause:
+    """A cause may quote what a program printed or a server answered, and is told to authors and desci-server."""
+    redact = run.context.redact
+    return replace(cause, sentence=redact(cause.sentence), advice=redact(cause.advice), file=redact(cause.file))
 
 
 def _last_words(run: Run, text: str) -> None:

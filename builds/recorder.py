@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from builds import lifecycle
 from builds.models import Build, Stage, State
@@ -16,13 +16,13 @@ PROGRESS_SECONDS = 0.5
 class StageReport:
     """The report of one build; ``stage`` is the row that is open. Writes nothing once the build has ended."""
 
-    def __init__(self, build: Build) -> None:
-        self._build = build
+    def __init__(self, build: Build, redact: Callable[[str], str] = str) -> None:
+        self._build, self._redact = build, redact
         self._next_progress_at = 0.0
         self.stage: Stage | None = None
 
     def detail(self, text: str) -> None:
-        self._write(detail=text[:2000])
+        self._write(detail=self._redact(text)[:2000])
 
     def progress(self, done: int, total: int | None) -> None:
         """Bytes done of ``total``; the last one is always written, those between at most twice a second."""
@@ -32,7 +32,7 @@ class StageReport:
             self._write(progress_done=done, progress_total=total)
 
     def command(self, *, argv: Sequence[str], version: str = "") -> None:
-        self._write(command=shlex.join(argv), command_version=version[:200])
+        self._write(command=self._redact(shlex.join(argv)), command_version=version[:200])
 
     def exited(self, *, exit_code: int | None, peak_memory_bytes: int | None) -> None:
         self._write(exit_code=exit_code, peak_memory_bytes=peak_memory_bytes)

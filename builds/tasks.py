@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import time
 from types import FrameType
+from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
@@ -23,6 +25,8 @@ from builds.recorder import StageReport
 from builds.stages import Context, Hosts, Limits, Stop
 
 logger = logging.getLogger(__name__)
+
+SECRET_NAME = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|CREDENTIAL|KEY", re.IGNORECASE)
 
 
 def build(build_id: str) -> None:
@@ -47,13 +51,22 @@ def build(build_id: str) -> None:
 def assemble(claimed: Build, stop: Stop) -> pipeline.Run:
     """Everything that the claimed build runs with."""
     log = LogWriter(claimed, redactor().redact)
-    report = StageReport(claimed)
+    report = StageReport(claimed, redactor().redact)
     context = _context(claimed, log, report, stop)
     return pipeline.Run(claimed, log, report, Lease(claimed, log, stop), context)
 
 
 def redactor() -> Redactor:
-    secrets = [settings.SECRET_KEY, settings.GITHUB_TOKEN, *settings.INTERNAL_SERVICE_SECRETS]
+    """Knows all secrets of the service's, and those that its operators let builds have."""
+    secrets = [
+        settings.SECRET_KEY,
+        settings.GITHUB_TOKEN,
+        *settings.INTERNAL_SERVICE_SECRETS,
+        settings.OIDC_CLIENT_SECRET,
+        str(settings.DATABASES["default"].get("PASSWORD") or ""),
+        unquote(urlsplit(settings.REDIS_URL).password or ""),
+        *(os.environ.get(name, "") for name in settings.BUILD_ENVIRONMENT if SECRET_NAME.search(name)),
+    ]
     return Redactor(secret for secret in secrets if secret)
 
 

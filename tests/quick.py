@@ -7,6 +7,7 @@ import zipfile
 
 COMMAND = "sh make.sh"
 EXPORTS = [{"format": "meca", "output": "exports/article.meca.zip"}]
+MANIFEST = '<manifest><item><instance href="bundle/index.md"/></item></manifest>'
 MAKE = """\
 mkdir -p exports _build/site/content
 cp ready/article.zip exports/article.meca.zip
@@ -20,7 +21,7 @@ def repository(before: str = "", **changes: str) -> dict[str, str | bytes]:
     """The files of a repository; ``before`` is run by the shell before the exports are put in place."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:
-        archive.writestr("manifest.xml", '<manifest><item><instance href="bundle/index.md"/></item></manifest>')
+        archive.writestr("manifest.xml", MANIFEST)
         archive.writestr("bundle/index.md", "# Title\n")
     return {
         "myst.yml": "version: 1\nproject:\n  title: T\n",

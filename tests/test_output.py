@@ -56,9 +56,13 @@ SECRET = "s3cr3t/with+odd=chars"
 def test_a_secret_is_masked_in_all_its_forms(before: str) -> None:
     redactor = Redactor([SECRET, "abc"])
     encoded = base64.b64encode(f"{before}{SECRET}{before}".encode()).decode()
-    for text in (SECRET, quote(SECRET, safe=""), encoded):
+    raw = f"{before}{SECRET}{before}".encode()
+    urlsafe = base64.urlsafe_b64encode(raw).decode()
+    every = "".join(f"%{byte:02x}" for byte in SECRET.encode())
+    addresses = (quote(SECRET, safe=""), quote(SECRET, safe="").replace("%2F", "%2f"), quote(SECRET), every, every.upper())
+    for text in (SECRET, *addresses, encoded, encoded.rstrip("="), urlsafe, raw.hex(), raw.hex().upper()):
         masked = redactor.redact(f"token is {text}!")
-        assert SECRET not in masked
+        assert not any(piece in masked for piece in (SECRET, text, text[8:-8])), masked
         assert "***" in masked
 
 

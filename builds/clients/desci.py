@@ -12,6 +12,7 @@ import requests
 
 from builds.clients.multipart import Multipart
 from builds.errors import DesciServerDown
+from builds.output import Redactor
 
 STATUS_TIME_LIMITS = (5, 15)
 SEND_SECONDS = 30.0
@@ -66,6 +67,7 @@ class DesciServer:
     def __init__(self, base_url: str, secret: str) -> None:
         self._base = base_url.rstrip("/")
         self._secret = secret
+        self._redact = Redactor([secret]).redact  # what answers with an error may repeat what it was asked with
 
     def update_status(self, node_uuid: str, job_id: str, status: str, message: str) -> Answer:
         """Send one status update and return what was answered, whatever it was."""
@@ -98,7 +100,7 @@ class DesciServer:
                 **content,
             ) as response:
                 text = next(response.iter_content(BODY_BYTES), b"").decode("utf-8", "replace")
-                return Answer(response.status_code, text, time.monotonic() - started_at)
+                return Answer(response.status_code, self._redact(text), time.monotonic() - started_at)
         except (requests.RequestException, OSError) as error:
             what = "did not answer in time" if isinstance(error, requests.Timeout) else "could not be reached"
             raise DesciServerDown(f"desci-server {what} ({_short(error)}).") from error

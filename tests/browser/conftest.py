@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from builds.roles import ADMINS, EDITORS, VIEWERS
 from tests import quick
-from tests.e2e.conftest import BASE_DIR, SECRET, Service
+from tests.e2e.conftest import SECRET, Service, in_django
 from tests.e2e.test_stories import submission
 from tests.standins import ArchiveHost, DesciServer
 
@@ -66,14 +63,6 @@ for role in {roles!r}:
     user = User.objects.create_user(role[:-1], password={password!r}, is_staff=True)
     user.groups.add(Group.objects.get(name=role))
 """
-
-
-def in_django(service: Service, script: str) -> str:
-    """Run a script with the service's own database, in a process of its own; what it prints."""
-    environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
-    environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
-    command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
-    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from tests.browser.conftest import PATIENCE, Open, in_django, pk_of, serious, submit
-from tests.e2e.conftest import Service
+from tests.browser.conftest import PATIENCE, Open, pk_of, serious, submit
+from tests.e2e.conftest import Service, in_django
 
 expect.set_options(timeout=PATIENCE)
 

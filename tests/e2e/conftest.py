@@ -79,7 +79,10 @@ class Service:
         return self.process.wait(60)
 
     def output(self) -> str:
-        return self._log.read_text()[-4000:]
+        return self.whole_output()[-4000:]
+
+    def whole_output(self) -> str:
+        return self._log.read_text(errors="replace")
 
     def call(self, method: str, path: str = "", **options: Any) -> requests.Response:
         return requests.request(
@@ -107,6 +110,14 @@ class Service:
 
     def log(self, job_id: str, first_line: int = 1) -> str:
         return self.call("GET", f"/{job_id}/log", params={"from": first_line}).text
+
+
+def in_django(service: Service, script: str) -> None:
+    """Run a script with the service's own database, in a process of its own."""
+    environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
+    environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
+    command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
+    subprocess.run(command, env=environment, check=True, capture_output=True)
 
 
 def free_port() -> int:

@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from builds import process
+from builds.sandbox import build_user
 from tests import quick
-from tests.e2e.conftest import BASE_DIR, FINAL, SECRET, Service
-from tests.hostile.corpus import CASES, Case, Target
+from tests.e2e.conftest import BASE_DIR, SECRET, Service, in_django
+from tests.hostile.beside import NEIGHBOURS, WORKERS, Desk, Parade, build_id_of, processes_of
+from tests.hostile.case import Case, Target, forms, stolen
+from tests.hostile.corpus import CASES
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("hostile")]
 
 TOKEN = "ghp_0123456789abcdefghijklmnopqrstuvwxyz"
 KEY = "a-key-of-the-tests-that-signs-nothing-of-value"
-NEIGHBOURS = "what-the-neighbour-keeps-for-itself"
+PASSWORD = "a long password, with spaces"
 LIMITS = {
     "GITHUB_TOKEN": TOKEN,
     "BUILD_COMMAND": "sh make.sh",
-    "BUILD_TIMEOUT": "20",
+    "BUILD_TIMEOUT": "30",
     "BUILD_SANDBOX": "bubblewrap",
     "BUILD_MEMORY_MAX_BYTES": "1500000000",
     "BUILD_PROCESSES_MAX": "150",
@@ -37,104 +41,145 @@ LIMITS = {
     "LOG_MAX_BYTES": "1000000",
     "UNPACKED_MAX_BYTES": "150000000",
     "EXPORTS_MAX_BYTES": "100000000",
-    "WORKERS": "2",
+    "WORKERS": str(WORKERS),
+    "API_RATE": "0",
+    "API_RATE_PER_CLIENT": "0",
 }
-HONEST = ("honest-first", "honest-last")
-WAIT_SECONDS = 300
+MAKE_ADMIN = "from django.contrib.auth.models import User\nUser.objects.create_superuser('admin', password={password!r})"
+PUBLIC_FOLDERS = [Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock") if Path(name).is_dir()]
+TIDY_SECONDS = 60
+
+
+@dataclass
+class Attacked:
+    service: Service
+    parade: Parade
+    desk: Desk
+    tmp: Path
+
+    def secrets(self) -> list[str]:
+        """All that no build may have, in every form of it."""
+        queue = (self.service.data_dir / "queue" / "password").read_text().strip()
+        return [form for secret in (TOKEN, KEY, SECRET, NEIGHBOURS, PASSWORD, queue) for form in forms(secret)]
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service with every case submitted, between two honest manuscripts."""
-    with ArchiveHost() as archive, DesciServer(SECRET) as desci, socket.create_server(("127.0.0.1", 0)) as listening:
-        service = Service(tmp_path_factory.mktemp("hostile") / "data", archive, desci, **LIMITS)
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    folder = tmp_path_factory.mktemp("hostile")
+    with ExitStack() as stack:
+        archive, desci = stack.enter_context(ArchiveHost()), stack.enter_context(DesciServer(SECRET))
+        tmp = folder / "tmp"
+        tmp.mkdir()
+        service = Service(folder / "data", archive, desci, TMPDIR=str(tmp), **LIMITS)
         service.start()
-        assert service.process is not None
-        target = Target(
-            service.data_dir,
-            BASE_DIR,
-            service.port,
-            service.process.pid,
-            listening.getsockname()[1],
-            str(service.data_dir.parent / "private.txt"),
-        )
-        (service.data_dir.parent / "private.txt").write_text(NEIGHBOURS)
-        honest = quick.repository("sleep 2", **{"private.txt": NEIGHBOURS})
-        for name in HONEST:
-            archive.add("hostile", name, honest)
-        submit(service, HONEST[0])
-        for case in CASES:
-            archive.add_zip("hostile", case.name, "main", case.archive(target))
-            submit(service, case.name, case.exports)
-        submit(service, HONEST[1])
-        yield service
-        service.stop()
+        stack.callback(service.stop)
+        in_django(service, MAKE_ADMIN.format(password=PASSWORD))
+        (folder / "private.txt").write_text(NEIGHBOURS)
+        listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+        abstract = stack.enter_context(socket.socket(socket.AF_UNIX))
+        abstract.bind(f"\0jobsite-{service.port}")
+        abstract.listen()
+        port = listening.getsockname()[1]
+        target = Target(service.data_dir, BASE_DIR, service.port, a_worker(service), port, str(folder / "private.txt"))
+        parade = Parade(service, [(case, case.archive(target)) for case in CASES])
+        parade.start()
+        yield Attacked(service, parade, Desk(service, "admin", PASSWORD), tmp)
 
 
-def submit(service: Service, name: str, exports: Sequence[dict[str, str]] = quick.EXPORTS) -> None:
-    service.post(
-        {
-            "url": f"https://github.com/hostile/{name}/blob/main/myst.yml",
-            "jobId": name,
-            "uuid": f"{name}.",
-            "parsedDocument": {"title": "=cmd|'/C calc'!A0 <script>\u202e", "exports": list(exports)},
-        }
-    )
+def a_worker(service: Service) -> int:
+    assert service.process is not None
+    children = psutil.Process(service.process.pid).children()
+    return next(child.pid for child in children if child.cmdline()[-1] == "worker")
 
 
-def left_the_sandbox(service: Service, name: str) -> Iterator[str]:
+def left_the_sandbox(attacked: Attacked, name: str) -> Iterator[str]:
     """Everything of a build that anyone but the service gets to see."""
-    yield json.dumps(service.status(name))
+    service, ended = attacked.service, attacked.parade.wait(name)
+    yield json.dumps([ended.accepted, ended.status, service.status(name)], ensure_ascii=False)
     yield service.log(name)
-    yield from (update.message for update in service.desci.updates[name])
+    yield from attacked.desk.pages(ended.status)
+    yield from (f"{update.status} {update.message}" for update in service.desci.updates[name])
     for delivery in service.desci.deliveries[name]:
-        yield from (Path(part.path).read_text(errors="replace") for part in delivery.parts if part.path)
+        yield f"{delivery.fields} {delivery.order} {delivery.lost}"
+        for part in delivery.parts:
+            yield f"{part.filename} {part.headers} {Path(part.path).read_text(errors='replace')}"
+    kept = service.data_dir / "exports" / ended.build_id
+    yield from (path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file())
 
 
-def ended(service: Service, name: str) -> dict[str, Any]:
-    """The status of a submission that has ended, however."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while (status := service.status(name))["state"] not in FINAL:
-        assert time.monotonic() < deadline, f"{name} has not ended: {status}"
-        time.sleep(0.2)
-    return status
-
-
-def check(case: Case, status: dict[str, Any]) -> None:
-    assert status["state"] == case.state, status["cause"]
-    cause = status["cause"] or {"code": "", "fault": "", "sentence": ""}
+def check(case: Case, ended: dict[str, object]) -> None:
+    assert ended["state"] == case.state, ended["cause"]
+    cause = ended["cause"] or {"code": "", "fault": "", "sentence": ""}
+    assert isinstance(cause, dict)
     assert cause["code"].startswith(case.code) if case.code else cause["code"] == ""
     assert cause["fault"] == case.fault
     assert case.words in cause["sentence"]
 
 
+def left_behind(attacked: Attacked, build_id: str) -> list[str]:
+    """Processes, workspaces and files of a build that has ended."""
+    found = processes_of(build_id)
+    found += [str(path) for path in (attacked.service.data_dir / "workspaces").glob(f"*{build_id}*")]
+    user = build_user(build_id)
+    if user is not None:
+        found += [str(path) for folder in PUBLIC_FOLDERS for path in folder.iterdir() if path.lstat().st_uid == user]
+    return found
+
+
+def nothing_left(attacked: Attacked, build_id: str) -> None:
+    """What has to be removed may take its time after the end is told, but not for ever."""
+    deadline = time.monotonic() + TIDY_SECONDS
+    while left := left_behind(attacked, build_id):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.2)
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Service, case: Case) -> None:
-    check(case, ended(attacked, case.name))
+def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Attacked, case: Case) -> None:
+    ended = attacked.parade.wait(case.name)
+    check(case, ended.status)
+    assert ended.readiness == 200
+    assert len(ended.beside) == 2
+    assert ended.left == []
+    secrets = [*attacked.secrets(), *(case.control.finds if case.control and not case.control.instead else ())]
     for text in left_the_sandbox(attacked, case.name):
-        for secret in (TOKEN, KEY, NEIGHBOURS, "SQLite format 3", "MIDDLEWARE = [", "root:x:0:0", "root:*:", "REACHED", "uid=0("):
-            assert secret not in text
-        assert f"INTERNAL_SERVICE_SECRET={SECRET}" not in text
+        assert stolen(text, secrets) == []
+    nothing_left(attacked, ended.build_id)
 
 
-@pytest.mark.parametrize("name", HONEST)
-def test_honest_builds_beside_them_are_delivered(attacked: Service, name: str) -> None:
-    attacked.wait(name, "succeeded", timeout=WAIT_SECONDS)
-    attacked.desci.wait_for(lambda server: "COMPLETED" in server.statuses(name), timeout=30)
-    assert len(attacked.desci.deliveries[name]) == 1
-
-
-def test_nothing_is_left_behind_and_the_service_is_up(attacked: Service) -> None:
+def test_the_honest_builds_beside_them_are_unharmed_and_delivered(attacked: Attacked) -> None:
     for case in CASES:
-        ended(attacked, case.name)
-    assert list(attacked.data_dir.glob("workspaces/*")) == []
-    assert [pid for marker, pids in process.strays().items() if is_of(attacked, marker) for pid in pids] == []
-    assert attacked.process is not None
-    assert psutil.Process(attacked.process.pid).is_running()
-    assert attacked.status(HONEST[0])["state"] == "succeeded"
+        attacked.parade.wait(case.name)
+    attacked.parade.join()
+    assert attacked.parade.problem is None
+    for name in attacked.parade.honest:
+        attacked.service.wait(name, "succeeded", timeout=60)
+        attacked.service.desci.wait_for(has_completed(name), timeout=30)
+        [delivery] = attacked.service.desci.deliveries[name]
+        assert [(part.filename, part.sha256) for part in delivery.parts] == HONEST, name
+        nothing_left(attacked, build_id_of(attacked.service, name))
+
+
+def has_completed(name: str) -> Callable[[DesciServer], bool]:
+    return lambda server: "COMPLETED" in server.statuses(name)
+
+
+HONEST = [
+    ("/exports/article.meca/bundle/index.md", hashlib.sha256(b"# Title\n").hexdigest()),
+    ("/exports/article.meca/manifest.xml", hashlib.sha256(quick.MANIFEST.encode()).hexdigest()),
+    ("index.json", hashlib.sha256(b'{"kind": "Article"}').hexdigest()),
+]
+
+
+def test_the_service_is_as_it_was(attacked: Attacked) -> None:
+    """Nothing of it has ended and was started again, and nothing lies about."""
+    attacked.parade.join()
+    assert attacked.service.process is not None
+    assert psutil.Process(attacked.service.process.pid).is_running()
+    output = attacked.service.whole_output()
+    assert [line for line in output.splitlines() if "started again" in line or "Traceback" in line] == []
+    assert stolen(output, attacked.secrets()) == []
+    assert list(attacked.service.data_dir.glob("workspaces/*")) == []
+    assert list(attacked.tmp.iterdir()) == []
     assert not Path("/etc/cron.d/evil").exists()
     assert os.getuid() != 0 or Path("/etc/shadow").stat().st_uid == 0
-
-
-def is_of(service: Service, marker: str) -> bool:
-    return (service.data_dir / "exports" / marker).exists()

@@ -1,0 +1,199 @@
+"""What a hostile case is, and what its repositories are made with."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from tests import quick
+
+COMMIT = b"5" * 40
+MECA = ({"format": "meca", "output": "exports/article.meca.zip"},)
+
+# What an attack prints where it got through, and what only files that a build must not read hold.
+MARKS = re.compile(
+    r"REACHED[^\n]*|SQLite format 3|MIDDLEWARE = \[|root:[x*!$][^\n]{0,40}|uid=0\(|INTERNAL_SERVICE_SECRET=[^*\n]{0,40}"
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an attacker may know of the service: everything but its secrets. ``pid`` is a worker's."""
+
+    data_dir: Path
+    base_dir: Path
+    port: int
+    pid: int
+    listening: int
+    neighbour: str
+    init: int = 1
+
+
+Archive = Callable[[Target], bytes]
+
+
+@dataclass(frozen=True)
+class Control:
+    """The same attack without our sandbox, on a machine that is thrown away (tests/hostile/outside.py): ``finds`` are words of what
+    it takes along or prints there, which show that the attack does attack, and would be noticed. ``instead`` is a smaller one, where
+    the attack itself would take too much; ``as_root`` needs the rights of a real root, not those of a user namespace."""
+
+    finds: tuple[str, ...]
+    instead: Archive | None = None
+    as_root: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
+
+    ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
+    the attack did nothing; else ``uncontrolled`` says why it can't be shown.
+    """
+
+    name: str
+    archive: Archive
+    state: str = "succeeded"
+    code: str = ""
+    fault: str = ""
+    words: str = ""
+    exports: tuple[dict[str, str], ...] = MECA
+    tries: str = ""
+    control: Control | None = None
+    uncontrolled: str = ""
+    document: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a case whose attack does nothing would be noticed, or says why not."""
+        return bool(self.control or self.uncontrolled or (self.state == "failed" and self.code))
+
+
+def stolen(text: str, secrets: Iterable[str] = ()) -> list[str]:
+    """What is in ``text`` that no build may have, or may do."""
+    return [*MARKS.findall(text), *(secret for secret in secrets if secret in text)]
+
+
+def forms(secret: str) -> list[str]:
+    """How it may be written by who wants it to pass: also in hex, in an address, and in base64 wherever it begins."""
+    data = secret.encode()
+    in_base64 = [base64.b64encode(data[skipped : len(data) - (len(data) - skipped) % 3]).decode() for skipped in range(3)]
+    return [secret, quote(secret, safe=""), data.hex(), data.hex().upper(), *in_base64]
+
+
+LOOT = """
+loot() { "$@" >> loot.txt 2>&1 || true; }
+%s
+python3 -I - <<'END'
+import json
+page = {"kind": "Article", "loot": open("loot.txt", errors="replace").read()[-100_000:]}
+json.dump(page, open("ready/index.json", "w"))
+END
+cat loot.txt
+"""
+
+
+def script(text: str) -> Archive:
+    """A repository whose build runs ``text`` first, and then makes its exports. ``{…}`` is filled in from the target."""
+
+    def archive(target: Target) -> bytes:
+        before = text
+        for name in ("data_dir", "base_dir", "port", "pid", "listening", "neighbour", "init"):
+            before = before.replace("{" + name + "}", str(getattr(target, name)))
+        return zipped(_honest(quick.repository(before)))
+
+    return archive
+
+
+def loot(text: str) -> Archive:
+    return script("touch loot.txt\n" + LOOT % text)
+
+
+def python(code: str) -> Archive:
+    return loot(f"cat > attack.py <<'CODE'\n{code}\nCODE\nloot python3 -I attack.py")
+
+
+def export(code: str) -> Archive:
+    """The MECA is what the Python ``code`` writes to ``ready/article.zip``."""
+    return script(f"cat > make.py <<'CODE'\nimport os, zipfile\n{code}\nCODE\npython3 -I make.py")
+
+
+def instead(command: str, *, before: str = "true") -> Archive:
+    """In the place of the MECA is what ``command`` makes there; the rest is as it should be."""
+    return script(f'{before}\ncp() {{ case $2 in exports/*) {command} "$2";; *) command cp "$@";; esac; }}')
+
+
+def packed(body: str) -> Archive:
+    """The MECA holds a manifest that is what the Python ``body`` makes of ``m``."""
+    return export(f"{body}\nwith zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('manifest.xml', m)")
+
+
+def zipped(entries: Iterator[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.comment = COMMIT
+        for name, content in entries:
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def extra(*entries: tuple[str, bytes, int]) -> Archive:
+    """An honest repository with further entries: name, content, mode."""
+
+    def archive(target: Target) -> bytes:
+        return zipped(_entries(entries))
+
+    return archive
+
+
+def _honest(files: dict[str, str | bytes]) -> Iterator[tuple[str | zipfile.ZipInfo, bytes]]:
+    for name, content in files.items():
+        yield f"r-main/{name}", content.encode() if isinstance(content, str) else content
+
+
+def _entries(more: tuple[tuple[str, bytes, int], ...]) -> Iterator[tuple[str | zipfile.ZipInfo, bytes]]:
+    yield from _honest(quick.repository())
+    for name, data, mode in more:
+        info = zipfile.ZipInfo(name)
+        info.create_system, info.external_attr, info.compress_type = 3, mode << 16, zipfile.ZIP_DEFLATED
+        yield info, data
+
+
+LINK, DEVICE, PIPE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o666, stat.S_IFIFO | 0o666
+
+
+def zeros(size: int) -> bytes:
+    """A zlib stream that unfolds to so many zeros (in tens of millions), made in no time: its blocks are all the same."""
+    step = 10_000_000
+    compress = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = compress.compress(bytes(step)) + compress.flush(zlib.Z_FULL_FLUSH)
+    check = ((size % 65521) << 16 | 1).to_bytes(4, "big")
+    return b"\x78\x9c" + block * (size // step) + b"\x03\x00" + check
+
+
+def overlapping(entries: int, size: int) -> Archive:
+    """An honest repository, and a list of entries that all have the same compressed zeros for their content."""
+
+    def archive(target: Target) -> bytes:
+        data = io.BytesIO(zipped(_honest(quick.repository())))
+        with zipfile.ZipFile(data, "a", zipfile.ZIP_DEFLATED) as file:
+            file.writestr("r-main/zeros", bytes(size))
+            file.comment = COMMIT
+            first = file.getinfo("r-main/zeros")
+            for number in range(entries):
+                twin = copy(first)
+                twin.filename = twin.orig_filename = f"r-main/zeros{number}"
+                file.filelist.append(twin)
+        return data.getvalue()
+
+    return archive

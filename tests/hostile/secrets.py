@@ -1,0 +1,209 @@
+"""Cases that want what is not theirs: files, memory, processes, rights, and what listens on this machine and beside it."""
+
+from __future__ import annotations
+
+from tests.hostile.case import Case, Control, loot, python
+
+MEMORY = """
+try:
+    start = int(open("/proc/{pid}/maps").readline().split("-")[0], 16)
+    memory = open("/proc/{pid}/mem", "rb")
+    memory.seek(start)
+    print("REACHED memory", memory.read(4))
+except OSError as error:
+    print(error)
+"""
+PTRACE = """
+import ctypes
+ATTACH, DETACH, libc = 16, 17, ctypes.CDLL(None)
+for pid in ({pid}, {init}):
+    if libc.ptrace(ATTACH, pid, 0, 0) == 0:
+        print("REACHED ptrace")
+        libc.waitpid(pid, None, 0)
+        libc.ptrace(DETACH, pid, 0, 0)
+"""
+NEW_DEVICE = """
+import os
+for name, mode, device in (("disk", 0o60666, (254, 0)), ("memory", 0o20666, (1, 1)), ("zero", 0o20666, (1, 5))):
+    try:
+        os.mknod(name, mode, os.makedev(*device))
+        print("REACHED a device", name, len(open(name, "rb").read(9)))
+    except OSError as error:
+        print("no", error)
+"""
+DESCRIPTORS = """
+import os
+for number in range(3, 256):
+    try:
+        print("REACHED descriptor", number, os.read(number, 4096))
+    except OSError:
+        pass
+"""
+SECRETS = [
+    Case(
+        "environment",
+        loot("loot env; loot cat /proc/self/environ; loot cat /proc/1/environ; loot sh -c 'cat /proc/*/environ'"),
+        tries="Prints its environment and that of every process it can see.",
+        control=Control(("INTERNAL_SERVICE_SECRET=a-throwaway-secret",)),
+    ),
+    Case(
+        "processes",
+        loot("loot ls /proc; loot sh -c 'cat /proc/*/cmdline'; loot cat /proc/{pid}/environ /proc/{pid}/maps"),
+        tries="Lists the processes of the machine, their arguments, and the environment and memory map of a worker.",
+        control=Control(("INTERNAL_SERVICE_SECRET=a-throwaway-secret",)),
+    ),
+    Case(
+        "database",
+        loot("loot head -c 15 {data_dir}/jobsite.sqlite3; loot ls -la {data_dir}; loot find / -name '*.sqlite3'"),
+        tries="Reads the service's database, and looks for others.",
+        control=Control(("SQLite format 3",)),
+    ),
+    Case(
+        "settings",
+        loot(
+            "loot grep -m1 MIDDLEWARE {base_dir}/jobsite/settings.py; loot ls -la {base_dir}; loot cat {data_dir}/queue/password"
+        ),
+        tries="Reads the service's settings and the password of its queue store.",
+        control=Control(("MIDDLEWARE = [", "a-throwaway-secret")),
+    ),
+    Case(
+        "neighbour",
+        loot("loot ls {data_dir}/workspaces; loot cat {data_dir}/workspaces/*/repository/private.txt {neighbour}"),
+        tries="Reads what other builds keep in their workspaces.",
+        control=Control(("a-throwaway-note-of-the-neighbour",)),
+    ),
+    Case(
+        "accounts",
+        loot("loot cat /etc/shadow /etc/passwd- /root/.ssh/id_rsa /root/.bash_history; loot ls -la /root /home /var /run"),
+        tries="Reads the machine's accounts and the keys of its people.",
+        control=Control(("root:*:19000", "root:x:0:0")),
+    ),
+    Case(
+        "mounts",
+        loot(
+            "loot cat /proc/self/mountinfo; loot sh -c 'mount --bind / /mnt && echo REACHED mount'\n"
+            "loot sh -c 'umount /proc && echo REACHED umount'; loot mount -o remount,rw /usr"
+        ),
+        tries="Mounts the whole machine into its own view, and takes mounts away.",
+        control=Control(("REACHED mount", "REACHED umount")),
+    ),
+    Case(
+        "descriptors",
+        python(DESCRIPTORS),
+        tries="Reads every file that the service may have left open for it.",
+        control=Control(("REACHED descriptor", "a-throwaway-note-of-the-neighbour")),
+    ),
+    Case(
+        "memory-of-the-worker",
+        python(MEMORY),
+        tries="Reads the memory of a worker.",
+        control=Control(("REACHED memory b'\\x7fELF'",)),
+    ),
+    Case(
+        "ptrace",
+        python(PTRACE),
+        tries="Takes hold of a worker as a debugger does.",
+        control=Control(("REACHED ptrace",)),
+    ),
+    Case(
+        "setuid",
+        loot(
+            "loot su -c id; loot sudo -n id; loot passwd -S root; cp /bin/sh s; chmod 4755 s; loot ./s -p -c 'id; cat /etc/shadow'"
+        ),
+        tries="Becomes root by programs that run as their owner.",
+        control=Control(("uid=0(", "root:*:19000")),
+    ),
+    Case(
+        "namespaces",
+        loot(
+            "loot unshare -Urm head -c 15 {data_dir}/jobsite.sqlite3; loot unshare -Ur sh -c 'mount -t tmpfs x /usr; id'; loot chroot / id"
+        ),
+        tries="Becomes root of namespaces of its own, to reach the files below the sandbox.",
+        control=Control(("SQLite format 3", "uid=0(")),
+    ),
+    Case(
+        "new-device",
+        python(NEW_DEVICE),
+        tries="Makes device files of the machine's disk and memory, and reads them.",
+        control=Control(("REACHED a device zero 9",), as_root=True),
+    ),
+    Case(
+        "kernel",
+        loot(
+            "loot sh -c 'dmesg > kept && grep -q . kept && echo REACHED the kernel log'; loot head -c 100 /proc/kcore\n"
+            "loot sh -c 'echo b > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/sysrq'"
+        ),
+        tries="Reads the kernel's messages and memory, and restarts the machine.",
+        # That of the restart must not be tried: the kernel is this machine's also on one that is thrown away.
+        control=Control(
+            ("REACHED the kernel log",),
+            loot("loot sh -c 'dmesg > kept && grep -q . kept && echo REACHED the kernel log'"),
+            as_root=True,
+        ),
+    ),
+]
+
+CONNECT = """
+import socket
+inet, inet6, unix = socket.AF_INET, socket.AF_INET6, socket.AF_UNIX
+for what, family, address in [("the web server", inet, ("127.0.0.1", {port})), ("a port", inet, ("127.0.0.1", {listening})),
+                              ("a private address", inet, ("10.0.0.1", 80)), ("metadata", inet, ("169.254.169.254", 80)),
+                              ("IPv6", inet6, ("::1", {port})), ("the queue store", unix, "{data_dir}/queue/valkey.sock"),
+                              ("an abstract socket", unix, "\\0jobsite-{port}")]:
+    with socket.socket(family) as s:
+        s.settimeout(2)
+        try:
+            s.connect(address)
+            s.sendall(b"GET /readyz HTTP/1.0\\r\\n\\r\\n")
+            print("REACHED", what, s.recv(100))
+        except OSError as error:
+            print("no", error)
+"""
+RAW = """
+import socket
+try:
+    socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+    print("REACHED raw sockets")
+except OSError as error:
+    print(error)
+"""
+NAMES = """
+import socket
+try:
+    print("REACHED a name", socket.getaddrinfo("example.org", 80))
+except OSError as error:
+    print(error)
+"""
+NETWORK = [
+    Case(
+        "queue-store-and-loopback",
+        python(CONNECT),
+        tries="Connects to the queue store, the web server and others on this machine, a private address and the cloud's metadata.",
+        control=Control(
+            tuple(
+                f"REACHED {what} b'hello'"
+                for what in (
+                    "the web server",
+                    "a port",
+                    "a private address",
+                    "metadata",
+                    "IPv6",
+                    "the queue store",
+                    "an abstract socket",
+                )
+            )
+        ),
+    ),
+    Case(
+        "raw-sockets",
+        python(RAW),
+        tries="Opens a raw socket, to forge packets.",
+        control=Control(("REACHED raw sockets",)),
+    ),
+    Case(
+        "names",
+        python(NAMES),
+        tries="Asks for the address of a name, by which data can be carried out.",
+        control=Control(("REACHED a name",)),
+    ),
+]
