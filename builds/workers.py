@@ -43,7 +43,7 @@ def isolation() -> list[dict[str, Any]]:
     A worker of an earlier release says nothing of it, and is not counted.
     """
     modes = taking_builds().exclude(sandbox="").order_by("sandbox", "cgroups").values("sandbox", "cgroups")
-    return list(modes.annotate(workers=Count("pk")))
+    return [dict(row) for row in modes.annotate(workers=Count("pk"))]
 
 
 def forget_silent() -> None:

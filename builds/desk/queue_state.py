@@ -185,13 +185,13 @@ def _why(place: int, free: int) -> str:
 
 # --- how builds are shut in
 
-SANDBOXES = {
+SANDBOXES: dict[str, str] = {
     Mode.BUBBLEWRAP: "shut in by bubblewrap",
     Mode.LANDLOCK: "shut in by Landlock alone",
     Mode.NONE: "NOT shut in: BUILD_SANDBOX allows builds to run unsandboxed",
     REFUSED: "not run at all, because none can be shut in",
 }
-LIMITS = {
+LIMITS: dict[str, str] = {
     Version.V2: "their memory, processes and share of the processors are limited by control groups (version 2)",
     Version.V1: "their memory, processes and share of the processors are limited by control groups (version 1)",
     Version.NONE: "their memory and processes are counted five times a second, without control groups",
