@@ -17,6 +17,7 @@ RANKS = {
         "output",
         "manuscript_url",
         "zip_end",
+        "units",
         "front_matter",
         "index_operations",
         "loops",

@@ -98,7 +98,7 @@ def test_each_stage_has_a_time_limit(
     run.build.refresh_from_db()
     check_closed(run.build)
     assert (run.build.state, run.build.fault, run.build.cause_code) == (State.FAILED, fault, code)
-    assert run.build.cause == f"The {name} stage took longer than the 2 seconds that it may."
+    assert run.build.cause == f"The {name} stage took longer than the 2.0 s that it may."
 
 
 def test_a_host_that_hangs_is_tried_again_when_its_time_is_over(bench: Bench, settings: Any) -> None:
@@ -115,7 +115,7 @@ def test_all_stages_together_have_a_time_limit(bench: Bench, settings: Any) -> N
     build = bench.run(bench.submission("sleep 60"))
     check_closed(build)
     assert (build.fault, build.cause_code) == ("manuscript", "build-timeout")
-    assert build.cause == "The attempt took longer than the 3 seconds that it may. It ended in its build stage."
+    assert build.cause == "The attempt took longer than the 3.0 s that it may. It ended in its build stage."
 
 
 def test_what_is_not_there_is_the_authors(bench: Bench) -> None:

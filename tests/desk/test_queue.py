@@ -112,10 +112,10 @@ def test_of_a_long_queue_the_beginning_is_shown_and_the_rest_counted(viewer: Cli
 
 def test_workers_are_shown_with_memory_and_sign_of_life(viewer: Client) -> None:
     worker(), worker("host:8", silent=True), worker("host:9", ending=True)
-    Worker.objects.update(memory_bytes=300 * 1024 * 1024)
+    Worker.objects.update(memory_bytes=300_000_000)
     text = re.sub(r"\d+ \w+ \d+, \d+:\d+ UTC ", "", words(viewer.get("/queue/")).replace("\xa0", " "))
-    assert "host:7 waits for work 300.0 MB just now" in text
-    assert "host:8 no sign of life 300.0 MB 1 min ago" in text
+    assert "host:7 waits for work 300 MB just now" in text
+    assert "host:8 no sign of life 300 MB 1 min ago" in text
     assert "host:9 ends after this build" in text and "1 worker " in text
 
 
