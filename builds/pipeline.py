@@ -262,5 +262,9 @@ def _cause_of_os_error(error: OSError) -> Cause:
     )
 
 
+def template_cache() -> Path:
+    return Path(settings.DATA_DIR) / "cache" / "templates"
+
+
 def workspace_of(build_id: str) -> Path:
     return Path(settings.DATA_DIR) / "workspaces" / build_id
