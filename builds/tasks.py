@@ -112,7 +112,9 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
 
 
 def hosts() -> Hosts:
-    return Hosts(tuple(settings.BUILD_NETWORK_HOSTS), tuple(settings.BUILD_NETWORK_PRIVATE_HOSTS))
+    mirrors = settings.BUILD_PACKAGE_MIRRORS
+    private = [*settings.BUILD_NETWORK_PRIVATE_HOSTS, *(urlsplit(mirror).netloc for mirror in mirrors.values())]
+    return Hosts(tuple(settings.BUILD_NETWORK_HOSTS), tuple(private), mirrors)
 
 
 def limits() -> Limits:

@@ -116,6 +116,20 @@ def private_hosts(name: str) -> list[str]:
     return hosts
 
 
+def mirrors(name: str) -> dict[str, str]:
+    """A comma-separated list of pairs ``address=mirror``: which address each mirror stands for. None may be this machine."""
+    found = {}
+    for pair in words(name):
+        address, _, mirror = pair.partition("=")
+        places = [urlsplit(each) for each in (address, mirror)]
+        if any(place.scheme not in ("http", "https") or not place.hostname or "@" in place.netloc for place in places):
+            raise WrongSetting(name, f"must be pairs like https://pypi.org/simple=https://mirror.example.org/pypi, not {pair!r}")
+        if _is_own(places[1].hostname or ""):
+            raise WrongSetting(name, f"must not name this machine or its link, which builds never reach: {pair!r}")
+        found[address.rstrip("/")] = mirror.rstrip("/")
+    return found
+
+
 def _is_own(host: str) -> bool:
     try:
         address = ip_address(host)

@@ -148,10 +148,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Hosts:
-    """Whom a build with network may ask; ``private`` ones also at a private address."""
+    """Whom a build with network may ask; ``private`` ones also at a private address; ``mirrors`` instead of whom it would ask for
+    packages, by the address that each stands for."""
 
     listed: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

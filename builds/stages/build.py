@@ -110,6 +110,8 @@ def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
         variables.setdefault("NODE_OPTIONS", f"--max-old-space-size={memory * 3 // 4 // 1_000_000}")
     for name in ("HOME", "TMPDIR"):
         (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if ctx.build_hosts.mirrors and (ctx.build_network or not bundled):
+        variables |= toolchain.use_mirrors(ctx.workspace / variables["HOME"], ctx.build_hosts.mirrors)
     return variables
 
 

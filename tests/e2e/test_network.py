@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,38 @@ def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> N
         finally:
             service.stop()
     assert [path for _method, path, _host in inside.asked] == ["/templates/typst/journal/article", "/article.zip"]
+
+
+def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
+    """By pip, which is here; pixi gets its configuration."""
+    wheel = "thing-1-py3-none-any.whl"
+    data = zipped(
+        {
+            "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
+            "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+            "RECORD": "",
+        },
+        top="thing-1.dist-info/",
+    )
+    look = f"cat $HOME/.pixi/config.toml; {sys.executable} -m pip download --no-cache-dir -d . thing && ls {wheel}"
+    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        inside.files["/pypi/thing/"] = f'<a href="../../{wheel}">{wheel}</a>'.encode()
+        inside.files[f"/{wheel}"] = data
+        address = {
+            "BUILD_PACKAGE_MIRRORS": f"https://pypi.org/simple=http://{inside.host}/pypi",
+            "BUILD_NETWORK_HOSTS": "none.invalid",
+        }
+        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", **address)
+        archive.add("a", "b", quick.repository(look))
+        service.start()
+        try:
+            entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": "j", "uuid": "n."}
+            service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            service.wait("j", "succeeded", timeout=60)
+            log = service.log("j")
+        finally:
+            service.stop()
+    assert f'"https://pypi.org/simple" = ["http://{inside.host}/pypi"]' in log
+    assert f'index-url = "http://{inside.host}/pypi"' in log
+    assert f"\n{wheel}\n" in log
+    assert [path for _method, path, _host in inside.asked][-1] == f"/{wheel}"
