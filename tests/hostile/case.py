@@ -59,6 +59,8 @@ class Case:
 
     ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
     the attack did nothing; else ``uncontrolled`` says why it can't be shown.
+
+    ``told`` are the code and the words where control groups tell why a program was killed.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Case:
     fault: str = ""
     words: str = ""
     exports: tuple[dict[str, str], ...] = MECA
+    told: tuple[str, str] | None = None
     tries: str = ""
     control: Control | None = None
     uncontrolled: str = ""

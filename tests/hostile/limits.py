@@ -58,6 +58,7 @@ LIMITS = [
         "limit-hit",
         "manuscript",
         "memory",
+        told=("build-failed", "killed by one of its own programs"),
         tries="Kills itself, as the kernel kills what takes too much memory.",
     ),
     Case(
