@@ -49,6 +49,7 @@ print("ready", flush=True)
 while True:
     for key, _events in selector.select():
         client, _address = key.fileobj.accept()
+        client.recv(100)  # what closes with something unread breaks the pipe of who sends
         client.sendall(b"hello")
         client.close()
 """
