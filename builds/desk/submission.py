@@ -102,7 +102,7 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "row": row,
         "newest": newest,
         "steps": steps(newest),
-        "failure": _failure(newest.build),
+        "failure": _failure(attempts),
         "attempts": attempts,
         "more_attempts": newest.build.number - len(attempts),
         "updates": updates,
@@ -141,17 +141,20 @@ def _acts(request: HttpRequest, newest: Build, pending: list[StatusUpdate]) -> l
     return [act for act in acts.ACTS if possible[act.name] and request.user.has_perm(act.permission)]
 
 
-def _failure(build: Build) -> dict[str, Any] | None:
-    """The newest build's cause; None where it has not failed."""
+def _failure(attempts: list[Attempt]) -> dict[str, Any] | None:
+    """Why the newest build failed; while Jobsite tries again by itself, why the one before did. None where neither is so."""
+    newest = attempts[0].build
+    is_tried_again = newest.automatic and newest.state in UNFINISHED and len(attempts) > 1
+    build = attempts[1].build if is_tried_again else newest
     if build.state != State.FAILED:
         return None
     return {
         "build": build,
+        "tried_again": newest if is_tried_again else None,
         "fault": FAULTS.get(build.fault, build.fault),  # type: ignore[call-overload]  # a text that equals its member
         "mended_by": MENDED_BY.get(build.fault, ""),
         "place": f"{build.cause_file}, line {build.cause_line}" if build.cause_line else build.cause_file,
         "link": cause_link(build),
-        "repeats": build.automatic,
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -84,10 +85,24 @@ def test_a_cancel_says_who_and_why_until_nothing_runs(viewer: Client) -> None:
     assert "once nothing of it runs" not in shown
 
 
-def test_the_next_try_by_itself_is_told(viewer: Client) -> None:
+def test_the_next_try_by_itself_is_told_with_why_there_is_one(viewer: Client) -> None:
     build = made.running()
     lifecycle.fail(build, made.CAUSE, retry_at=timezone.now() + timedelta(minutes=30, seconds=30))
-    assert "Jobsite tries again by itself" in page(viewer, build)
+    shown = page(viewer, build)
+    for words in ("Why attempt 1 failed", "hopper1953", "Add it.", "/attempts/1/log/#L42"):
+        assert words in shown
+    assert re.findall(r"Jobsite tries again by itself (<time.*?in 30 min)", shown, re.DOTALL) != []
+    Build.objects.filter(state="queued").update(not_before=timezone.now())
+    assert "Jobsite tries again by itself, as soon as a worker is free." in page(viewer, build)
+    made.started(build.submission)
+    shown = page(viewer, build)
+    assert ("Why attempt 1 failed" in shown, "attempt 2 is running." in shown) == (True, True)
+
+
+def test_a_retry_of_a_person_s_has_no_cause_to_show(viewer: Client) -> None:
+    build = made.failed()
+    lifecycle.retry(build.submission, Mode.LATEST, actor="ada")
+    assert 'id="h-cause"' not in page(viewer, build)
 
 
 def test_each_attempt_has_its_log_and_its_exports(viewer: Client) -> None:
