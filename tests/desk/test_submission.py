@@ -75,10 +75,13 @@ def test_a_delivery_has_one_stage_to_come(viewer: Client) -> None:
 
 def test_a_cancel_says_who_and_why_until_nothing_runs(viewer: Client) -> None:
     build = made.running()
-    lifecycle.request_cancel(build, actor="ada", reason="A newer version.")
+    lifecycle.request_cancel(build, actor="ada", reason="wrong branch")
     shown = page(viewer, build)
     assert "being cancelled" in shown
-    assert "It is shown as cancelled once nothing of it runs any more." in shown
+    message = re.sub(r"<br>|</p>.*", "|", re.findall(r'<p class="message warning">.*', shown)[0])
+    assert re.sub(r"<[^>]*>|\|$", "", message).split(".", 1)[1] == (
+        " It is shown as cancelled once nothing of it runs any more.|Reason: wrong branch"
+    )
     lifecycle.finish_cancel(build)
     shown = page(viewer, build)
     assert 'state-cancelled"' in shown
