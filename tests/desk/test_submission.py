@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import lifecycle
-from builds.models import Build, Mode, Stage, StageName
+from builds.models import Build, Mode, Stage, StageName, Submission
 from tests.desk import made
 
 
@@ -33,6 +33,19 @@ def test_it_names_the_manuscript_and_where_it_is(viewer: Client) -> None:
         "job-1",
     ):
         assert words in shown
+
+
+def test_of_many_authors_the_first_are_shown_and_the_others_folded(viewer: Client) -> None:
+    def shown(many: int) -> list[list[str]]:
+        authors = ", ".join(f"Author {number} (0000-0002-1825-{number:04})" for number in range(many))
+        Submission.objects.update(authors=authors)
+        listed = re.findall(r"<dt>Authors</dt><dd>(.*?)</dd>", page(viewer, build))[0]
+        return [re.findall(r"Author \d+ <a [^>]*orcid.org/0000-0002-1825-(\d+)", part) for part in listed.split("<summary>")]
+
+    build = made.running()
+    numbers = [f"{number:04}" for number in range(28)]
+    assert shown(10) == [numbers[:10]]
+    assert shown(28) == [numbers[:8], numbers[8:]]
 
 
 def test_a_failure_says_what_why_whose_and_where(viewer: Client) -> None:
