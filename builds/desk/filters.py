@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -34,24 +35,43 @@ MOST_LATE = 1000
 SLACK = 1000
 
 
+def _day(which: str) -> forms.DateField:
+    return forms.DateField(
+        required=False,
+        error_messages={"invalid": f"The {which} day must be a date, written as 2026-03-31, which is in the calendar."},
+    )
+
+
+def _choice(words: str, choices: Iterable[tuple[str, Any]]) -> forms.ChoiceField:
+    """One of ``choices``, or any."""
+    return forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *choices],
+        error_messages={"invalid_choice": f"There is no such {words}. Choose one of those in the list."},
+    )
+
+
 class FilterForm(forms.Form):
     """The filters of a list; what can't be understood is said, and left out."""
 
     view = forms.CharField(required=False, widget=forms.HiddenInput)
     q = forms.CharField(required=False, max_length=200)
-    state = forms.ChoiceField(required=False, choices=[("", "any"), *State.choices])
-    fault = forms.ChoiceField(required=False, choices=[("", "any"), *((f.value, words) for f, words in FAULTS.items())])
+    state = _choice("state", State.choices)
+    fault = _choice("group of causes", ((fault.value, words) for fault, words in FAULTS.items()))
     cause = forms.CharField(required=False, max_length=40)
-    start = forms.DateField(required=False)
-    end = forms.DateField(required=False)
+    start = _day("first")
+    end = _day("last")
     repository = forms.CharField(required=False, max_length=300)
     node = forms.CharField(required=False, max_length=200)
-
-    error_messages = {"start": "The first day must be a date.", "end": "The last day must be a date."}
 
     def clean_q(self) -> str:
         text: str = self.cleaned_data["q"]
         return text.replace("\0", " ").strip()
+
+    def clean(self) -> None:
+        first, last = self.cleaned_data.get("start"), self.cleaned_data.get("end")
+        if first and last and last < first:
+            self.add_error("end", f"The last day must not be before the first, {first:%Y-%m-%d}.")
 
 
 @dataclass(frozen=True)

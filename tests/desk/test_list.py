@@ -109,11 +109,26 @@ def test_days_are_filtered_to_their_ends(viewer: Client) -> None:
     assert titles(viewer, f"{LIST}?start=2027-01-01") == []
 
 
-def test_a_filter_that_can_not_be_understood_is_named(viewer: Client) -> None:
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "start=yesterday",
+            "“yesterday” was left out: The first day must be a date, written as 2026-03-31, which is in the calendar.",
+        ),
+        (
+            "end=2026-02-30",
+            "“2026-02-30” was left out: The last day must be a date, written as 2026-03-31, which is in the calendar.",
+        ),
+        ("start=2026-01-02&end=2026-01-01", "“2026-01-01” was left out: The last day must not be before the first, 2026-01-02."),
+        ("state=nonsense", "“nonsense” was left out: There is no such state. Choose one of those in the list."),
+        ("fault=nobody", "“nobody” was left out: There is no such group of causes. Choose one of those in the list."),
+    ],
+)
+def test_a_filter_that_can_not_be_understood_is_named(viewer: Client, query: str, said: str) -> None:
     made.submitted()
-    page = viewer.get(f"{LIST}?start=yesterday").text
-    assert "“yesterday” was left out" in page
-    assert titles(viewer, f"{LIST}?start=yesterday") == ["On builds 1"]
+    assert f'<p class="message warning">{said}</p>' in viewer.get(f"{LIST}?{query}").text
+    assert titles(viewer, f"{LIST}?{query}") == ["On builds 1"]
 
 
 def test_needs_me_is_what_failed_is_stuck_or_untold(viewer: Client) -> None:
