@@ -39,9 +39,10 @@ SIZES = {
     "phone": {"width": 360, "height": 720},
 }
 CUT_OFF = """
-[...document.querySelectorAll('nav a')]
-  .filter(link => link.getClientRects().length && (link.getBoundingClientRect().right > innerWidth || link.getBoundingClientRect().left < 0))
-  .map(link => `cut off: ${link.textContent}`)
+[...document.querySelectorAll('nav a')].filter(link => {
+  const { left, right, width } = link.getBoundingClientRect()
+  return width && (right > innerWidth || left < 0)
+}).map(link => `cut off: ${link.textContent}`)
 """
 
 
@@ -83,7 +84,8 @@ def looked_at(page: Page, address: str) -> list[str]:
     problems += serious(page)
     if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
         problems.append("the page is wider than the screen")
-    return problems + page.evaluate(CUT_OFF)
+    problems += page.evaluate(CUT_OFF)
+    return problems
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
