@@ -73,6 +73,15 @@ def test_submissions_are_found_by_the_cause_of_any_of_their_builds(viewer: Clien
     assert f'name="cause" id="id_cause" maxlength="40" value="{code}"' in viewer.get(f"{LIST}?cause={code}").text
 
 
+def test_submissions_are_found_by_who_had_them_tried_again(viewer: Client) -> None:
+    lifecycle.fail(made.running("1", title="By itself"), made.CAUSE, retry_at=timezone.now())
+    lifecycle.retry(made.failed("2", title="Asked for").submission, Mode.LATEST, actor="ed")
+    made.failed("3", title="Never")
+    assert titles(viewer, f"{LIST}?retried=itself") == ["By itself"]
+    assert titles(viewer, f"{LIST}?retried=asked") == ["Asked for"]
+    assert titles(viewer, f"{LIST}?retried=asked&state=failed") == []
+
+
 def test_the_causes_of_the_overview_lead_to_their_submissions(viewer: Client) -> None:
     made.failed()
     address = f"{LIST}?cause={made.CAUSE.code}"
@@ -94,6 +103,9 @@ def test_filters_are_in_the_address(viewer: Client) -> None:
         "q=coral": ["Corals"],
         "q=hopper1953": ["On builds 1"],
         "q=coral&state=failed": [],
+        "orcid=0000-0002-1825-0097": ["On builds 3", "Corals", "On builds 1"],
+        "orcid=https://orcid.org/0000-0002-1825-0097&q=coral": ["Corals"],
+        "orcid=000000021825009x": [],
         "state=nonsense": ["On builds 3", "Corals", "On builds 1"],
     }.items():
         assert titles(viewer, f"{LIST}?{query}") == found, query
@@ -121,6 +133,8 @@ def test_days_are_filtered_to_their_ends(viewer: Client) -> None:
             "“2026-02-30” was left out: The last day must be a date, written as 2026-03-31, which is in the calendar.",
         ),
         ("start=2026-01-02&end=2026-01-01", "“2026-01-01” was left out: The last day must not be before the first, 2026-01-02."),
+        ("orcid=1825", "“1825” was left out: An ORCID is written as 0000-0002-1825-0097."),
+        ("retried=never", "“never” was left out: There is no such kind of retry. Choose one of those in the list."),
         ("state=nonsense", "“nonsense” was left out: There is no such state. Choose one of those in the list."),
         ("fault=nobody", "“nobody” was left out: There is no such group of causes. Choose one of those in the list."),
     ],
