@@ -77,6 +77,24 @@ def watch_the_log(page: Page, release: Path, *, script: bool) -> None:
 
 
 @both_ways
+def test_the_line_that_says_why_is_marked_and_reached(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"marked-{script}".lower()
+    noise = "i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); done"
+    submit(desk, job, f"{noise}\necho '⛔️ paper.md:3 Something is amiss' >&2\n{noise}\nexit 3")
+    desk.wait(job, "failed", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    address = f"/submissions/{pk_of(desk, job)}/"
+    for way in ("Show line", "Log of attempt 1", "Why it failed"):
+        if way != "Why it failed":
+            page.goto(address)
+        page.get_by_role("link", name=way).first.click()
+        cause = page.locator(".line.is-cause")
+        expect(cause).to_contain_text("⛔️ paper.md:3 Something is amiss")
+        if script or way != "Log of attempt 1":  # without a script the page begins some lines before it
+            expect(cause).to_be_in_viewport()
+
+
+@both_ways
 def test_an_admin_cancels_what_runs_and_sees_it_when_nothing_runs(desk: Service, open_as: Open, script: bool) -> None:
     job = f"cancelled-{script}".lower()
     release = desk.gates / f"{job}.release"
