@@ -131,7 +131,7 @@ def all_authors(authors: str) -> SafeString:
 
 def with_orcids(authors: str) -> SafeString:
     text, ids = ORCID.split(visible(authors))[::2], ORCID.findall(authors)
-    link = '{} <a class="small mono" href="https://orcid.org/{}" rel="noopener noreferrer">{}</a>'
+    link = '{} <a class="small mono nowrap" href="https://orcid.org/{}" rel="noopener noreferrer">{}</a>'
     return format_html(
         "{}{}", format_html_join("", link, ((name, orcid, orcid) for name, orcid in zip(text, ids, strict=False))), text[-1]
     )

@@ -168,6 +168,7 @@ def test_a_retry_that_waits_is_not_stuck_and_says_when(viewer: Client) -> None:
     build = made.running()
     lifecycle.fail(build, made.CAUSE, retry_at=timezone.now() + timedelta(minutes=30, seconds=30))
     page = viewer.get(LIST).text
+    assert "<strong>The manuscript:</strong> <bdi>The reference “hopper1953” is not in the bibliography.</bdi>" in page
     assert "next try" in page
     assert "in 30 min" in page
     assert titles(viewer, f"{LIST}?view=needs-me") == []

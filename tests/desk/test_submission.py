@@ -26,7 +26,7 @@ def test_it_names_the_manuscript_and_where_it_is(viewer: Client) -> None:
     shown = page(viewer, made.running(author="Zoë Ångström"))
     for words in (
         "On builds 1</bdi>",
-        'Zoë Ångström <a class="small mono" href="https://orcid.org/0000-0002-1825-0097"',
+        'Zoë Ångström <a class="small mono nowrap" href="https://orcid.org/0000-0002-1825-0097"',
         'href="https://github.com/lab/paper-1"',
         f'href="https://github.com/lab/paper-1/commit/{made.COMMIT}"',
         'href="/submissions/?node=node-1."',
@@ -107,7 +107,7 @@ def test_the_next_try_by_itself_is_told_with_why_there_is_one(viewer: Client) ->
     shown = page(viewer, build)
     for words in ("Why attempt 1 failed", "hopper1953", "Add it.", "/attempts/1/log/#L42"):
         assert words in shown
-    assert re.findall(r"Jobsite tries again by itself (<time.*?in 30 min)", shown, re.DOTALL) != []
+    assert re.findall(r"Jobsite tries again by itself on (<time.*?in 30 min)", shown, re.DOTALL) != []
     Build.objects.filter(state="queued").update(not_before=timezone.now())
     assert "Jobsite tries again by itself, as soon as a worker is free." in page(viewer, build)
     made.started(build.submission)
