@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import quick
 from tests.browser.conftest import PATIENCE, Open, pk_of, submit
 from tests.e2e.conftest import Service
 from tests.e2e.test_faults import not_again
+from tests.e2e.test_stories import submission
 
+# A picture of one dot.
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 BREAKS = "echo 'Something is amiss in paper.md' >&2\nexit 3"
 STATE = "[data-part=state] .state"
 
@@ -177,6 +184,38 @@ def test_a_signed_out_reader_is_told(desk: Service, open_as: Open) -> None:
     page.context.clear_cookies()
     expect(page.locator("body.signed-out")).to_have_count(1)
     expect(page.locator("#announcer")).to_have_text("You are signed out. Load the page again to sign in.")
+
+
+def test_a_reader_is_told_that_what_they_see_may_be_old(desk: Service, open_as: Open) -> None:
+    page = open_as("viewer")
+    page.goto("/submissions/")
+    page.route("**/live/**", lambda route: route.abort())
+    expect(page.locator("body.no-answer")).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("Jobsite does not answer; trying again. What you see may be old.")
+    page.unroute("**/live/**")
+    expect(page.locator("body.no-answer")).to_have_count(0)
+    expect(page.locator("#announcer")).to_have_text("Jobsite answers again.")
+
+
+@both_ways
+def test_an_image_of_a_bundle_is_seen(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"pictured-{script}".lower()
+    picture = io.BytesIO()
+    with zipfile.ZipFile(picture, "w") as archive:
+        archive.writestr("manifest.xml", quick.MANIFEST)
+        archive.writestr("bundle/index.md", "# Title\n")
+        archive.writestr("bundle/figure.png", DOT)
+    desk.archive.add("lab", job, quick.repository(**{"ready/article.zip": picture.getvalue()}))
+    desk.post({**submission(job, f"lab/{job}"), "parsedDocument": {"title": job, "exports": quick.EXPORTS}})
+    desk.wait(job, "succeeded", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    page.goto(f"/submissions/{pk_of(desk, job)}/")
+    page.get_by_role("link", name="Look at it").first.click()
+    page.get_by_role("link", name="figure.png").click()
+    shown = page.get_by_role("img", name="figure.png")
+    expect(shown).to_be_visible()
+    if script:  # what was drawn can be asked for with one only
+        assert shown.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])") == [1, 1]
 
 
 def test_everything_is_reached_by_the_keyboard(desk: Service, open_as: Open) -> None:

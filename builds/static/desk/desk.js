@@ -76,6 +76,15 @@ export async function live (address) {
   return answer.ok ? answer : null
 }
 
+const SILENT = 'Jobsite does not answer; trying again. What you see may be old.'
+
+/** Say when what is shown can't be kept up to date, and when it can again. */
+function answered (yes) {
+  if (document.body.classList.contains('no-answer') === !yes) return
+  document.body.classList.toggle('no-answer', !yes)
+  announce(yes ? 'Jobsite answers again.' : SILENT)
+}
+
 /**
  * Call `step` every `every` ms while the page is seen; slower while it fails. `step` answers false when there is no more to
  * come, null when it failed, at most `slowest` ms apart.
@@ -93,6 +102,7 @@ export function poll (step, every, slowest = 30000) {
       announce('You are signed out. Load the page again to sign in.')
       return
     }
+    answered(result !== null)
     pause = result === null ? Math.min(pause * 2, slowest) : every
     if (result !== false) setTimeout(again, pause)
   }

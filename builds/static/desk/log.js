@@ -149,7 +149,6 @@ async function step () {
   if (Date.now() < next) return true
   const last = lines.parts.at(-1)
   const answer = await ask(following ? `after=${last ? last.to : 0}` : '')
-  document.body.classList.toggle('no-answer', !answer)
   if (!answer) return null
   const grew = answer.total > total
   total = answer.total
