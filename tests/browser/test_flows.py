@@ -205,7 +205,7 @@ def test_an_image_of_a_bundle_is_seen(desk: Service, open_as: Open, script: bool
         archive.writestr("manifest.xml", quick.MANIFEST)
         archive.writestr("bundle/index.md", "# Title\n")
         archive.writestr("bundle/figure.png", DOT)
-    desk.archive.add("lab", job, quick.repository(**{"ready/article.zip": picture.getvalue()}))
+    desk.archive.add("lab", job, quick.repository("", **{"ready/article.zip": picture.getvalue()}))
     desk.post({**submission(job, f"lab/{job}"), "parsedDocument": {"title": job, "exports": quick.EXPORTS}})
     desk.wait(job, "succeeded", timeout=60)
     page = open_as("editor", java_script_enabled=script)
