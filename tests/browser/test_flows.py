@@ -21,6 +21,9 @@ from tests.e2e.test_stories import submission
 # A picture of one dot.
 DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 BREAKS = "echo 'Something is amiss in paper.md' >&2\nexit 3"
+WHERE = """([pointed, grows]) => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() => resolve({
+  top: Math.round(pointed.getBoundingClientRect().top), height: grows.getBoundingClientRect().height
+}))))"""
 STATE = "[data-part=state] .state"
 
 expect.set_options(timeout=PATIENCE)
@@ -177,6 +180,26 @@ def test_the_list_goes_on_where_it_is_and_new_ones_wait_behind_a_bar(desk: Servi
     assert page.evaluate("document.activeElement.textContent") == "Steady one"
     bar.click()
     expect(page.locator(".row")).to_have_count(2)
+
+
+def test_what_a_reader_points_to_stays_where_it_is(desk: Service, open_as: Open) -> None:
+    release = desk.gates / "still.release"
+    for number in range(6):
+        submit(desk, f"still-{number}", title=f"Still {number}")
+        desk.wait(f"still-{number}", "succeeded", timeout=60)
+    submit(desk, "still-fails", f"until [ -e {release} ]; do sleep 0.1; done\n{BREAKS}", title="Still to fail")
+    desk.wait("still-fails", "running", timeout=60)
+    page = open_as("viewer", viewport={"width": 1000, "height": 500})
+    page.goto("/submissions/?q=still")
+    fails, pointed = page.locator(".row", has_text="Still to fail"), page.locator(".row", has_text="Still 4")
+    page.evaluate("scrollTo(0, 120)")
+    pointed.get_by_role("link").hover()
+    expect(fails.locator(".state").first).to_have_text("running: build")
+    before = page.evaluate(WHERE, [pointed.element_handle(), fails.element_handle()])
+    release.touch()
+    expect(fails.locator(".row-cause")).to_have_count(1)
+    after = page.evaluate(WHERE, [pointed.element_handle(), fails.element_handle()])
+    assert (after["top"], after["height"] > before["height"]) == (before["top"], True)
 
 
 def test_a_signed_out_reader_is_told(desk: Service, open_as: Open) -> None:

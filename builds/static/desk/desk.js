@@ -64,6 +64,18 @@ function tickDurations () {
   }
 }
 
+/** Make a change to the page that leaves the one of `places` that the reader points to, or is in, where it is on the screen. */
+export function steadily (places, change) {
+  const held = document.querySelector(`:is(${places}):is(:hover, :focus-within)`)
+  if (!held) return change()
+  const root = document.documentElement
+  const top = held.getBoundingClientRect().top
+  root.classList.add('steady') // else the browser might do the same once more
+  change()
+  scrollBy({ top: held.getBoundingClientRect().top - top, behavior: 'instant' })
+  requestAnimationFrame(() => requestAnimationFrame(() => root.classList.remove('steady')))
+}
+
 /** Fetch for a live page: null while nothing can be had, an Error named SignedOut once the reader is signed out. */
 export async function live (address) {
   let answer
