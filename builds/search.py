@@ -66,9 +66,9 @@ def index(submission_id: int) -> None:
 
 def index_forgotten() -> None:
     """Keep it for those of the newest submissions that have nothing: a process of an older release accepted them during an update."""
-    newest = Submission.objects.order_by("-pk").values_list("pk", flat=True)[:NEWEST]
-    known = set(SearchWords.objects.filter(pk__in=list(newest)).values_list("pk", flat=True))
-    for submission_id in set(newest) - known:
+    newest = Submission.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    forgotten = Submission.objects.filter(pk__gt=newest - NEWEST, search_words=None)
+    for submission_id in forgotten.order_by().values_list("pk", flat=True):
         index(submission_id)
 
 
