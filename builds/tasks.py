@@ -106,6 +106,8 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
         groups=isolation.groups(),
+        template_cache=pipeline.template_cache() if settings.BUILD_TEMPLATES_URL else None,
+        template_service=settings.BUILD_TEMPLATES_URL,
     )
 
 

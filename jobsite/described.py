@@ -138,6 +138,11 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "and cloud metadata addresses stay refused",
         ),
         Setting(
+            "BUILD_TEMPLATES_URL",
+            "where MyST's templates are looked up by name. They, and those that a manuscript names by address, are fetched by the rules of "
+            "`BUILD_NETWORK_HOSTS`, once a day for all builds, also for those without network; `no`: none is fetched",
+        ),
+        Setting(
             "BUILD_ENVIRONMENT",
             "names of variables of Jobsite's own environment that builds get to see, comma-separated",
         ),

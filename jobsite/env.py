@@ -73,9 +73,11 @@ def integer(name: str, default: int, *, least: int = 0, most: int = sys.maxsize)
     return number
 
 
-def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """An absolute address without its trailing slash."""
+def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https"), may_be_no: bool = False) -> str:
+    """An absolute address without its trailing slash; empty where it is "no" and may be."""
     value = text(name, default).strip().rstrip("/")
+    if may_be_no and value == "no":
+        return ""
     try:
         parts = urlsplit(value)
         usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)

@@ -11,7 +11,7 @@ from builds import exports, mending, myst, network, toolchain
 from builds.errors import CommandFailed, LimitHit
 from builds.exports import Declared
 from builds.shell import Shell
-from builds.stages import Built, Context, PlannedExport, Project
+from builds.stages import Built, Context, PlannedExport, Project, templates
 
 # What earlier builds leave behind, and myst would take for its own; a template or a cache that the author keeps there is left alone.
 LEFTOVERS = ("exports", "site", "temp", "logs", "html", "jobsite")
@@ -36,6 +36,7 @@ def build(ctx: Context, project: Project) -> Built:
     for export in wanted:
         exports.check_place(project, export)
     _clear(ctx, project)
+    templates.provide(ctx, project)
     command = _command(ctx, project)
     with _let_out(ctx, bundled=not command) as (ctx, environment):
         return _built(Shell(ctx, project.folder, environment), project, wanted, command)

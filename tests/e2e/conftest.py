@@ -57,6 +57,7 @@ class Service:
             "WEB_WORKERS": "1",
             "STOP_GRACE": "1",
             "BUILD_READABLE": str(self.gates),
+            "BUILD_TEMPLATES_URL": "no",
             **self._settings,
         }
         command = [*self._wrapper, sys.executable, str(BASE_DIR / "manage.py"), "serve"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from tests import quick
 from tests.e2e.conftest import SECRET, Service
 from tests.mirror import mirror, private_address
+from tests.stages.test_templates import zipped
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
@@ -44,3 +46,29 @@ def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Pa
     assert log.count("asked the package") == 2
     assert [path for _method, path, _host in inside.asked] == ["/package", "/package", "/away"]
     assert {refusal for refusal in REFUSED.values() if f"The network refused the build {refusal}" not in log} == set()
+
+
+def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> None:
+    export = "{format: typst, template: journal/article}"
+    settings = f"version: 1\nproject:\n  title: T\n  exports: [{export}]\n"
+    look = (
+        "cat _build/templates/typst/journal/article/template.yml; echo evil > _build/templates/typst/journal/article/template.yml"
+    )
+    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        described = {"links": {"download": f"http://{inside.host}/article.zip"}}
+        inside.files["/templates/typst/journal/article"] = json.dumps(described).encode()
+        inside.files["/article.zip"] = zipped({"template.yml": "the template\n"})
+        address = {"BUILD_TEMPLATES_URL": f"http://{inside.host}", "BUILD_NETWORK_PRIVATE_HOSTS": inside.host}
+        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="2", **address)
+        archive.add("a", "b", quick.repository(look, **{"myst.yml": settings}))
+        service.start()
+        try:
+            for name in ("j-1", "j-2", "j-3"):
+                entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": name, "uuid": f"{name}."}
+                service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            for name in ("j-1", "j-2", "j-3"):
+                service.wait(name, "succeeded", timeout=60)
+                assert "the template\n" in service.log(name)
+        finally:
+            service.stop()
+    assert [path for _method, path, _host in inside.asked] == ["/templates/typst/journal/article", "/article.zip"]

@@ -11,7 +11,7 @@ from builds.index_operations import AddIndexBeside
 class Migration(migrations.Migration):
     atomic = False
 
-    dependencies = [("builds", "0013_rare_rows_indexes")]
+    dependencies = [("builds", "0014_worker_isolation")]
 
     operations = [
         AddIndexBeside(
