@@ -190,8 +190,10 @@ def perform(act: Act, submission: Submission, answer: dict[str, Any], *, actor: 
     act.verb(submission, answer, actor)
 
 
-def now_happens(submission: Submission) -> str:
+def now_happens(act: Act, submission: Submission) -> str:
     """What happens with a submission after an act on it, as a sentence."""
+    if act is PUSH:
+        return "desci-server is told as soon as it answers."
     build = submission.newest_build()
     if build.state == State.QUEUED:
         return f"Attempt {build.number} waits for a worker."

@@ -206,6 +206,7 @@ class Build(models.Model):
             models.Index(fields=["mode", "-created_at"], condition=~Q(mode="latest"), name="build_rare_mode"),
             models.Index(fields=["-created_at"], condition=Q(automatic=True), name="build_automatic"),
             models.Index(fields=["cause_code", "submission"], condition=Q(state="failed"), name="build_failed_by"),
+            models.Index(fields=["automatic", "submission"], condition=Q(number__gt=1), name="build_tried_again"),
         ]
 
     def __str__(self) -> str:

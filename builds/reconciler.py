@@ -20,7 +20,7 @@ from django.utils import timezone
 from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 
-from builds import isolation, lifecycle, pipeline, process, queue, storage, workers
+from builds import isolation, lifecycle, pipeline, process, queue, search, storage, workers
 from builds.errors import BuildError
 from builds.models import FINAL, Build, State
 from builds.queue_models import QueueControl
@@ -45,7 +45,8 @@ def run(stop: threading.Event) -> None:
 def mends() -> tuple[Callable[[], None], ...]:
     """All that is mended, in the order of how much it matters."""
     lost = (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays, remove_groups)
-    return (*lost, remove_workspaces, remove_old_exports, sweep_templates, workers.forget_silent)
+    kept = (remove_workspaces, remove_old_exports, sweep_templates)
+    return (*lost, *kept, workers.forget_silent, search.index_forgotten)
 
 
 def _try(mend: Callable[[], None]) -> None:

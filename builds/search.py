@@ -20,12 +20,15 @@ from builds.search_models import SearchWords
 WORD = re.compile(r"[^\W_]+")
 # Written without spaces between words: each character is a word.
 IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+# An ORCID is the same with its address before it, as many write it, or without.
+ADDRESS_OF_ORCIDS = re.compile(r"(?:https?://)?(?:www\.)?orcid\.org/(?=[0-9]{4})")
 GROUP_OF_AN_ORCID = re.compile(r"[0-9]{4}")
 LONGEST_WORD = 200
 FEW = 5000
 MOST_WORDS = 2000
 MOST_BUILDS = 100
 MOST_ASKED = 12
+NEWEST = 1000
 
 FTS5 = "builds_search_index"
 TSVECTOR = "array_to_tsvector(string_to_array(builds_searchwords.words, ' '))"
@@ -41,7 +44,7 @@ def words(text: str) -> Iterator[str]:
 
 def _chunks(text: str) -> Iterator[list[str]]:
     plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
-    for chunk in IDEOGRAPH.sub(r" \1 ", plain).split():
+    for chunk in IDEOGRAPH.sub(r" \1 ", ADDRESS_OF_ORCIDS.sub("", plain)).split():
         if parts := WORD.findall(chunk):
             yield [part[:LONGEST_WORD] for part in parts]
 
@@ -59,6 +62,14 @@ def index(submission_id: int) -> None:
     builds = Build.objects.filter(submission=submission_id).order_by("-number").values_list(*OF_BUILDS)[:MOST_BUILDS]
     found_by = joined([*own, *(text for build in builds for text in build)])
     SearchWords.objects.update_or_create(submission_id=submission_id, defaults={"words": found_by})
+
+
+def index_forgotten() -> None:
+    """Keep it for those of the newest submissions that have nothing: a process of an older release accepted them during an update."""
+    newest = Submission.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    forgotten = Submission.objects.filter(pk__gt=newest - NEWEST, search_words=None)
+    for submission_id in forgotten.order_by().values_list("pk", flat=True):
+        index(submission_id)
 
 
 def joined(texts: list[str]) -> str:

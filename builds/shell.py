@@ -103,4 +103,8 @@ class Shell:
         self.context.report.exited(exit_code=code, peak_memory_bytes=self._peak_memory)
         ended = f"exit code {code}" if code >= 0 else f"ended by signal {-code}"
         left = f", ended {completed.left_behind} processes that it left behind" if completed.left_behind else ""
+        if completed.output_limit_hit:
+            most = units.size(self.context.limits.log_bytes)
+            words = f"Cut here: the build had written more than the {most} of output that it may. What came after is not kept."
+            self.context.log.line(words)
         self.context.log.line(f"{ended} after {completed.duration_seconds:.1f} s{left}")

@@ -17,7 +17,7 @@ echo made
 """
 
 
-def repository(before: str = "", **changes: str) -> dict[str, str | bytes]:
+def repository(before: str = "", **changes: str | bytes) -> dict[str, str | bytes]:
     """The files of a repository; ``before`` is run by the shell before the exports are put in place."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as archive:

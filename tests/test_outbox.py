@@ -236,6 +236,9 @@ def test_an_update_is_pushed_by_hand(server: DesciServer) -> None:
 def test_a_push_does_not_send_what_is_being_sent(server: DesciServer) -> None:
     submit()
     [update] = outbox._take(1)
+    with pytest.raises(lifecycle.ActRefused, match="is being told already"):
+        lifecycle.push(update, actor="ed")
+    StatusUpdate.objects.update(next_try_at=timezone.now() + timedelta(minutes=4))
     lifecycle.push(update, actor="ed")
     assert outbox._take(1) == []
     outbox.send(update, client(server))

@@ -79,6 +79,15 @@ def test_limits_are_told_by_name(bench: Bench, settings: Any) -> None:
     assert bench.run(Submission.objects.get()).cause_code == "limit-hit"
 
 
+def test_what_is_cut_of_the_output_is_said_where_it_is_cut(bench: Bench, settings: Any) -> None:
+    settings.LOG_MAX_BYTES = 10_000
+    build = bench.run(bench.submission("yes | head -c 1000000"))
+    *_, cut, _, last = (line.text for line in logs.read(build))
+    assert cut == "Cut here: the build had written more than the 10 kB of output that it may. What came after is not kept."
+    assert last == f"{build.cause} {build.advice}"
+    assert "wrote more than the 10 kB of output that it may" in last
+
+
 @pytest.mark.parametrize(
     ("name", "fault", "code"),
     [

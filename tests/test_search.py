@@ -59,7 +59,7 @@ def found(asked: str) -> list[Submission]:
             "0000-0002-1825-0097",
             "0000-0002-18",
             "0000000218250097",
-            "https://orcid.org/0000-0002-1825-0097".rpartition("/")[2],
+            *("https://orcid.org/0000-0002-1825-0097", "orcid.org/0000-0002-1825"),
             "1825",
         ),
         *("ocean-lab/coral_growth", "ocean-lab", "coral_growth", "coral_gro", "ocean-lab/coral", "lab growth"),
@@ -70,6 +70,14 @@ def found(asked: str) -> list[Submission]:
 def test_a_submission_is_found(asked: str) -> None:
     submission = made()
     submit("another")
+    assert found(asked) == [submission]
+
+
+@pytest.mark.parametrize("asked", ["0000-0002-1825-0097", "000000021825", "https://orcid.org/0000-0002-1825-0097", "Ada"])
+def test_an_orcid_is_found_however_the_author_wrote_it(asked: str) -> None:
+    submission = submit("one")
+    Submission.objects.update(authors="Ada Lovelace (https://orcid.org/0000-0002-1825-0097), Charles")
+    search.index(submission.pk)
     assert found(asked) == [submission]
 
 
@@ -97,6 +105,14 @@ def test_what_is_deleted_is_found_no_more() -> None:
     assert found("one") == []
     search.index(submission.pk)
     assert found("one") == [submission]
+
+
+@pytest.mark.parametrize("asked", ["lab/paper", "node-one.", "one"])
+def test_what_an_older_release_accepted_during_an_update_is_found_soon(asked: str) -> None:
+    submission, _ = submit("one", repository="lab/paper"), submit("two")
+    SearchWords.objects.filter(submission=submission).delete()
+    search.index_forgotten()
+    assert found(asked) == [submission]
 
 
 def test_one_word_that_is_endless_does_not_break_the_index() -> None:

@@ -125,6 +125,6 @@ def _do(request: HttpRequest, act: Act, chosen: list[Choice], *, answer: dict[st
         else:
             done.append(choice.submission)
     if len(done) == 1:
-        messages.success(request, f"{act.words}: done. {now_happens(done[0])}")
+        messages.success(request, f"{act.words}: done. {now_happens(act, done[0])}")
     elif done:
         messages.success(request, f"{len(done)} submissions: {act.done}.")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -30,8 +32,27 @@ WAITS_LONG = timedelta(minutes=30)
 STOPS_LONG = timedelta(minutes=2)
 RUNS_LONG = timedelta(minutes=10)  # longer than the time limit of a build
 MOST_LATE = 1000
+# How a submission came to more than one attempt.
+RETRIED = {"itself": "by Jobsite itself", "asked": "because somebody asked"}
+ORCID = re.compile(r"(?:https?://orcid\.org/)?(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dXx])/?")
 # Ids follow the time of submission but for those that were made at the same moment.
 SLACK = 1000
+
+
+def _day(which: str) -> forms.DateField:
+    return forms.DateField(
+        required=False,
+        error_messages={"invalid": f"The {which} day must be a date, written as 2026-03-31, which is in the calendar."},
+    )
+
+
+def _choice(words: str, choices: Iterable[tuple[str, Any]]) -> forms.ChoiceField:
+    """One of ``choices``, or any."""
+    return forms.ChoiceField(
+        required=False,
+        choices=[("", "any"), *choices],
+        error_messages={"invalid_choice": f"There is no such {words}. Choose one of those in the list."},
+    )
 
 
 class FilterForm(forms.Form):
@@ -39,19 +60,30 @@ class FilterForm(forms.Form):
 
     view = forms.CharField(required=False, widget=forms.HiddenInput)
     q = forms.CharField(required=False, max_length=200)
-    state = forms.ChoiceField(required=False, choices=[("", "any"), *State.choices])
-    fault = forms.ChoiceField(required=False, choices=[("", "any"), *((f.value, words) for f, words in FAULTS.items())])
+    state = _choice("state", State.choices)
+    fault = _choice("group of causes", ((fault.value, words) for fault, words in FAULTS.items()))
     cause = forms.CharField(required=False, max_length=40)
-    start = forms.DateField(required=False)
-    end = forms.DateField(required=False)
+    retried = _choice("kind of retry", RETRIED.items())
+    orcid = forms.CharField(required=False, max_length=60)
+    start = _day("first")
+    end = _day("last")
     repository = forms.CharField(required=False, max_length=300)
     node = forms.CharField(required=False, max_length=200)
-
-    error_messages = {"start": "The first day must be a date.", "end": "The last day must be a date."}
 
     def clean_q(self) -> str:
         text: str = self.cleaned_data["q"]
         return text.replace("\0", " ").strip()
+
+    def clean_orcid(self) -> str:
+        text = self.cleaned_data["orcid"].strip()
+        if text and not (found := ORCID.fullmatch(text)):
+            raise forms.ValidationError("An ORCID is written as 0000-0002-1825-0097.")
+        return "-".join(found.groups()).upper() if text and found else ""
+
+    def clean(self) -> None:
+        first, last = self.cleaned_data.get("start"), self.cleaned_data.get("end")
+        if first and last and last < first:
+            self.add_error("end", f"The last day must not be before the first, {first:%Y-%m-%d}.")
 
 
 @dataclass(frozen=True)
@@ -91,8 +123,9 @@ class Filters:
     def _ids(self, *, before: int | None, after: int | None, most: int) -> list[int]:
         """Of each part the first ``most``: each is read from an index in the order of ids, however many there are."""
         found: set[int] = set()
+        words = f"{self.values.get('q') or ''} {self.values.get('orcid') or ''}"
         for part in self._parts():
-            found.update(search.ids(part, self.values.get("q") or "", search.Window(most, before, after)))
+            found.update(search.ids(part, words, search.Window(most, before, after)))
         return sorted(found, reverse=after is None)[:most]
 
     def _parts(self) -> list[QuerySet[Submission]]:
@@ -114,6 +147,8 @@ class Filters:
                 chosen = chosen.filter(**{field: values[name]})
         if cause := values.get("cause"):
             chosen = chosen.filter(pk__in=_failed_by(str(cause)))
+        if retried := values.get("retried"):
+            chosen = chosen.filter(pk__in=_tried_again(by_itself=retried == "itself"))
         return _between(chosen, values.get("start"), values.get("end"))
 
 
@@ -134,6 +169,11 @@ def _between(chosen: QuerySet[Submission], start: Any, end: Any) -> QuerySet[Sub
 def _failed_by(cause: str) -> QuerySet[Build, int]:
     """The submissions of which a build failed by ``cause``, whatever became of a later one; as the overview counts them."""
     return Build.objects.filter(state=State.FAILED, cause_code=cause).order_by().values_list("submission", flat=True)
+
+
+def _tried_again(*, by_itself: bool) -> QuerySet[Build, int]:
+    """The submissions that have a build after the first, queued by Jobsite itself or by anybody else."""
+    return Build.objects.filter(number__gt=1, automatic=by_itself).order_by().values_list("submission", flat=True)
 
 
 def _unindexed(field: str) -> Coalesce:

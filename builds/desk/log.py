@@ -62,6 +62,7 @@ def _look(request: HttpRequest, build: Build) -> Look:
         wrap=wrap != "0" if wrap else "nowrap" not in kept,
         q=request.GET.get("q", "")[:LONGEST_SEARCH],
         chosen=_lines_of(request.GET.get("at", "")),
+        cause=build.cause_log_line if build.state == State.FAILED else None,
     )
 
 

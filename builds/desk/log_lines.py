@@ -22,13 +22,14 @@ SHOWN_CHARACTERS = 4000
 MOST_PIECES = 40
 MOST_PIECES_IN_ALL = 800
 
-TAGS = {"stderr": "stderr", "warning": "Warning", "service": "Jobsite"}
+TAGS = {"stderr": "stderr", "warning": "Warning", "service": "Jobsite", "error": "Error", "error is-cause": "Cause"}
 
 
 @dataclass(frozen=True)
 class Look:
     """How a reader wants the lines: with the clock's time or the time since ``start``, broken to the page's width or not, and with
-    what is looked for marked, and lines that were chosen. ``download`` is where a part of the log is had as text."""
+    what is looked for marked, the line that says why the build failed, and lines that were chosen. ``download`` is where a part of the
+    log is had as text."""
 
     start: datetime
     download: str = ""
@@ -36,6 +37,7 @@ class Look:
     wrap: bool = True
     q: str = ""
     chosen: range = range(0)
+    cause: int | None = None
 
     def time(self, at: datetime) -> str:
         return since(self.start, at) if self.elapsed else f"{at:%H:%M:%S}"
@@ -66,8 +68,8 @@ def rows(lines: Iterable[LogLine], look: Look) -> Iterator[str]:
 
 def _row(line: LogLine, look: Look, body: str, *, error: bool) -> str:
     number = line.number
-    kind = "error" if error else line.stream if line.stream in TAGS else ""
-    tag = f'<b class="tag">{"Error" if error else TAGS[kind]}</b>' if kind else ""
+    kind = "error is-cause" if number == look.cause else "error" if error else line.stream if line.stream in TAGS else ""
+    tag = f'<b class="tag">{TAGS[kind]}</b>' if kind else ""
     time = f'<time datetime="{iso(line.time)}">{look.time(line.time)}</time>'
     classes = f"{f' is-{kind}' if kind else ''}{' chosen' if number in look.chosen else ''}"
     return (

@@ -16,10 +16,11 @@ from pygments.lexers.html import XmlLexer
 from pygments.lexers.markup import MarkdownLexer, TexLexer
 from pygments.lexers.python import PythonLexer
 
-from builds.admin_columns import visible
+from builds.admin_columns import laid_out, visible
 
 BEGINNING = 4096
 MOST_TEXT = 400_000
+MOST_LAID_OUT = 2 * MOST_TEXT  # what is nested deeply grows by more
 # Colouring takes time that grows with the text; a line without an end, more than that.
 MOST_COLOURED = 200_000
 LONGEST_COLOURED_LINE = 20_000
@@ -61,6 +62,7 @@ class Kind:
 class Text:
     html: SafeString
     is_cut: bool
+    is_laid_out: bool
 
 
 def beginning(file: Path) -> bytes:
@@ -89,12 +91,23 @@ def kind_of(start: bytes, name: str) -> Kind:
 
 def text(data: bytes, kind: Kind) -> Text:
     """The text as markup that holds nothing of it but text: with colours where it is short enough, and of a kind that is known."""
-    words = visible(data[:MOST_TEXT].decode("utf-8-sig", "replace"))
-    is_cut = len(data) > MOST_TEXT
+    written = data[:MOST_TEXT].decode("utf-8-sig", "replace")
+    readable = _laid_out(written) if kind.lexer is JsonLexer else written
+    words = visible(readable)
+    is_cut, is_laid_out = len(data) > MOST_TEXT, readable != written
     long_lines = any(len(line) > LONGEST_COLOURED_LINE for line in words.splitlines())
     if kind.lexer is None or len(words) > MOST_COLOURED or long_lines:
-        return Text(SafeString(escape(words)), is_cut)
-    return Text(mark_safe(highlight(words, kind.lexer(), FORMATTER)), is_cut)  # noqa: S308 - the formatter escapes all of it
+        return Text(SafeString(escape(words)), is_cut, is_laid_out)
+    html = highlight(words, kind.lexer(), FORMATTER)
+    return Text(mark_safe(html), is_cut, is_laid_out)  # noqa: S308 - the formatter escapes all of it
+
+
+def _laid_out(written: str) -> str:
+    """JSON that a program has written in one line with a line for each value; any other as it is."""
+    if "\n" in written.strip():
+        return written
+    readable = laid_out(written)
+    return readable if len(readable) <= MOST_LAID_OUT else written
 
 
 def query(entry: str) -> str:

@@ -23,7 +23,7 @@ BUILD_FIELDS = (
 
 @dataclass(frozen=True)
 class Row:
-    """A submission with its newest build, and what that is doing."""
+    """A submission with its newest build, and what that is doing; with the one ``before`` it, if any."""
 
     submission: Submission
     build: Build
@@ -31,6 +31,7 @@ class Row:
     stage: Stage | None
     is_stuck: bool
     untold: int
+    before: Build | None = None
 
     @property
     def words(self) -> str:
@@ -69,8 +70,18 @@ class Row:
         return self.build.ref or ref_of(self.submission.url)
 
     @property
+    def failed(self) -> Build | None:
+        return failed_of(self.build, self.before)
+
+    @property
     def fault(self) -> str:
-        return FAULTS.get(self.build.fault, "")  # type: ignore[call-overload, no-any-return]  # a text that equals its member
+        return FAULTS.get(self.failed.fault, "") if self.failed else ""  # type: ignore[call-overload]  # a text that equals its member
+
+
+def failed_of(newest: Build, before: Build | None) -> Build | None:
+    """The build whose cause a reader is told: the newest, if it failed; while Jobsite tries again by itself, the one before."""
+    build = before if newest.automatic and newest.state in UNFINISHED else newest
+    return build if build and build.state == State.FAILED else None
 
 
 def ref_of(url: str) -> str:
@@ -85,14 +96,17 @@ def rows(ids: Sequence[int]) -> list[Row]:
     """The rows of the submissions ``ids``, in that order."""
     submissions = Submission.objects.in_bulk(ids)
     newest: dict[int, Build] = {}
+    before: dict[int, Build] = {}
     for build in Build.objects.filter(submission__in=ids).only(*BUILD_FIELDS).order_by("number"):
+        if build.submission_id in newest:
+            before[build.submission_id] = newest[build.submission_id]
         newest[build.submission_id] = build
     running = [build.pk for build in newest.values() if build.state == State.RUNNING]
     stages = {stage.build_id: stage for stage in Stage.objects.filter(build__in=running).order_by("started_at", "id")}
     late = set(stuck().filter(submission__in=ids).values_list("submission", flat=True))
     untold = Counter(undelivered().filter(submission__in=ids).values_list("submission", flat=True))
     return [
-        Row(submissions[pk], newest[pk], newest[pk].number, stages.get(newest[pk].pk), pk in late, untold[pk])
+        Row(submissions[pk], newest[pk], newest[pk].number, stages.get(newest[pk].pk), pk in late, untold[pk], before.get(pk))
         for pk in ids
         if pk in submissions and pk in newest
     ]

@@ -18,9 +18,9 @@ from builds import acts
 from builds.desk.access import desk_page
 from builds.desk.exports import Shown, shown
 from builds.desk.filters import FAULTS
-from builds.desk.rows import Row, ref_of
+from builds.desk.rows import Row, failed_of, ref_of
 from builds.manuscript_url import file_link
-from builds.models import UNFINISHED, Artifact, Build, Mode, Stage, StageName, State, StatusUpdate, StatusUpdateTry, Submission
+from builds.models import UNFINISHED, Artifact, Build, Mode, Stage, StageName, StatusUpdate, StatusUpdateTry, Submission
 
 MOST_ATTEMPTS = 30
 MOST_UPDATES = 50
@@ -102,7 +102,7 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "row": row,
         "newest": newest,
         "steps": steps(newest),
-        "failure": _failure(newest.build),
+        "failure": _failure(attempts),
         "attempts": attempts,
         "more_attempts": newest.build.number - len(attempts),
         "updates": updates,
@@ -141,17 +141,19 @@ def _acts(request: HttpRequest, newest: Build, pending: list[StatusUpdate]) -> l
     return [act for act in acts.ACTS if possible[act.name] and request.user.has_perm(act.permission)]
 
 
-def _failure(build: Build) -> dict[str, Any] | None:
-    """The newest build's cause; None where it has not failed."""
-    if build.state != State.FAILED:
+def _failure(attempts: list[Attempt]) -> dict[str, Any] | None:
+    """Why the newest build failed; while Jobsite tries again by itself, why the one before did. None where neither is so."""
+    newest = attempts[0].build
+    build = failed_of(newest, attempts[1].build if len(attempts) > 1 else None)
+    if build is None:
         return None
     return {
         "build": build,
+        "tried_again": newest if build != newest else None,
         "fault": FAULTS.get(build.fault, build.fault),  # type: ignore[call-overload]  # a text that equals its member
         "mended_by": MENDED_BY.get(build.fault, ""),
         "place": f"{build.cause_file}, line {build.cause_line}" if build.cause_line else build.cause_file,
         "link": cause_link(build),
-        "repeats": build.automatic,
     }
 
 

@@ -15,12 +15,14 @@ def push(update: StatusUpdate, *, actor: str, reason: str = "") -> None:
     """Have a status update that desci-server has not taken yet tried again at once, as far as its turn has come.
 
     Raises:
-        ActRefused: it is settled; there is nothing to send.
+        ActRefused: it is settled, so that there is nothing to send, or its try is due already.
     """
     now = timezone.now()
     pending = StatusUpdate.objects.pending().filter(submission=update.submission_id, id__lte=update.pk)
     if not pending.filter(pk=update.pk).exists():
         raise ActRefused("This status update is settled: desci-server has it, or nobody waits for it any more.")
+    if not (pending.filter(next_try_at__gt=now).exists() or OutboxHold.objects.filter(next_try_at__gt=now).exists()):
+        raise ActRefused("desci-server is being told already; it has only to answer.")
     pending.update(next_try_at=now)
     OutboxHold.objects.update(next_try_at=now)
     event(update.build, "status update pushed", actor, reason)

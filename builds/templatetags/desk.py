@@ -107,11 +107,28 @@ def names(authors: str) -> str:
     return ORCID.sub("", visible(authors))
 
 
-@register.filter
+# So many parts of a list of authors are shown at once; a few more are not worth a fold.
+AUTHORS_SHOWN = 8
+AUTHORS_FOLDED = 3
+
+
+@register.simple_tag
+def all_authors(authors: str) -> SafeString:
+    """Authors with their ORCIDs as links; of many the first ones, and the others folded away.
+
+    They are not counted: a comma may stand within a name, too.
+    """
+    listed = authors.split(", ")
+    if len(listed) < AUTHORS_SHOWN + AUTHORS_FOLDED:
+        return format_html("<bdi>{}</bdi>", with_orcids(authors))
+    shown, folded = (", ".join(part) for part in (listed[:AUTHORS_SHOWN], listed[AUTHORS_SHOWN:]))
+    fold = '<bdi>{},</bdi> <details id="authors"><summary>and the other authors</summary><bdi>{}</bdi></details>'
+    return format_html(fold, with_orcids(shown), with_orcids(folded))
+
+
 def with_orcids(authors: str) -> SafeString:
-    """Authors with their ORCIDs as links."""
     text, ids = ORCID.split(visible(authors))[::2], ORCID.findall(authors)
-    link = '{} <a class="small mono" href="https://orcid.org/{}" rel="noopener noreferrer">{}</a>'
+    link = '{} <a class="small mono nowrap" href="https://orcid.org/{}" rel="noopener noreferrer">{}</a>'
     return format_html(
         "{}{}", format_html_join("", link, ((name, orcid, orcid) for name, orcid in zip(text, ids, strict=False))), text[-1]
     )

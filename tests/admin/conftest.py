@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 
 from builds import lifecycle
 from builds.errors import Cause, Fault
@@ -102,7 +104,7 @@ def failed(db: None) -> MakeBuild:
         lifecycle.fail(build, CAUSE, stage="build")
         for update in build.status_updates.all():
             StatusUpdateTry.objects.create(status_update=update, code=503, body=f"busy {SCRIPT}", seconds=0.25)
-        build.status_updates.update(tries=1)
+        build.status_updates.update(tries=1, next_try_at=timezone.now() + timedelta(minutes=5))
         build.refresh_from_db()
         return build
 

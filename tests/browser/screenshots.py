@@ -47,7 +47,7 @@ from django.utils import timezone
 from bench.record import fill
 from builds import lifecycle
 from builds.logs import LogWriter
-from builds.models import Build, Stage
+from builds.models import Build, Stage, Submission
 from tests.desk import made
 
 fill(400, days=30)
@@ -58,19 +58,25 @@ def logged(build):
     log = LogWriter(build, lambda text: text)
     log.stage = "build"
     for number in range(120):
+        if number == made.CAUSE.log_line - 1:
+            log.line("\\x1b[31mERROR\\x1b[0m paper.md:118 Could not link citation with label hopper1953", stream="stderr")
         log.line(f"\\x1b[32mok\\x1b[0m  read chapter-{{number:03}}.md in 0.{{number % 9 + 1}} s", stream="stdout")
-    log.line("\\x1b[31mERROR\\x1b[0m paper.md:118 Could not link citation with label hopper1953", stream="stderr")
     log.flush()
 
 def take(build, minutes):
     at = timezone.now() - timedelta(minutes=minutes)
-    Build.objects.filter(pk=build.pk).update(started_at=at, lease_expires_at=lasting)
-    for number, stage in enumerate(build.stages.order_by("id")):
-        begin = at + timedelta(seconds=[0, 22, 31][min(number, 2)])
-        end = begin + timedelta(seconds=[21, 9, 4][min(number, 2)]) if stage.finished_at else None
+    ended = at + timedelta(seconds=103) if build.finished_at else None
+    Build.objects.filter(pk=build.pk).update(created_at=at, started_at=at, finished_at=ended, lease_expires_at=lasting)
+    Submission.objects.filter(pk=build.submission_id).update(created_at=at)
+    build.submission.events.update(at=at)
+    build.submission.status_updates.update(created_at=at)
+    for stage, begins, lasts in zip(build.stages.order_by("id"), [0, 22, 31, 93, 95], [21, 9, 62, 2, 8]):
+        begin = at + timedelta(seconds=begins)
+        end = begin + timedelta(seconds=lasts) if stage.finished_at else None
         Stage.objects.filter(pk=stage.pk).update(started_at=begin, finished_at=end)
 
 done = made.succeeded("corals", title="Sea-surface temperature and the growth of Porites corals, 1950–2020", author="Zoë Ångström")
+take(done, 6)
 broken = made.running("prime-gaps", title="A short note on prime gaps", author="Grace Hopper")
 logged(broken)
 take(broken, 3)
@@ -125,7 +131,13 @@ def take_all(address: str, named: dict[str, str]) -> None:
         )
         for theme in ("light", "dark"):
             for size, viewport in SIZES.items():
-                options: Any = {"color_scheme": theme, "viewport": viewport, "base_url": address, "reduced_motion": "reduce"}
+                options: Any = {
+                    "color_scheme": theme,
+                    "viewport": viewport,
+                    "base_url": address,
+                    "reduced_motion": "reduce",
+                    "locale": "en-GB",
+                }
                 page = browser.new_context(**options).new_page()
                 take(page, f"{theme}-{size}", named)
         browser.close()

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import quick
 from tests.browser.conftest import PATIENCE, Open, pk_of, submit
 from tests.e2e.conftest import Service
 from tests.e2e.test_faults import not_again
+from tests.e2e.test_stories import submission
 
+# A picture of one dot.
+DOT = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 BREAKS = "echo 'Something is amiss in paper.md' >&2\nexit 3"
+WHERE = """([pointed, grows]) => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(() => resolve({
+  top: Math.round(pointed.getBoundingClientRect().top), height: grows.getBoundingClientRect().height
+}))))"""
 STATE = "[data-part=state] .state"
 
 expect.set_options(timeout=PATIENCE)
@@ -74,6 +84,24 @@ def watch_the_log(page: Page, release: Path, *, script: bool) -> None:
         expect(shown).to_contain_text(line)
         release.touch()
     page.go_back()
+
+
+@both_ways
+def test_the_line_that_says_why_is_marked_and_reached(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"marked-{script}".lower()
+    noise = "i=0; while [ $i -lt 1500 ]; do echo line $i; i=$((i+1)); done"
+    submit(desk, job, f"{noise}\necho '⛔️ paper.md:3 Something is amiss' >&2\n{noise}\nexit 3")
+    desk.wait(job, "failed", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    address = f"/submissions/{pk_of(desk, job)}/"
+    for way in ("Show line", "Log of attempt 1", "Why it failed"):
+        if way != "Why it failed":
+            page.goto(address)
+        page.get_by_role("link", name=way).first.click()
+        cause = page.locator(".line.is-cause")
+        expect(cause).to_contain_text("⛔️ paper.md:3 Something is amiss")
+        if script or way != "Log of attempt 1":  # without a script the page begins some lines before it
+            expect(cause).to_be_in_viewport()
 
 
 @both_ways
@@ -154,11 +182,63 @@ def test_the_list_goes_on_where_it_is_and_new_ones_wait_behind_a_bar(desk: Servi
     expect(page.locator(".row")).to_have_count(2)
 
 
+def test_what_a_reader_points_to_stays_where_it_is(desk: Service, open_as: Open) -> None:
+    release = desk.gates / "still.release"
+    for number in range(6):
+        submit(desk, f"still-{number}", title=f"Still {number}")
+        desk.wait(f"still-{number}", "succeeded", timeout=60)
+    submit(desk, "still-fails", f"until [ -e {release} ]; do sleep 0.1; done\n{BREAKS}", title="Still to fail")
+    desk.wait("still-fails", "running", timeout=60)
+    page = open_as("viewer", viewport={"width": 1000, "height": 500})
+    page.goto("/submissions/?q=still")
+    fails, pointed = page.locator(".row", has_text="Still to fail"), page.locator(".row", has_text="Still 4")
+    page.evaluate("scrollTo(0, 120)")
+    pointed.get_by_role("link").hover()
+    expect(fails.locator(".state").first).to_have_text("running: build")
+    before = page.evaluate(WHERE, [pointed.element_handle(), fails.element_handle()])
+    release.touch()
+    expect(fails.locator(".row-cause")).to_have_count(1)
+    after = page.evaluate(WHERE, [pointed.element_handle(), fails.element_handle()])
+    assert (after["top"], after["height"] > before["height"]) == (before["top"], True)
+
+
 def test_a_signed_out_reader_is_told(desk: Service, open_as: Open) -> None:
     page = open_as("viewer")
     page.context.clear_cookies()
     expect(page.locator("body.signed-out")).to_have_count(1)
     expect(page.locator("#announcer")).to_have_text("You are signed out. Load the page again to sign in.")
+
+
+def test_a_reader_is_told_that_what_they_see_may_be_old(desk: Service, open_as: Open) -> None:
+    page = open_as("viewer")
+    page.goto("/submissions/")
+    page.route("**/live/**", lambda route: route.abort())
+    expect(page.locator("body.no-answer")).to_have_count(1)
+    expect(page.locator("#announcer")).to_have_text("Jobsite does not answer; trying again. What you see may be old.")
+    page.unroute("**/live/**")
+    expect(page.locator("body.no-answer")).to_have_count(0)
+    expect(page.locator("#announcer")).to_have_text("Jobsite answers again.")
+
+
+@both_ways
+def test_an_image_of_a_bundle_is_seen(desk: Service, open_as: Open, script: bool) -> None:
+    job = f"pictured-{script}".lower()
+    picture = io.BytesIO()
+    with zipfile.ZipFile(picture, "w") as archive:
+        archive.writestr("manifest.xml", quick.MANIFEST)
+        archive.writestr("bundle/index.md", "# Title\n")
+        archive.writestr("bundle/figure.png", DOT)
+    desk.archive.add("lab", job, quick.repository("", **{"ready/article.zip": picture.getvalue()}))
+    desk.post({**submission(job, f"lab/{job}"), "parsedDocument": {"title": job, "exports": quick.EXPORTS}})
+    desk.wait(job, "succeeded", timeout=60)
+    page = open_as("editor", java_script_enabled=script)
+    page.goto(f"/submissions/{pk_of(desk, job)}/")
+    page.get_by_role("link", name="Look at it").first.click()
+    page.get_by_role("link", name="figure.png").click()
+    shown = page.get_by_role("img", name="figure.png")
+    expect(shown).to_be_visible()
+    if script:  # what was drawn can be asked for with one only
+        assert shown.evaluate("image => image.decode().then(() => [image.naturalWidth, image.naturalHeight])") == [1, 1]
 
 
 def test_everything_is_reached_by_the_keyboard(desk: Service, open_as: Open) -> None:

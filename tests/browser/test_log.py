@@ -226,6 +226,18 @@ def test_lines_are_linked_and_chosen(desk: Service, open_as: Open, long: str) ->
     expect(page.locator("#L500.chosen")).to_be_in_viewport()
 
 
+def test_times_are_the_reader_s_on_a_phone_too(desk: Service, open_as: Open, long: str) -> None:
+    page = open_as("viewer", viewport={"width": 360, "height": 740}, timezone_id="America/New_York")
+    open_log(page, desk, long, "#L500")
+    time = page.locator("#L500 time")
+    expect(time).to_be_in_viewport()
+    expect(time).to_have_text("17:14:09")
+    page.get_by_role("button", name="Elapsed times").click()
+    expect(time).to_be_visible()
+    expect(time).not_to_have_text("17:14:09")
+    expect(time).to_have_attribute("title", "2023-11-14 22:14:09.900 UTC")
+
+
 def test_a_reload_is_where_it_was(desk: Service, open_as: Open, long: str) -> None:
     page = open_as("viewer")
     open_log(page, desk, long)
@@ -352,7 +364,7 @@ def test_without_a_script_it_is_pages_forms_and_links(desk: Service, open_as: Op
     page = open_as("viewer", java_script_enabled=False)
     open_log(page, desk, long, "?from=1")
     pages = page.get_by_role("navigation", name="Pages of the log").first
-    expect(pages).to_contain_text("Lines 1 to 500 of 100,000.")
+    expect(pages).to_contain_text("Lines 1 to 500 of 100,000. Times are in UTC.")
     pages.get_by_role("link", name="Later lines").click()
     expect(page.locator("#L501")).to_be_visible()
     page.get_by_role("searchbox", name="Search the log").fill("needle")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from datetime import timedelta
+
+from django.utils import timezone
 
 from builds import lifecycle
 from builds.errors import Cause, Fault
@@ -91,4 +94,4 @@ def refused(build: Build, tries: int = 1) -> None:
     for update in build.status_updates.all():
         for _ in range(tries):
             StatusUpdateTry.objects.create(status_update=update, code=503, body=f"busy {SCRIPT}", seconds=0.25)
-    build.status_updates.update(tries=tries)
+    build.status_updates.update(tries=tries, next_try_at=timezone.now() + timedelta(minutes=5))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from uuid import UUID
 
 import pytest
+from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -54,3 +56,10 @@ def test_nothing_is_seen_without_signing_in(client: Client, address: str) -> Non
 def test_a_script_is_told_that_its_reader_is_signed_out(client: Client) -> None:
     answer = client.get("/submissions/", headers={"X-Live": "1"})
     assert (answer.status_code, answer["Content-Type"]) == (401, "text/plain; charset=utf-8")
+
+
+@pytest.mark.django_db
+def test_the_page_of_a_fault_of_ours_looks_like_the_others(client: Client) -> None:
+    """It is made without the base of the others, which asks the database who is signed in."""
+    sheet = re.compile(r'<link rel="stylesheet" href="([^"]*)">')
+    assert sheet.findall(render_to_string("500.html")) == sheet.findall(client.get("/sign-in/").content.decode())

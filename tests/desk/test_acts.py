@@ -104,8 +104,10 @@ def test_a_status_update_is_sent_again_now(editor: Client) -> None:
     build = made.failed()
     made.refused(build)
     page = act(editor, build, "push", reason="")
-    assert "Send status update again: done." in page
+    assert "Send status update again: done. desci-server is told as soon as it answers." in page
     assert Event.objects.latest("id").kind == "status update pushed"
+    assert "desci-server is being told already; it has only to answer." in act(editor, build, "push", reason="")
+    assert Event.objects.filter(kind="status update pushed").count() == 1
     StatusUpdate.objects.update(state="received", settled_at=build.finished_at)
     assert "Every status update is settled" in editor.get(f"/submissions/{build.submission_id}/act/push/").text
 

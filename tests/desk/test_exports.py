@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import Any
 
@@ -66,6 +67,37 @@ def test_json_is_coloured(viewer: Client) -> None:
     page = viewer.get(address(made.succeeded(), 3, "preview/")).text
     assert '<span class="c-nt">"kind"</span>' in page
     assert "&lt;script&gt;" in page
+
+
+def shown_text(client: Client, build: Build, written: str) -> list[str]:
+    build.artifacts.get(position=3).path.write_text(written)
+    page = client.get(address(build, 3, "preview/")).text
+    shown = re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[0]
+    assert ("Laid out for reading" in page) == (html.unescape(re.sub(r"<[^>]*>", "", shown)).strip() != written.strip())
+    return html.unescape(re.sub(r"<[^>]*>", "", shown)).strip().split("\n")
+
+
+def test_json_in_one_line_is_laid_out(viewer: Client) -> None:
+    build = made.succeeded()
+    one_line = '{"kind":"Article","parts":[1,{"x":"a, \\u202e\\n{b"}],"none":[]}\n'
+    assert shown_text(viewer, build, one_line) == [
+        "{",
+        '  "kind": "Article",',
+        '  "parts": [',
+        "    1,",
+        "    {",
+        '      "x": "a, \\u202e\\n{b"',
+        "    }",
+        "  ],",
+        '  "none": []',
+        "}",
+    ]
+    assert shown_text(viewer, build, '{\n "a": [1,2]\n}') == ["{", ' "a": [1,2]', "}"]
+
+
+def test_what_would_grow_too_much_is_not_laid_out(viewer: Client) -> None:
+    nested = "[" * 100_000
+    assert shown_text(viewer, made.succeeded(), nested) == [nested]
 
 
 def test_what_only_its_name_calls_a_pdf_is_no_pdf(viewer: Client) -> None:

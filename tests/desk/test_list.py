@@ -73,6 +73,15 @@ def test_submissions_are_found_by_the_cause_of_any_of_their_builds(viewer: Clien
     assert f'name="cause" id="id_cause" maxlength="40" value="{code}"' in viewer.get(f"{LIST}?cause={code}").text
 
 
+def test_submissions_are_found_by_who_had_them_tried_again(viewer: Client) -> None:
+    lifecycle.fail(made.running("1", title="By itself"), made.CAUSE, retry_at=timezone.now())
+    lifecycle.retry(made.failed("2", title="Asked for").submission, Mode.LATEST, actor="ed")
+    made.failed("3", title="Never")
+    assert titles(viewer, f"{LIST}?retried=itself") == ["By itself"]
+    assert titles(viewer, f"{LIST}?retried=asked") == ["Asked for"]
+    assert titles(viewer, f"{LIST}?retried=asked&state=failed") == []
+
+
 def test_the_causes_of_the_overview_lead_to_their_submissions(viewer: Client) -> None:
     made.failed()
     address = f"{LIST}?cause={made.CAUSE.code}"
@@ -94,6 +103,9 @@ def test_filters_are_in_the_address(viewer: Client) -> None:
         "q=coral": ["Corals"],
         "q=hopper1953": ["On builds 1"],
         "q=coral&state=failed": [],
+        "orcid=0000-0002-1825-0097": ["On builds 3", "Corals", "On builds 1"],
+        "orcid=https://orcid.org/0000-0002-1825-0097&q=coral": ["Corals"],
+        "orcid=000000021825009x": [],
         "state=nonsense": ["On builds 3", "Corals", "On builds 1"],
     }.items():
         assert titles(viewer, f"{LIST}?{query}") == found, query
@@ -109,11 +121,28 @@ def test_days_are_filtered_to_their_ends(viewer: Client) -> None:
     assert titles(viewer, f"{LIST}?start=2027-01-01") == []
 
 
-def test_a_filter_that_can_not_be_understood_is_named(viewer: Client) -> None:
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        (
+            "start=yesterday",
+            "“yesterday” was left out: The first day must be a date, written as 2026-03-31, which is in the calendar.",
+        ),
+        (
+            "end=2026-02-30",
+            "“2026-02-30” was left out: The last day must be a date, written as 2026-03-31, which is in the calendar.",
+        ),
+        ("start=2026-01-02&end=2026-01-01", "“2026-01-01” was left out: The last day must not be before the first, 2026-01-02."),
+        ("orcid=1825", "“1825” was left out: An ORCID is written as 0000-0002-1825-0097."),
+        ("retried=never", "“never” was left out: There is no such kind of retry. Choose one of those in the list."),
+        ("state=nonsense", "“nonsense” was left out: There is no such state. Choose one of those in the list."),
+        ("fault=nobody", "“nobody” was left out: There is no such group of causes. Choose one of those in the list."),
+    ],
+)
+def test_a_filter_that_can_not_be_understood_is_named(viewer: Client, query: str, said: str) -> None:
     made.submitted()
-    page = viewer.get(f"{LIST}?start=yesterday").text
-    assert "“yesterday” was left out" in page
-    assert titles(viewer, f"{LIST}?start=yesterday") == ["On builds 1"]
+    assert f'<p class="message warning">{said}</p>' in viewer.get(f"{LIST}?{query}").text
+    assert titles(viewer, f"{LIST}?{query}") == ["On builds 1"]
 
 
 def test_needs_me_is_what_failed_is_stuck_or_untold(viewer: Client) -> None:
@@ -139,6 +168,7 @@ def test_a_retry_that_waits_is_not_stuck_and_says_when(viewer: Client) -> None:
     build = made.running()
     lifecycle.fail(build, made.CAUSE, retry_at=timezone.now() + timedelta(minutes=30, seconds=30))
     page = viewer.get(LIST).text
+    assert "<strong>The manuscript:</strong> <bdi>The reference “hopper1953” is not in the bibliography.</bdi>" in page
     assert "next try" in page
     assert "in 30 min" in page
     assert titles(viewer, f"{LIST}?view=needs-me") == []

@@ -82,6 +82,7 @@ def test_a_failure_opens_near_its_cause(viewer: Client) -> None:
     assert ends(html) == (1400, 1899)
     assert written.CAUSE in html
     assert '<a id="cause" class="button" href="?at=1500#L1500">' in html
+    assert re.findall(r'<div class="line is-error is-cause" id="L(\d+)">.*?<b class="tag">(\w+)</b>', html) == [("1500", "Cause")]
 
 
 def test_what_runs_opens_at_its_end(viewer: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import lifecycle
-from builds.models import Build, Mode, Stage, StageName
+from builds.models import Build, Mode, Stage, StageName, Submission
 from tests.desk import made
 
 
@@ -25,13 +26,26 @@ def test_it_names_the_manuscript_and_where_it_is(viewer: Client) -> None:
     shown = page(viewer, made.running(author="Zoë Ångström"))
     for words in (
         "On builds 1</bdi>",
-        'Zoë Ångström <a class="small mono" href="https://orcid.org/0000-0002-1825-0097"',
+        'Zoë Ångström <a class="small mono nowrap" href="https://orcid.org/0000-0002-1825-0097"',
         'href="https://github.com/lab/paper-1"',
         f'href="https://github.com/lab/paper-1/commit/{made.COMMIT}"',
         'href="/submissions/?node=node-1."',
         "job-1",
     ):
         assert words in shown
+
+
+def test_of_many_authors_the_first_are_shown_and_the_others_folded(viewer: Client) -> None:
+    def shown(many: int) -> list[list[str]]:
+        authors = ", ".join(f"Author {number} (0000-0002-1825-{number:04})" for number in range(many))
+        Submission.objects.update(authors=authors)
+        listed = re.findall(r"<dt>Authors</dt><dd>(.*?)</dd>", page(viewer, build))[0]
+        return [re.findall(r"Author \d+ <a [^>]*orcid.org/0000-0002-1825-(\d+)", part) for part in listed.split("<summary>")]
+
+    build = made.running()
+    numbers = [f"{number:04}" for number in range(28)]
+    assert shown(10) == [numbers[:10]]
+    assert shown(28) == [numbers[:8], numbers[8:]]
 
 
 def test_a_failure_says_what_why_whose_and_where(viewer: Client) -> None:
@@ -74,20 +88,37 @@ def test_a_delivery_has_one_stage_to_come(viewer: Client) -> None:
 
 def test_a_cancel_says_who_and_why_until_nothing_runs(viewer: Client) -> None:
     build = made.running()
-    lifecycle.request_cancel(build, actor="ada", reason="A newer version.")
+    lifecycle.request_cancel(build, actor="ada", reason="wrong branch")
     shown = page(viewer, build)
     assert "being cancelled" in shown
-    assert "It is shown as cancelled once nothing of it runs any more." in shown
+    message = re.sub(r"<br>|</p>.*", "|", re.findall(r'<p class="message warning">.*', shown)[0])
+    assert re.sub(r"<[^>]*>|\|$", "", message).split(".", 1)[1] == (
+        " It is shown as cancelled once nothing of it runs any more.|Reason: wrong branch"
+    )
     lifecycle.finish_cancel(build)
     shown = page(viewer, build)
     assert 'state-cancelled"' in shown
     assert "once nothing of it runs" not in shown
 
 
-def test_the_next_try_by_itself_is_told(viewer: Client) -> None:
+def test_the_next_try_by_itself_is_told_with_why_there_is_one(viewer: Client) -> None:
     build = made.running()
     lifecycle.fail(build, made.CAUSE, retry_at=timezone.now() + timedelta(minutes=30, seconds=30))
-    assert "Jobsite tries again by itself" in page(viewer, build)
+    shown = page(viewer, build)
+    for words in ("Why attempt 1 failed", "hopper1953", "Add it.", "/attempts/1/log/#L42"):
+        assert words in shown
+    assert re.findall(r"Jobsite tries again by itself on (<time.*?in 30 min)", shown, re.DOTALL) != []
+    Build.objects.filter(state="queued").update(not_before=timezone.now())
+    assert "Jobsite tries again by itself, as soon as a worker is free." in page(viewer, build)
+    made.started(build.submission)
+    shown = page(viewer, build)
+    assert ("Why attempt 1 failed" in shown, "attempt 2 is running." in shown) == (True, True)
+
+
+def test_a_retry_of_a_person_s_has_no_cause_to_show(viewer: Client) -> None:
+    build = made.failed()
+    lifecycle.retry(build.submission, Mode.LATEST, actor="ada")
+    assert 'id="h-cause"' not in page(viewer, build)
 
 
 def test_each_attempt_has_its_log_and_its_exports(viewer: Client) -> None:

@@ -64,6 +64,18 @@ function tickDurations () {
   }
 }
 
+/** Make a change to the page that leaves the one of `places` that the reader points to, or is in, where it is on the screen. */
+export function steadily (places, change) {
+  const held = document.querySelector(`:is(${places}):is(:hover, :focus-within)`)
+  if (!held) return change()
+  const root = document.documentElement
+  const top = held.getBoundingClientRect().top
+  root.classList.add('steady') // else the browser might do the same once more
+  change()
+  scrollBy({ top: held.getBoundingClientRect().top - top, behavior: 'instant' })
+  requestAnimationFrame(() => requestAnimationFrame(() => root.classList.remove('steady')))
+}
+
 /** Fetch for a live page: null while nothing can be had, an Error named SignedOut once the reader is signed out. */
 export async function live (address) {
   let answer
@@ -74,6 +86,15 @@ export async function live (address) {
   }
   if (answer.status === 401 || answer.status === 403) throw Object.assign(new Error('signed out'), { name: 'SignedOut' })
   return answer.ok ? answer : null
+}
+
+const SILENT = 'Jobsite does not answer; trying again. What you see may be old.'
+
+/** Say when what is shown can't be kept up to date, and when it can again. */
+function answered (yes) {
+  if (document.body.classList.contains('no-answer') === !yes) return
+  document.body.classList.toggle('no-answer', !yes)
+  announce(yes ? 'Jobsite answers again.' : SILENT)
 }
 
 /**
@@ -93,6 +114,7 @@ export function poll (step, every, slowest = 30000) {
       announce('You are signed out. Load the page again to sign in.')
       return
     }
+    answered(result !== null)
     pause = result === null ? Math.min(pause * 2, slowest) : every
     if (result !== false) setTimeout(again, pause)
   }

@@ -1,6 +1,6 @@
 /* The list of submissions, kept up to date where it is: rows change in place, new ones wait behind a bar, nothing moves by itself. */
 
-import { announce, live, localise, poll } from './desk.js'
+import { announce, live, localise, poll, steadily } from './desk.js'
 
 const EVERY = 2000
 const list = document.querySelector('.rows')
@@ -51,9 +51,9 @@ async function step () {
   if (!answer) return null
   const now = await answer.json()
   const said = []
+  steadily('.row', () => { for (const row of rows) if (now.rows[row.dataset.id]) update(row, now.rows[row.dataset.id]) })
   for (const row of rows) {
     const before = row.dataset.words
-    if (now.rows[row.dataset.id]) update(row, now.rows[row.dataset.id])
     row.dataset.words = now.states[row.dataset.id]
     if (before && before !== row.dataset.words) said.push(row.dataset.words)
   }

@@ -12,13 +12,20 @@ export function parsed (hash) {
 
 function pad (number) { return String(number).padStart(2, '0') }
 
-export function clock (at) { return `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}` }
+function clock (at) { return `${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}` }
 
 /** `0:07.3`, `1:02:07.3`. */
-export function elapsed (at, start) {
+function elapsed (at, start) {
   const tenths = Math.max(Math.floor((at - start) / 100), 0)
   const minutes = Math.floor(tenths / 600) % 60
   const hours = Math.floor(tenths / 36000)
   const rest = tenths % 600
   return `${hours ? `${hours}:${pad(minutes)}` : minutes}:${pad(Math.floor(rest / 10))}.${rest % 10}`
+}
+
+/** Show a line's time by the reader's clock, or, with a `start`, since then; UTC on hover. */
+export function showTime (time, start) {
+  const at = new Date(time.dateTime)
+  time.textContent = start ? elapsed(at, start) : clock(at)
+  time.title = time.dateTime.replace('T', ' ').replace('Z', ' UTC')
 }

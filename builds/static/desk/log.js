@@ -2,7 +2,7 @@
 
 import { announce, live, poll } from './desk.js'
 import { Hits, count, words } from './log-find.js'
-import { clock, elapsed, parsed } from './log-places.js'
+import { parsed, showTime } from './log-places.js'
 import { LogWindow } from './log-window.js'
 
 const EVERY = 400 // ms; the writer flushes four times a second
@@ -44,9 +44,7 @@ function fetchLines (from, to) {
 function dress (rows) {
   const isElapsed = log.classList.contains('elapsed')
   for (const row of rows.children) {
-    const time = row.children[1]
-    const at = new Date(time.dateTime)
-    time.textContent = isElapsed ? elapsed(at, start) : clock(at)
+    showTime(row.children[1], isElapsed ? start : null)
     mark(row)
   }
 }
@@ -151,7 +149,6 @@ async function step () {
   if (Date.now() < next) return true
   const last = lines.parts.at(-1)
   const answer = await ask(following ? `after=${last ? last.to : 0}` : '')
-  document.body.classList.toggle('no-answer', !answer)
   if (!answer) return null
   const grew = answer.total > total
   total = answer.total

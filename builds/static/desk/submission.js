@@ -1,6 +1,6 @@
 /* The page of one submission, as it happens: a part is put in anew when it has changed, and stays as it is under the reader's hand. */
 
-import { announce, live, localise, poll } from './desk.js'
+import { announce, live, localise, poll, steadily } from './desk.js'
 
 const EVERY = 1500
 const SLOWLY = 15000
@@ -26,20 +26,22 @@ function put (part, html) {
   localise(part)
 }
 
+function renew (part, now) {
+  const html = now.parts[part.dataset.part]
+  const fresh = stable(html)
+  if (known.get(part.dataset.part) === fresh) return
+  // The first answer only tells how the server writes what is shown already, but for what has changed in between.
+  if (known.has(part.dataset.part) || page.dataset.words !== now.words) put(part, html)
+  known.set(part.dataset.part, fresh)
+}
+
 let slow = 0
 async function step () {
   if (slow && Date.now() < slow) return true
   const answer = await live(page.dataset.live)
   if (!answer) return null
   const now = await answer.json()
-  for (const part of page.querySelectorAll('[data-part]')) {
-    const html = now.parts[part.dataset.part]
-    const fresh = stable(html)
-    if (known.get(part.dataset.part) === fresh) continue
-    // The first answer only tells how the server writes what is shown already, but for what has changed in between.
-    if (known.has(part.dataset.part) || page.dataset.words !== now.words) put(part, html)
-    known.set(part.dataset.part, fresh)
-  }
+  steadily('[data-part]', () => { for (const part of page.querySelectorAll('[data-part]')) renew(part, now) })
   if (page.dataset.words !== now.words) announce(`Now ${now.words}`)
   page.dataset.words = now.words
   slow = now.goes_on ? 0 : Date.now() + SLOWLY
