@@ -39,7 +39,20 @@ RANKS = {
         "diagnosis",
         "clients",
     ),
-    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    2: (
+        "isolation",
+        "queue",
+        "workers",
+        "search",
+        "logs_search",
+        "exports",
+        "inspection",
+        "mending",
+        "shell",
+        "storage",
+        "logs",
+        "template_cache",
+    ),
     3: ("lifecycle", "queue_control", "myst"),
     4: (
         "acts",
@@ -51,6 +64,7 @@ RANKS = {
         "stages.deliver",
         "stages.fetch",
         "stages.unpack",
+        "templates",
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
@@ -90,6 +104,8 @@ PURE = (
     "shell",
     "toolchain",
     "myst",
+    "templates",
+    "template_cache",
 )
 
 
