@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from django.conf import settings
 from django.db import transaction
 
 from builds.errors import BuildError
@@ -81,11 +80,6 @@ def _linked(artifact: Artifact, folder: Path) -> Export:
     except OSError:
         shutil.copyfile(artifact.path, path)
     return Export(artifact.role, artifact.name, path, artifact.size, artifact.sha256)
-
-
-def templates_folder() -> Path:
-    """Where the templates of all builds are kept."""
-    return Path(settings.DATA_DIR) / "cache" / "templates"
 
 
 def remove(folder: Path, *, seconds: float | None = None) -> None:

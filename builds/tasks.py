@@ -12,10 +12,9 @@ from urllib.parse import unquote, urlsplit
 
 from django.conf import settings
 
-from builds import isolation, lifecycle, pipeline, storage
+from builds import isolation, lifecycle, pipeline
 from builds.clients.archive import ArchiveHost
 from builds.clients.desci import DesciServer
-from builds.clients.templates import TemplateHost
 from builds.errors import BuildError
 from builds.lease import Lease
 from builds.logs import LogWriter
@@ -24,8 +23,6 @@ from builds.models import Build, Mode, StatusUpdate
 from builds.output import Redactor
 from builds.recorder import StageReport
 from builds.stages import Context, Hosts, Limits, Stop
-from builds.template_cache import TemplateCache
-from builds.templates import Templates
 
 logger = logging.getLogger(__name__)
 
@@ -109,15 +106,7 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
         groups=isolation.groups(),
-        templates=templates(),
     )
-
-
-def templates() -> Templates | None:
-    """None where the service is not to fetch any."""
-    if settings.BUILD_TEMPLATES == "no":
-        return None
-    return Templates(TemplateHost(settings.TEMPLATES_URL, hosts()), TemplateCache(storage.templates_folder()))
 
 
 def hosts() -> Hosts:

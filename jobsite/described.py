@@ -138,13 +138,6 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "and cloud metadata addresses stay refused",
         ),
         Setting(
-            "BUILD_TEMPLATES",
-            "`cache`: the service fetches the templates that a manuscript's exports name, from the hosts above and whatever "
-            "`BUILD_NETWORK` says, keeps them for all builds and gives each a copy; `no`: it fetches none",
-        ),
-        Setting("TEMPLATES_URL", "the registry of MyST's templates, or a mirror of yours (its host must be among the above)"),
-        Setting("TEMPLATES_MAX_BYTES", "of kept templates together; those used longest ago are removed", unit="bytes"),
-        Setting(
             "BUILD_ENVIRONMENT",
             "names of variables of Jobsite's own environment that builds get to see, comma-separated",
         ),

@@ -258,10 +258,6 @@ BUILD_NETWORK_HOSTS = env.words(
     "api.github.com,.mystmd.org,.curvenote.com,doi.org,.doi.org,.crossref.org,.datacite.org",
 )
 BUILD_NETWORK_PRIVATE_HOSTS = env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS")
-# The service itself fetches the templates that manuscripts name, from the hosts above, once for all builds.
-BUILD_TEMPLATES = env.choice("BUILD_TEMPLATES", "cache", ("cache", "no"))
-TEMPLATES_URL = env.url("TEMPLATES_URL", "https://api.mystmd.org")
-TEMPLATES_MAX_BYTES = env.integer("TEMPLATES_MAX_BYTES", 2_000_000_000)
 BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
 ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)

@@ -39,20 +39,7 @@ RANKS = {
         "diagnosis",
         "clients",
     ),
-    2: (
-        "isolation",
-        "queue",
-        "workers",
-        "search",
-        "logs_search",
-        "exports",
-        "inspection",
-        "mending",
-        "shell",
-        "storage",
-        "logs",
-        "template_cache",
-    ),
+    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst"),
     4: (
         "acts",
@@ -64,7 +51,6 @@ RANKS = {
         "stages.deliver",
         "stages.fetch",
         "stages.unpack",
-        "templates",
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
@@ -104,8 +90,6 @@ PURE = (
     "shell",
     "toolchain",
     "myst",
-    "templates",
-    "template_cache",
 )
 
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from builds.diagnosis import Clues
     from builds.manuscript_url import ManuscriptUrl
     from builds.sandbox import Sandbox
-    from builds.templates import Templates
 
 
 class Log(Protocol):
@@ -164,7 +163,6 @@ class Context:
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
     groups: Groups | None = None
-    templates: Templates | None = None
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from builds import exports, mending, myst, network, templates, toolchain
+from builds import exports, mending, myst, network, toolchain
 from builds.errors import CommandFailed, LimitHit
 from builds.exports import Declared
 from builds.shell import Shell
@@ -37,7 +37,6 @@ def build(ctx: Context, project: Project) -> Built:
         exports.check_place(project, export)
     _clear(ctx, project)
     command = _command(ctx, project)
-    templates.place(ctx, project, bundled=not command)
     with _let_out(ctx, bundled=not command) as (ctx, environment):
         return _built(Shell(ctx, project.folder, environment), project, wanted, command)
 

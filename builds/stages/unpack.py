@@ -53,25 +53,16 @@ def unpack(ctx: Context, archive: Archive) -> Project:
         ProjectFileMissing: the project file is not in it.
     """
     root = ctx.workspace / "repository"
-    entries, pointers = extract(ctx, archive.path, root)
-    _warn_of_absent(ctx, root, pointers)
-    return Project(root, _project_file(root, archive, entries))
-
-
-def extract(ctx: Context, path: Path, root: Path) -> tuple[Entries, list[str]]:
-    """Unpack the zip at ``path`` into the new folder ``root``. Returns what was in it, and which files are Git LFS pointers.
-
-    Raises:
-        ArchiveUnsafe, ArchiveTooLarge, ArchiveBroken: as :func:`unpack`.
-    """
     root.mkdir()
-    _check_list(ctx, path)
+    _check_list(ctx, archive.path)
     try:
-        with zipfile.ZipFile(path) as zipped:
+        with zipfile.ZipFile(archive.path) as zipped:
             entries = _sorted_out(zipped, ctx)
-            return entries, _Unpacking(ctx, zipped, root).run(entries)
+            pointers = _Unpacking(ctx, zipped, root).run(entries)
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, struct.error) as error:
         raise ArchiveBroken(f"The archive of the repository can't be read: {error}.") from error
+    _warn_of_absent(ctx, root, pointers)
+    return Project(root, _project_file(root, archive, entries))
 
 
 def _check_list(ctx: Context, path: Path) -> None:

@@ -56,7 +56,6 @@ class Service:
             "DESCI_SERVER_URL": self.desci.url,
             "WEB_WORKERS": "1",
             "STOP_GRACE": "1",
-            "BUILD_TEMPLATES": "no",
             "BUILD_READABLE": str(self.gates),
             **self._settings,
         }
