@@ -1,4 +1,5 @@
-"""What the sandbox costs: a command that does nothing, and the sample's ``myst build``, without and with it, in turn."""
+"""What the sandbox costs: a command that does nothing, and the sample's ``myst build``, without it, with it, and with control groups
+too, in turn."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from pathlib import Path
 
 from builds import process, toolchain
 from builds.ceilings import Ceilings
+from builds.cgroups import Groups
+from builds.cgroups import choose as choose_groups
 from builds.sandbox import Policy, Sandbox, choose
 from builds.stages import Stop
 
@@ -19,9 +22,9 @@ CEILINGS = Ceilings(memory=4_000_000_000, processes=1024, workspace=10_000_000_0
 NOTHING, MYST = ["/bin/true"], ["myst", "build", "--meca", "--jats", "--typst"]
 
 
-def timed(argv: list[str], workspace: Path, cwd: Path, sandbox: Sandbox | None) -> tuple[float, float]:
+def timed(argv: list[str], cwd: Path, sandbox: Sandbox | None, groups: Groups) -> tuple[float, float]:
     """Seconds from start to proof of its end, and the tree's peak memory in MB."""
-    environment = toolchain.environment(workspace, extra={}, network=False)
+    environment = toolchain.environment(cwd.parent, extra={}, network=False)
     started_at = time.perf_counter()
     if sandbox:
         sandbox.hand_over()
@@ -35,33 +38,36 @@ def timed(argv: list[str], workspace: Path, cwd: Path, sandbox: Sandbox | None) 
         marker="bench",
         sandbox=sandbox,
         ceilings=CEILINGS,
+        groups=groups,
     )
     if completed.exit_code != 0:
         sys.exit(f"{argv} ended with {completed}")
     return time.perf_counter() - started_at, completed.peak_memory_bytes / 1e6
 
 
-def one(argv: list[str], *, shut_in: bool) -> tuple[float, float]:
+def one(argv: list[str], groups: Groups, *, shut_in: bool = True) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as name:
         workspace = Path(name)
         for folder in ("home", "tmp"):
             (workspace / folder).mkdir()
         cwd = shutil.copytree(SAMPLE, workspace / "sample", ignore=shutil.ignore_patterns("_build", "exports"))
-        sandbox = choose("require", Policy()).sandbox(workspace, "bench", limits=CEILINGS.per_process) if shut_in else None
-        return timed(argv, workspace, cwd, sandbox)
+        limits = CEILINGS.per_file if groups else CEILINGS.per_process
+        sandbox = choose("require", Policy()).sandbox(workspace, "bench", limits=limits) if shut_in else None
+        return timed(argv, cwd, sandbox, groups)
 
 
 def main() -> None:
     process.take_in_orphans()
-    print(f"sandbox: {choose('require', Policy()).mode}")
+    none, groups = choose_groups("no"), choose_groups("auto")
+    print(f"sandbox: {choose('require', Policy()).mode}, control groups: {groups.version}")
     for name, argv, rounds in (("nothing", NOTHING, 30), ("myst build of the sample", MYST, 7)):
-        pairs = [(one(argv, shut_in=False), one(argv, shut_in=True)) for _ in range(rounds)]
-        bare, inside = zip(*pairs, strict=True)
-        print(f"{name}: {_figures(bare)} without, {_figures(inside)} with")
-        print(f"  beyond it: median {statistics.median(w[0] - b[0] for b, w in pairs) * 1000:.0f} ms")
+        turns = [(one(argv, none, shut_in=False), one(argv, none), one(argv, groups)) for _ in range(rounds)]
+        for index, way in enumerate(("without", "in the sandbox", "in the sandbox and a control group")):
+            beyond = statistics.median(turn[index][0] - turn[0][0] for turn in turns) * 1000
+            print(f"{name}, {way}: {_figures([turn[index] for turn in turns])}; beyond none: median {beyond:.0f} ms")
 
 
-def _figures(rounds: tuple[tuple[float, float], ...]) -> str:
+def _figures(rounds: list[tuple[float, float]]) -> str:
     return f"{statistics.median(r[0] for r in rounds) * 1000:.0f} ms, {statistics.median(r[1] for r in rounds):.0f} MB"
 
 

@@ -359,6 +359,13 @@ class WorkerAdmin(RecordAdmin):
     """The workers' last signs of life; the desk's queue page shows what they do."""
 
     ordering = ("name",)
-    list_display: Any = (*("name", "host", "pid", memory_in_use, "ending"), time("started_at"), time("seen_at"))
+    list_display: Any = (
+        *("name", "host", "pid", memory_in_use, "ending", "sandbox", "cgroups"),
+        time("started_at"),
+        time("seen_at"),
+    )
     search_fields = ()
-    fields: ClassVar[Any] = ("name", "host", "pid", memory_in_use, "ending", time("started_at"), time("seen_at"))
+    fields: ClassVar[Any] = (
+        *("name", "host", "pid", memory_in_use, "ending", "sandbox", "cgroups", text("isolation_notes")),
+        *(time("started_at"), time("seen_at")),
+    )

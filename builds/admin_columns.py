@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
+from builds import units
 from builds.models import UNFINISHED, Artifact, Build, Stage, StatusUpdateTry
 
 # What a list, or a field of a page, shows of a row.
@@ -47,18 +48,16 @@ def moment(at: datetime | None) -> str:
 
 
 def duration(start: datetime | None, end: datetime | None) -> str:
-    """``1 h 2 min 3 s``, for what still runs with its state."""
+    """How long it took, for what still runs with its state."""
     if not start:
         return NOTHING
     seconds = ((end or timezone.now()) - start).total_seconds()
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    words = f"{hours} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+    words = units.duration(seconds)
     return words if end else f"{words} so far"
 
 
-def megabytes(size: int | None) -> str:
-    return NOTHING if size is None else f"{size / 1e6:,.1f} MB"
+def spoken_size(count: int | None) -> str:
+    return NOTHING if count is None else units.size(count)
 
 
 def link_to(row: Model, words: str = "") -> str:
@@ -135,11 +134,11 @@ build_link = number("build", of=lambda row: row.build)
 event_build = named("build")(lambda row: link_to(row.build, f"Build {row.build.number}") if row.build else NOTHING)
 took = named("duration")(lambda row: duration(row.started_at, row.finished_at))
 command = named("command")(lambda row: format_html("<code>{}</code>", safe_text(row.command)) if row.command else NOTHING)
-memory = named("peak_memory", ordering="peak_memory_bytes")(lambda row: megabytes(row.peak_memory_bytes))
-memory_in_use = named("memory", ordering="memory_bytes")(lambda row: megabytes(row.memory_bytes))
+memory = named("peak_memory", ordering="peak_memory_bytes")(lambda row: spoken_size(row.peak_memory_bytes))
+memory_in_use = named("memory", ordering="memory_bytes")(lambda row: spoken_size(row.memory_bytes))
 stage_link = named("stage", ordering="name")(lambda row: link_to(row))
 stage_log = named("log")(lambda row: log_link(row.build, row.first_log_line, f"from line {row.first_log_line}"))
-size = named("size", ordering="size")(lambda row: f"{row.size:,} bytes ({megabytes(row.size)})")
+size = named("size", ordering="size")(lambda row: f"{row.size:,} bytes ({units.size(row.size)})")
 commit_link = named("commit", ordering="commit")(lambda row: outside_link(row.commit_link, row.commit[:12]))
 
 
@@ -160,8 +159,8 @@ def ended_with(stage: Stage) -> str:
 def progress(stage: Stage) -> str:
     if stage.progress_done is None:
         return NOTHING
-    of = f" of {megabytes(stage.progress_total)}" if stage.progress_total is not None else ""
-    return megabytes(stage.progress_done) + of
+    of = f" of {spoken_size(stage.progress_total)}" if stage.progress_total is not None else ""
+    return spoken_size(stage.progress_done) + of
 
 
 @named("download")

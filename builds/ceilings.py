@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from builds import units
 from builds.errors import BuildError, DiskFull, LimitHit, MemoryFull
 
 if TYPE_CHECKING:
@@ -49,11 +50,11 @@ class Ceilings:
     def in_words(self) -> dict[str, str]:
         """What each limit is, at the end of "more than …": for what the kernel refuses, and a program tells in its own words."""
         return {
-            "memory": f"the {shown(self.memory)} of memory that it may" if self.memory else "the memory that there is",
+            "memory": f"the {units.size(self.memory)} of memory that it may" if self.memory else "the memory that there is",
             "processes": f"the {self.processes} processes and threads that it may"
             if self.processes
             else "the processes that it may",
-            "file": f"the {shown(self.file)} that one may have" if self.file else "one may be",
+            "file": f"the {units.size(self.file)} that one may have" if self.file else "one may be",
         }
 
     @property
@@ -114,16 +115,6 @@ class OutputAllowance:
         self._filled_at = now
         self.was_slowed = self.was_slowed or self._at_once <= 0
         return self._at_once <= 0
-
-
-def lasting(seconds: float) -> str:
-    """A time limit for people."""
-    return f"{seconds / 60:g} minutes" if seconds >= 120 else f"{seconds:g} seconds"
-
-
-def shown(size: float) -> str:
-    """A size for people."""
-    return f"{size / 1e9:.3g} GB" if size >= 1e9 else f"{size / 1e6:.3g} MB"
 
 
 class Watcher:
@@ -197,14 +188,14 @@ class Watcher:
         sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
         most = self._ceilings
         if sizes[:1] and most.workspace and sizes[0] > most.workspace:
-            return Hit(f"wrote more than the {shown(most.workspace)} that it may have on the disk.", CLEANER)
+            return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if sizes[1:] and most.files and sizes[1] > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)
         return None
 
 
 def out_of_memory(most: int) -> Hit:
-    return Hit(f"used more than the {shown(most)} of memory that it may.", SMALLER)
+    return Hit(f"used more than the {units.size(most)} of memory that it may.", SMALLER)
 
 
 def too_many_processes(most: int) -> Hit:

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from builds import cgroups
 from builds.ceilings import Ceilings
+from builds.queue_models import REFUSED
 from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
 
 
@@ -45,6 +46,13 @@ def sandbox_of(build_id: str, workspace: Path) -> Sandbox | None:
     limits = ceilings().per_file if groups() else ceilings().per_process
     nice = 0 if groups().share_processors else settings.BUILD_NICE
     return choice().sandbox(workspace, build_id, policy=policy(), limits=limits, nice=nice)
+
+
+def of_worker() -> dict[str, str]:
+    """What a worker's row says of it (:class:`builds.queue_models.Worker`): the modes, and what operators must be told."""
+    found = choice()
+    sandbox = str(found.mode) if found.allowed else REFUSED
+    return {"sandbox": sandbox, "cgroups": str(groups().version), "isolation_notes": "\n".join(in_words())}
 
 
 def in_words() -> list[str]:

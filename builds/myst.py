@@ -204,10 +204,19 @@ def _overlay(project: Project, settings: Any) -> Iterator[str]:
         path.unlink(missing_ok=True)
 
 
+def read_yaml(text: str) -> Any:
+    """As mystmd reads it.
+
+    Raises:
+        YAMLError, ValueError, RecursionError: it is none.
+    """
+    return _yaml().load(text)
+
+
 def read_settings(project: Project) -> CommentedMap:
     """The project file; empty where it can't be read (myst itself says what is wrong with it)."""
     try:
-        settings = _yaml().load(read_text(project, project.file))
+        settings = read_yaml(read_text(project, project.file))
     except (OSError, YAMLError, ValueError, RecursionError):
         settings = None
     return settings if isinstance(settings, CommentedMap) else CommentedMap()

@@ -15,8 +15,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.utils import timezone
 
-from builds import exports, lifecycle, storage
-from builds.ceilings import lasting
+from builds import exports, lifecycle, storage, units
 from builds.errors import (
     ArchiveHostDown,
     BuildError,
@@ -162,12 +161,14 @@ def stage(run: Run, name: StageName) -> Iterator[None]:
 def _in_time(run: Run, name: StageName) -> Iterator[None]:
     """Let the stage last no longer than it may, and the attempt neither. Who is told depends on the stage that it ends in."""
     limits, error = run.context.limits, TIMED_OUT[name]
-    whole = f"The attempt took longer than the {lasting(limits.attempt_seconds)} that it may. It ended in its {name} stage."
+    whole = (
+        f"The attempt took longer than the {units.duration(limits.attempt_seconds)} that it may. It ended in its {name} stage."
+    )
     with ExitStack() as stack:
         left = run.begun_at + limits.attempt_seconds - time.monotonic()
         stack.enter_context(run.context.stop.within(left, error(whole)))
         if name != StageName.BUILD:  # it has a time limit of its own, over its commands
-            most = f"The {name} stage took longer than the {lasting(limits.stage_seconds)} that it may."
+            most = f"The {name} stage took longer than the {units.duration(limits.stage_seconds)} that it may."
             stack.enter_context(run.context.stop.within(limits.stage_seconds, error(most)))
         yield
 
@@ -259,6 +260,10 @@ def _cause_of_os_error(error: OSError) -> Cause:
         f"The service met a system error: {error.strerror or type(error).__name__}.",
         BuildError.advice,
     )
+
+
+def template_cache() -> Path:
+    return Path(settings.DATA_DIR) / "cache" / "templates"
 
 
 def workspace_of(build_id: str) -> Path:

@@ -11,6 +11,8 @@ from django.utils import timezone
 # A worker that has not been heard of for so long takes no builds: it is dead, hangs, or can't reach the queue store. Longer than
 # what a worker may be busy with ending a build's processes.
 SILENT_AFTER = timedelta(seconds=30)
+# A worker's sandbox where its machine has none that works, and nothing allows to do without: it fails every build.
+REFUSED = "refused"
 
 
 class QueueControl(models.Model):
@@ -78,6 +80,13 @@ class Worker(models.Model):
     seen_at = models.DateTimeField(db_index=True)
     memory_bytes = models.BigIntegerField(default=0, help_text="of the worker and of all that runs under it")
     ending = models.BooleanField(default=False, help_text="told to stop: it goes on to the end of its build")
+    sandbox = models.CharField(max_length=12, blank=True, db_default="", default="", help_text="what shuts its builds in")
+    cgroups = models.CharField(
+        max_length=8, blank=True, db_default="", default="", help_text="the control groups that limit its builds"
+    )
+    isolation_notes = models.TextField(
+        blank=True, db_default="", default="", help_text="why its builds are not shut in better, and what to do"
+    )
 
     class Meta:
         ordering = ("name",)

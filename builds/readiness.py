@@ -7,6 +7,7 @@ import shutil
 from django.conf import settings
 from django.db import DatabaseError, transaction
 
+from builds import units
 from builds.models import Submission
 
 
@@ -32,5 +33,5 @@ def disk_problem() -> str:
     except OSError as error:
         return f"The data folder can't be used: {error.strerror}"
     if free < settings.DISK_RESERVE:
-        return f"Only {free / 1e6:.0f} MB are free in the data folder; {settings.DISK_RESERVE / 1e6:.0f} MB must be."
+        return f"Only {units.size(free)} are free in the data folder; {units.size(settings.DISK_RESERVE)} must be."
     return ""

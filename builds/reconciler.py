@@ -20,10 +20,11 @@ from django.utils import timezone
 from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 
-from builds import isolation, lifecycle, process, queue, storage, workers
+from builds import isolation, lifecycle, pipeline, process, queue, storage, workers
 from builds.errors import BuildError
 from builds.models import FINAL, Build, State
 from builds.queue_models import QueueControl
+from builds.stages import templates
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ def run(stop: threading.Event) -> None:
 def mends() -> tuple[Callable[[], None], ...]:
     """All that is mended, in the order of how much it matters."""
     lost = (lose_lapsed, enqueue_forgotten, forget_jobs, end_strays, remove_groups)
-    return (*lost, remove_workspaces, remove_old_exports, workers.forget_silent)
+    return (*lost, remove_workspaces, remove_old_exports, sweep_templates, workers.forget_silent)
 
 
 def _try(mend: Callable[[], None]) -> None:
@@ -132,6 +133,11 @@ def remove_old_exports() -> None:
     for folder in _folders("exports"):
         if folder.stat().st_mtime < limit and not _runs(folder.name):
             storage.remove(folder)
+
+
+def sweep_templates() -> None:
+    """Kept templates that nobody uses any more."""
+    templates.sweep(pipeline.template_cache())
 
 
 def _folders(name: str) -> list[Path]:

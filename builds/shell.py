@@ -8,8 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from builds import process
-from builds.ceilings import OutputAllowance, lasting, shown
+from builds import process, units
+from builds.ceilings import OutputAllowance
 from builds.diagnosis import Clues
 from builds.errors import CommandTimedOut, LimitHit
 from builds.stages import Context
@@ -76,10 +76,10 @@ class Shell:
                 f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice
             )
         if completed.timed_out:
-            most = lasting(self.context.limits.build_seconds)
+            most = units.duration(self.context.limits.build_seconds)
             raise CommandTimedOut(f"Failed to build the repo files: the build took longer than the {most} that it may.")
         if completed.output_limit_hit:
-            most = shown(self.context.limits.log_bytes)
+            most = units.size(self.context.limits.log_bytes)
             raise LimitHit(
                 f"Failed to build the repo files: the build wrote more than the {most} of output that it may.", advice=QUIETER
             )
@@ -87,7 +87,7 @@ class Shell:
     def _tell_of_waiting(self) -> None:
         if self._output.was_slowed and not self._told_of_waiting:
             self._told_of_waiting = True
-            rate = shown(self.context.limits.log_bytes_per_second)
+            rate = units.size(self.context.limits.log_bytes_per_second)
             self.context.log.warning(f"The build wrote more than {rate} of output a second, and was made to wait. {QUIETER}")
 
     def _line(self, stream: str, text: str) -> None:

@@ -106,11 +106,15 @@ def _context(claimed: Build, log: LogWriter, report: StageReport, stop: Stop) ->
         sandbox=isolation.sandbox_of(str(claimed.pk), pipeline.workspace_of(str(claimed.pk))),
         check_sandbox=isolation.choice().check,
         groups=isolation.groups(),
+        template_cache=pipeline.template_cache() if settings.BUILD_TEMPLATES_URL else None,
+        template_service=settings.BUILD_TEMPLATES_URL,
     )
 
 
 def hosts() -> Hosts:
-    return Hosts(tuple(settings.BUILD_NETWORK_HOSTS), tuple(settings.BUILD_NETWORK_PRIVATE_HOSTS))
+    mirrors = settings.BUILD_PACKAGE_MIRRORS
+    private = [*settings.BUILD_NETWORK_PRIVATE_HOSTS, *(urlsplit(mirror).netloc for mirror in mirrors.values())]
+    return Hosts(tuple(settings.BUILD_NETWORK_HOSTS), tuple(private), mirrors)
 
 
 def limits() -> Limits:

@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -20,7 +20,7 @@ from builds.errors import ProjectFileMissing
 from builds.manuscript_url import ManuscriptUrl
 from builds.myst import read_settings
 from builds.sandbox import Sandbox
-from builds.stages import Archive, Context, Export, Hosts, Limits, Project, Stop
+from builds.stages import Archive, Context, Export, Hosts, Limits, NoReport, Project, Stop
 from builds.stages.build import build
 from builds.stages.collect import collect
 from builds.stages.fetch import fetch
@@ -44,25 +44,6 @@ class PrintedLog:
 
     def warning(self, text: str) -> int:
         return self.line(text, stream="warning")
-
-
-class NoReport:
-    """A stage's report that nobody keeps."""
-
-    def detail(self, text: str) -> None:
-        """Nothing is kept."""
-
-    def progress(self, done: int, total: int | None) -> None:
-        """Nothing is kept."""
-
-    def command(self, *, argv: Sequence[str], version: str = "") -> None:
-        """Nothing is kept."""
-
-    def exited(self, *, exit_code: int | None, peak_memory_bytes: int | None) -> None:
-        """Nothing is kept."""
-
-    def commit(self, *, commit: str, ref: str, path: str) -> None:
-        """Nothing is kept."""
 
 
 def run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from builds.stages import Project
 
@@ -20,6 +22,7 @@ TYPST_TEMPLATE = TOOLS / "typst-template"
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 PIXI_TASK = "build-meca"
+PYPI, NPM = "https://pypi.org/simple", "https://registry.npmjs.org"
 
 # A port that nothing listens on: what asks the network is refused at once instead of waiting for ever (myst's requests have no time
 # limit).
@@ -46,6 +49,21 @@ def environment(workspace: Path, *, extra: Mapping[str, str], network: bool) -> 
         variables.update(dict.fromkeys(PROXY_VARIABLES, CLOSED))
         variables["npm_config_registry"] = f"{CLOSED}/"
     return {**variables, **extra}
+
+
+def use_mirrors(home: Path, mirrors: Mapping[str, str]) -> dict[str, str]:
+    """What makes pixi (by a file of its own in ``home``), pip, uv and npm fetch packages from mirrors; ``mirrors`` by the address that
+    each stands for."""
+    folder = home / ".pixi"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    index, registry = mirrors.get(PYPI, ""), mirrors.get(NPM, "")
+    lines = ["[mirrors]", *(f"{json.dumps(address)} = [{json.dumps(mirror)}]" for address, mirror in mirrors.items())]
+    lines += ["[pypi-config]", f"index-url = {json.dumps(index)}"] if index else []
+    (folder / "config.toml").write_text("\n".join([*lines, ""]))  # https://pixi.sh/latest/reference/pixi_configuration
+    variables = {"PIP_INDEX_URL": index, "UV_DEFAULT_INDEX": index, "npm_config_registry": registry}
+    if index.startswith("http://"):
+        variables["PIP_TRUSTED_HOST"] = variables["UV_INSECURE_HOST"] = urlsplit(index).netloc
+    return {name: value for name, value in variables.items() if value}
 
 
 def missing() -> list[str]:

@@ -25,7 +25,7 @@ from rq.job import Job
 from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
-from builds import workers
+from builds import isolation, workers
 from builds.process import ProcessesLeft, end_orphans, take_in_orphans
 from builds.queue import BuildJob
 from builds.queue_models import Worker as WorkerRow
@@ -53,7 +53,11 @@ class JobsiteWorker(Worker):
         super().__init__(*args, **kwargs)
         self._signed_at = float("-inf")
         self._row = WorkerRow(
-            name=f"{settings.WORKER_NAME}:{os.getpid()}", host=socket.gethostname(), pid=os.getpid(), started_at=timezone.now()
+            name=f"{settings.WORKER_NAME}:{os.getpid()}",
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=timezone.now(),
+            **isolation.of_worker(),
         )
 
     @property

@@ -6,10 +6,11 @@ The queue store is not asked: after it has lost its data it knows a living worke
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import psutil
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from builds.queue_models import SILENT_AFTER, Worker
@@ -34,6 +35,15 @@ def sign_off(worker: Worker) -> None:
 def taking_builds() -> QuerySet[Worker]:
     """The workers that are alive and have not been told to stop."""
     return Worker.objects.filter(seen_at__gte=timezone.now() - SILENT_AFTER, ending=False)
+
+
+def isolation() -> list[dict[str, Any]]:
+    """How builds are shut in, and by how many workers that take any: one entry where all their machines are alike.
+
+    A worker of an earlier release says nothing of it, and is not counted.
+    """
+    modes = taking_builds().exclude(sandbox="").order_by("sandbox", "cgroups").values("sandbox", "cgroups")
+    return [dict(row) for row in modes.annotate(workers=Count("pk"))]
 
 
 def forget_silent() -> None:

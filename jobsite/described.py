@@ -138,6 +138,18 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "and cloud metadata addresses stay refused",
         ),
         Setting(
+            "BUILD_TEMPLATES_URL",
+            "where MyST's templates are looked up by name. They, and those that a manuscript names by address, are fetched by the rules of "
+            "`BUILD_NETWORK_HOSTS`, once a day for all builds, also for those without network; `no`: none is fetched",
+        ),
+        Setting(
+            "BUILD_PACKAGE_MIRRORS",
+            "caching mirrors of yours from which builds fetch packages, so that each is fetched once and no build can change it for "
+            "another: `https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`. "
+            "Written into the configuration that pixi, pip, uv and npm (`https://registry.npmjs.org`) read; the mirrors' hosts may be "
+            "asked, also at a private address",
+        ),
+        Setting(
             "BUILD_ENVIRONMENT",
             "names of variables of Jobsite's own environment that builds get to see, comma-separated",
         ),

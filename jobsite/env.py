@@ -73,9 +73,11 @@ def integer(name: str, default: int, *, least: int = 0, most: int = sys.maxsize)
     return number
 
 
-def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """An absolute address without its trailing slash."""
+def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https"), may_be_no: bool = False) -> str:
+    """An absolute address without its trailing slash; empty where it is "no" and may be."""
     value = text(name, default).strip().rstrip("/")
+    if may_be_no and value == "no":
+        return ""
     try:
         parts = urlsplit(value)
         usable = parts.scheme in schemes and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -112,6 +114,20 @@ def private_hosts(name: str) -> list[str]:
         if _is_own(parts.hostname or ""):
             raise WrongSetting(name, f"must not name this machine, its link or every address, which builds never reach: {host!r}")
     return hosts
+
+
+def mirrors(name: str) -> dict[str, str]:
+    """A comma-separated list of pairs ``address=mirror``: which address each mirror stands for. None may be this machine."""
+    found = {}
+    for pair in words(name):
+        address, _, mirror = pair.partition("=")
+        places = [urlsplit(each) for each in (address, mirror)]
+        if any(place.scheme not in ("http", "https") or not place.hostname or "@" in place.netloc for place in places):
+            raise WrongSetting(name, f"must be pairs like https://pypi.org/simple=https://mirror.example.org/pypi, not {pair!r}")
+        if _is_own(places[1].hostname or ""):
+            raise WrongSetting(name, f"must not name this machine or its link, which builds never reach: {pair!r}")
+        found[address.rstrip("/")] = mirror.rstrip("/")
+    return found
 
 
 def _is_own(host: str) -> bool:

@@ -258,6 +258,8 @@ BUILD_NETWORK_HOSTS = env.words(
     "api.github.com,.mystmd.org,.curvenote.com,doi.org,.doi.org,.crossref.org,.datacite.org",
 )
 BUILD_NETWORK_PRIVATE_HOSTS = env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS")
+BUILD_TEMPLATES_URL = env.url("BUILD_TEMPLATES_URL", "https://api.mystmd.org", may_be_no=True)
+BUILD_PACKAGE_MIRRORS = env.mirrors("BUILD_PACKAGE_MIRRORS")
 BUILD_ENVIRONMENT = env.words("BUILD_ENVIRONMENT")
 ARCHIVE_MAX_BYTES = env.integer("ARCHIVE_MAX_BYTES", 1 << 30, least=1)
 UNPACKED_MAX_BYTES = env.integer("UNPACKED_MAX_BYTES", 4 << 30, least=1)

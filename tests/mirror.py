@@ -52,6 +52,7 @@ class Mirror:
                 self.send_response(302 if target else 404 if body is None else 200)
                 if target:
                     self.send_header("Location", target)
+                self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
                 self.send_header("Content-Length", str(len(body or b"")))
                 self.end_headers()
                 self.wfile.write(body or b"")

@@ -10,6 +10,7 @@ os.environ.update(
     SECRET_KEY="a-key-of-the-tests-that-signs-nothing-of-value",
     INTERNAL_SERVICE_SECRET="test-secret",
     REDIS_URL="redis://127.0.0.1:1/0",  # nobody listens: the queue store is away unless a test starts one
+    BUILD_TEMPLATES_URL="no",
     DATA_DIR=str(Path(tempfile.gettempdir()) / f"jobsite-tests-{os.getpid()}"),
 )
 

@@ -17,6 +17,7 @@ RANKS = {
         "output",
         "manuscript_url",
         "zip_end",
+        "units",
         "front_matter",
         "index_operations",
         "loops",
@@ -40,7 +41,7 @@ RANKS = {
         "clients",
     ),
     2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
-    3: ("lifecycle", "queue_control", "myst"),
+    3: ("lifecycle", "queue_control", "myst", "export_templates"),
     4: (
         "acts",
         "recorder",
@@ -51,6 +52,7 @@ RANKS = {
         "stages.deliver",
         "stages.fetch",
         "stages.unpack",
+        "stages.templates",
     ),
     5: ("pipeline", "outbox", "reconciler", "worker", "terminal"),
     6: ("tasks", "service"),
@@ -90,6 +92,7 @@ PURE = (
     "shell",
     "toolchain",
     "myst",
+    "export_templates",
 )
 
 

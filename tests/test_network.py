@@ -324,3 +324,26 @@ def test_a_private_host_that_makes_no_sense_stops_the_start(monkeypatch: pytest.
 def test_private_hosts_are_named_singly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BUILD_NETWORK_PRIVATE_HOSTS", "mirror.example.org, 10.0.0.7:8081,[fd12::1]:8081")
     assert env.private_hosts("BUILD_NETWORK_PRIVATE_HOSTS") == ["mirror.example.org", "10.0.0.7:8081", "[fd12::1]:8081"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mirror.example.org",
+        "https://pypi.org/simple",
+        "https://pypi.org=ftp://m",
+        "https://pypi.org=https://a:b@m",
+        "a=https://m",
+    ],
+)
+def test_a_mirror_is_named_with_what_it_stands_for(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("BUILD_PACKAGE_MIRRORS", value)
+    with pytest.raises(env.WrongSetting, match="BUILD_PACKAGE_MIRRORS must be pairs like"):
+        env.mirrors("BUILD_PACKAGE_MIRRORS")
+
+
+@pytest.mark.parametrize("mirror", ["http://127.0.0.1:8080", "http://localhost", "http://169.254.1.1/x"])
+def test_a_mirror_is_not_this_machine(monkeypatch: pytest.MonkeyPatch, mirror: str) -> None:
+    monkeypatch.setenv("BUILD_PACKAGE_MIRRORS", f"https://pypi.org/simple={mirror}")
+    with pytest.raises(env.WrongSetting, match="BUILD_PACKAGE_MIRRORS must not name this machine"):
+        env.mirrors("BUILD_PACKAGE_MIRRORS")

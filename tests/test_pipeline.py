@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.db import OperationalError, connection
 
-from builds import lease, lifecycle, logs, patience, pipeline, storage, tasks
+from builds import isolation, lease, lifecycle, logs, patience, pipeline, storage, tasks
 from builds.models import Build, Mode, State, StatusUpdate, Submission
 from builds.stages import Context
 from builds.stages.deliver import deliver
@@ -48,7 +48,6 @@ def test_success(bench: Bench) -> None:
     ("before", "fault", "code", "stage"),
     [
         ("exit 3", "manuscript", "build-failed", "build"),
-        ("kill -9 $$", "manuscript", "limit-hit", "build"),
         ("trap 'rm exports/article.meca.zip' EXIT", "manuscript", "export-not-made", "collect"),
         ("echo broken > ready/article.zip", "manuscript", "export-broken", "collect"),
         ("echo '[]' > ready/index.json", "manuscript", "export-broken", "collect"),
@@ -64,6 +63,11 @@ def test_a_failure_of_the_manuscript(bench: Bench, before: str, fault: str, code
     assert statuses(submission) == ["FAILED"]
     assert submission.builds.count() == 1, "an author's failure is not retried by itself"
     assert not bench.desci.deliveries["job-1"]
+
+
+def test_a_kill_is_taken_for_lack_of_memory_only_where_nothing_tells_better(bench: Bench) -> None:
+    build = bench.run(bench.submission("kill -9 $$"))
+    assert (build.fault, build.cause_code) == ("manuscript", "build-failed" if isolation.groups() else "limit-hit")
 
 
 def test_limits_are_told_by_name(bench: Bench, settings: Any) -> None:
@@ -94,7 +98,7 @@ def test_each_stage_has_a_time_limit(
     run.build.refresh_from_db()
     check_closed(run.build)
     assert (run.build.state, run.build.fault, run.build.cause_code) == (State.FAILED, fault, code)
-    assert run.build.cause == f"The {name} stage took longer than the 2 seconds that it may."
+    assert run.build.cause == f"The {name} stage took longer than the 2.0 s that it may."
 
 
 def test_a_host_that_hangs_is_tried_again_when_its_time_is_over(bench: Bench, settings: Any) -> None:
@@ -111,7 +115,7 @@ def test_all_stages_together_have_a_time_limit(bench: Bench, settings: Any) -> N
     build = bench.run(bench.submission("sleep 60"))
     check_closed(build)
     assert (build.fault, build.cause_code) == ("manuscript", "build-timeout")
-    assert build.cause == "The attempt took longer than the 3 seconds that it may. It ended in its build stage."
+    assert build.cause == "The attempt took longer than the 3.0 s that it may. It ended in its build stage."
 
 
 def test_what_is_not_there_is_the_authors(bench: Bench) -> None:

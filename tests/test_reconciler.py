@@ -22,7 +22,7 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from builds import lifecycle, pipeline, process, queue, queue_control, reconciler
+from builds import isolation, lifecycle, pipeline, process, queue, queue_control, reconciler
 from builds.models import Build, State, Submission
 from tests.rows import claim, lapse, submit
 
@@ -244,6 +244,21 @@ def test_processes_of_an_ended_build_are_ended(stray: Any) -> None:
     lifecycle.succeed(build)
     reconciler.end_strays()
     assert child.wait(20) == -9
+
+
+@pytest.mark.skipif(not isolation.groups(), reason=" ".join(isolation.groups().problems) or "none")
+def test_control_groups_of_an_ended_build_are_removed_with_what_is_in_them(stray: Any) -> None:
+    """Also what has thrown its marker away."""
+    build = claim(submit())
+    group = isolation.groups().make(str(build.pk), isolation.ceilings())
+    assert group is not None
+    child = stray("thrown away")
+    group.take_in(child.pid)
+    reconciler.remove_groups()
+    assert child.poll() is None, "its build runs"
+    lifecycle.succeed(build)
+    reconciler.remove_groups()
+    assert (child.wait(20), str(build.pk) in isolation.groups().strays()) == (-9, False)
 
 
 def test_processes_of_another_jobsites_builds_are_left_alone(stray: Any) -> None:

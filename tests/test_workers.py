@@ -17,7 +17,7 @@ from django.utils import timezone
 from redis import Redis
 from rq.job import Job
 
-from builds import queue, queue_control, workers
+from builds import isolation, queue, queue_control, workers
 from builds.models import Build, State
 from builds.queue_models import SILENT_AFTER, Worker
 from tests.rows import submit
@@ -121,6 +121,7 @@ def test_a_worker_gives_signs_while_it_waits_and_is_gone_when_it_has_ended(progr
     child = program()
     first = Worker.objects.get()
     assert (first.name, first.host, first.ending) == (f"host:{child.pid}", socket.gethostname(), False)
+    assert {"sandbox": first.sandbox, "cgroups": first.cgroups, "isolation_notes": first.isolation_notes} == isolation.of_worker()
     wait_until(Worker.objects.filter(seen_at__gt=first.seen_at).exists)
     child.terminate()
     assert child.wait(20) == 0

@@ -54,7 +54,20 @@ SUBMIT = {
 }
 STATUS = {200: SUBMISSION_STATUS, **_failures(401, 404, 429, 500, 503)}
 ACT = {202: SUBMISSION_STATUS, **_failures(400, 401, 404, 408, 409, 413, 415, 429, 500, 503)}
+ISOLATION = inline_serializer(
+    "Isolation",
+    {
+        "sandbox": serializers.ChoiceField(
+            ("bubblewrap", "landlock", "none", "refused"), help_text="`refused`: none works, and builds fail; `none`: allowed so"
+        ),
+        "cgroups": serializers.ChoiceField(
+            ("v2", "v1", "none"), help_text="control groups; `none`: memory and processes are counted, not limited by the kernel"
+        ),
+        "workers": serializers.IntegerField(),
+    },
+    many=True,
+)
 READY = {
-    200: inline_serializer("Ready", {"status": serializers.CharField()}),
+    200: inline_serializer("Ready", {"status": serializers.CharField(), "isolation": ISOLATION}),
     **_failures(503),
 }

@@ -7,11 +7,13 @@ from typing import Any
 from rest_framework import serializers
 
 from builds import front_matter
+from builds.manuscript_url import LONGEST as LONGEST_URL
 from builds.manuscript_url import InvalidManuscriptUrl, ManuscriptUrl
 from builds.models import Artifact, Build, Mode, Stage, State, Submission
 
 LONGEST_ID = 200
 LONGEST_REASON = 1000
+IDENTIFIER = f"at most {LONGEST_ID} characters, none of them a slash or a control character"
 
 
 class Text(serializers.CharField):
@@ -39,12 +41,16 @@ def check_identifier(name: str, value: str) -> str:
 class SubmissionRequest(serializers.Serializer[Any]):
     """What desci-server posts. Unknown fields are ignored."""
 
-    url = Text(trim_whitespace=False, help_text="https://github.com/{owner}/{repo}/blob/{ref}/{path}.yml")
-    jobId = Text(trim_whitespace=False, help_text="desci-server's id of the import task")
-    uuid = Text(
-        trim_whitespace=False, help_text="the node that receives the files, as desci-server writes it, trailing dot included"
+    url = Text(
+        trim_whitespace=False,
+        help_text=f"https://github.com/{{owner}}/{{repo}}/blob/{{ref}}/{{path}}.yml, or .yaml; at most {LONGEST_URL} characters",
     )
-    parsedDocument = serializers.JSONField(help_text="the project's front matter")
+    jobId = Text(trim_whitespace=False, help_text=f"desci-server's id of the import task; {IDENTIFIER}")
+    uuid = Text(
+        trim_whitespace=False,
+        help_text=f"the node that receives the files, as desci-server writes it, trailing dot included; {IDENTIFIER}",
+    )
+    parsedDocument = serializers.JSONField(help_text="the project's front matter: an object, whose `exports`, if any, are a list")
 
     def validate_url(self, value: str) -> str:
         try:

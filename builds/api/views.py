@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from builds import lifecycle, logs, readiness
+from builds import lifecycle, logs, readiness, workers
 from builds.api import schema
 from builds.api.envelope import Conflict, Refusal, Unavailable, success
 from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
@@ -133,11 +133,15 @@ class ReadyView(APIView):
 
     @extend_schema(operation_id="ready", responses=schema.READY)
     def get(self, request: Request) -> Response:
-        """Whether submissions can be accepted, and which part is at fault where they can't."""
+        """Whether submissions can be accepted, and which part is at fault where they can't.
+
+        `isolation` says how builds are shut in, and by how many of the workers that take builds: one entry where all are alike, none
+        where no worker is taking builds (submissions are accepted, and wait).
+        """
         problems = readiness.problems()
         if problems:
             raise Unavailable(" ".join(problems.values()))
-        return Response({"status": "ok"})
+        return Response({"status": "ok", "isolation": workers.isolation()})
 
 
 def _checked(form_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:

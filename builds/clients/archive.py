@@ -17,6 +17,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import requests
 
+from builds import units
 from builds.clients.waiting import Backoff, NeverStops, Stopper, retry_after, until_stopped
 from builds.errors import ArchiveHostDown, ArchiveHostRefused, ArchiveNotFound, ArchiveTooLarge
 from builds.manuscript_url import ManuscriptUrl, Split
@@ -202,7 +203,9 @@ class _Transfer:
 
     def _check_size(self, size: int) -> None:
         if size > self._most:
-            raise ArchiveTooLarge(f"The repository's archive is larger than the {self._most / 1e6:g} MB that this service takes.")
+            raise ArchiveTooLarge(
+                f"The repository's archive is larger than the {units.size(self._most)} that this service takes."
+            )
 
 
 def _listed(url: ManuscriptUrl, refs: dict[str, str]) -> Source:

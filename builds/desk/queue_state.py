@@ -13,8 +13,10 @@ from django.utils import timezone
 from redis import RedisError
 
 from builds import queue
+from builds.cgroups import Version
 from builds.models import Build, OutboxHold, Stage, State, StatusUpdate
-from builds.queue_models import QueueChange, QueueControl, Worker
+from builds.queue_models import REFUSED, QueueChange, QueueControl, Worker
+from builds.sandbox import Mode
 
 RUNNING_SHOWN = 200
 WAITING_SHOWN = 100
@@ -64,12 +66,23 @@ class Alarm:
 
 
 @dataclass(frozen=True)
+class Isolation:
+    """How some workers shut their builds in. ``notes`` say why not better, and what to do, a sentence or more a line."""
+
+    sandbox: str
+    limits: str
+    notes: list[str]
+    workers: list[Worker]
+
+
+@dataclass(frozen=True)
 class QueueNow:
     control: QueueControl
     running: list[Running]
     waiting: list[Waiting]
     more_waiting: int
     workers: list[WorkerNow]
+    isolation: list[Isolation]
     alarms: list[Alarm]
     changes: list[QueueChange]
 
@@ -105,6 +118,7 @@ def read() -> QueueNow:
         waiting=_with_reasons(waiting[:WAITING_SHOWN], _hindrance(control, workers), free),
         more_waiting=beyond,
         workers=_with_builds(workers, builds),
+        isolation=_isolation(workers),
         alarms=[*_worker_alarms(workers), *_queue_store_alarms(), *delivery_alarms()],
         changes=list(QueueChange.objects.all()[:CHANGES_SHOWN]),
     )
@@ -169,6 +183,35 @@ def _why(place: int, free: int) -> str:
     return f"{before} {'builds are' if before > 1 else 'build is'} before it."
 
 
+# --- how builds are shut in
+
+SANDBOXES: dict[str, str] = {
+    Mode.BUBBLEWRAP: "shut in by bubblewrap",
+    Mode.LANDLOCK: "shut in by Landlock alone",
+    Mode.NONE: "NOT shut in: BUILD_SANDBOX allows builds to run unsandboxed",
+    REFUSED: "not run at all, because none can be shut in",
+}
+LIMITS: dict[str, str] = {
+    Version.V2: "their memory, processes and share of the processors are limited by control groups (version 2)",
+    Version.V1: "their memory, processes and share of the processors are limited by control groups (version 1)",
+    Version.NONE: "their memory and processes are counted five times a second, without control groups",
+}
+
+
+def _isolation(workers: list[Worker]) -> list[Isolation]:
+    """By what the workers say that are alive; those of an earlier release say nothing."""
+    alike: dict[tuple[str, str, str], list[Worker]] = {}
+    for worker in workers:
+        if worker.sandbox and not worker.is_silent:
+            alike.setdefault((worker.sandbox, worker.cgroups, worker.isolation_notes), []).append(worker)
+    return [
+        Isolation(
+            SANDBOXES.get(sandbox, sandbox), LIMITS.get(groups, groups) if sandbox != REFUSED else "", notes.splitlines(), found
+        )
+        for (sandbox, groups, notes), found in alike.items()
+    ]
+
+
 # --- alarms
 
 
@@ -179,6 +222,19 @@ def _worker_alarms(workers: list[Worker]) -> list[Alarm]:
     if silent := [worker for worker in workers if worker.is_silent]:
         names = ", ".join(worker.name for worker in silent)
         alarms.append(Alarm(f"No sign of life from {names}.", "What it ran is queued again by itself.", serious=False))
+    return [*alarms, *_isolation_alarms(workers)]
+
+
+def _isolation_alarms(workers: list[Worker]) -> list[Alarm]:
+    alarms = []
+    here = "The line under the workers says why, and what to do."
+    taking = [worker for worker in workers if _takes_builds(worker)]
+    if hosts := sorted({worker.host for worker in taking if worker.sandbox == REFUSED}):
+        alarms.append(Alarm(f"Every build on {', '.join(hosts)} fails, because none can be shut in there.", here))
+    if hosts := sorted({worker.host for worker in taking if worker.sandbox == Mode.NONE}):
+        alarms.append(
+            Alarm(f"Builds on {', '.join(hosts)} run unsandboxed: they can read and change what the service can.", here)
+        )
     return alarms
 
 

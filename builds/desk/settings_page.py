@@ -11,8 +11,9 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
+from builds import units
 from builds.desk.access import StaffRequest, desk_page
-from builds.templatetags.desk import duration, in_code
+from builds.templatetags.desk import in_code
 from jobsite import env
 from jobsite.described import GROUPS, Setting
 
@@ -22,7 +23,6 @@ SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|_DSN$")
 # What stands before an address's host: a name and a password, up to the last @; and what follows it, where drivers take passwords too.
 CREDENTIALS = re.compile(r"(?<=://)\S*@")
 ADDRESS_OPTIONS = re.compile(r"(://[^\s?#]*)[?#]\S*")
-SIZES = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
 NOT_LISTED = "not described yet"
 
 
@@ -53,8 +53,8 @@ class Line:
         text, unit = self.read.value.strip(), self.setting.unit
         if not unit or not text.isdecimal():
             return ""
-        spoken = {"bytes": lambda: size(int(text)), "seconds": lambda: duration(float(text))}.get(unit)
-        words = spoken() if spoken else unit.removesuffix("s") if text == "1" else unit
+        spoken = {"bytes": units.size, "seconds": units.duration}.get(unit)
+        words = spoken(int(text)) if spoken else unit.removesuffix("s") if text == "1" else unit
         return words
 
     @property
@@ -70,12 +70,6 @@ class Line:
     @property
     def default(self) -> SafeString:
         return in_code(self.setting.default_words)
-
-
-def size(count: int) -> str:
-    """``200 MB``, ``1.07 GB``: by thousands, as the settings are mostly given."""
-    scale, unit = next(((scale, unit) for scale, unit in SIZES if count >= scale), (1, "bytes"))
-    return f"{count / scale:.3g} {unit}"
 
 
 def groups() -> dict[str, list[Line]]:

@@ -121,8 +121,8 @@ class Clues:
     def _killed(self, exit_code: int) -> BuildError:
         if self._kernel_tells:
             return CommandFailed(
-                f"{START}the command was killed by a signal that one of its own programs sent (exit code {exit_code}). It had not used "
-                f"more than {self._limits['memory']}."
+                f"{START}the command was killed by one of its own programs, or by somebody on the service's machine (exit code "
+                f"{exit_code}). It had not used more than {self._limits['memory']}."
             )
         return LimitHit(
             f"{START}the command was killed, most likely because it used more than {self._limits['memory']} (exit code {exit_code})."

@@ -50,6 +50,25 @@ class Report(Protocol):
         """Pin the commit: kept on the build before anything is downloaded."""
 
 
+class NoReport:
+    """A stage's report that nobody keeps."""
+
+    def detail(self, text: str) -> None:
+        """Nothing is kept."""
+
+    def progress(self, done: int, total: int | None) -> None:
+        """Nothing is kept."""
+
+    def command(self, *, argv: Sequence[str], version: str = "") -> None:
+        """Nothing is kept."""
+
+    def exited(self, *, exit_code: int | None, peak_memory_bytes: int | None) -> None:
+        """Nothing is kept."""
+
+    def commit(self, *, commit: str, ref: str, path: str) -> None:
+        """Nothing is kept."""
+
+
 class Stop:
     """Whether the build has to stop: it was told to, or its time is over. Set once, by the thread that renews the lease; never unset.
 
@@ -129,10 +148,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class Hosts:
-    """Whom a build with network may ask; ``private`` ones also at a private address."""
+    """Whom a build with network may ask; ``private`` ones also at a private address; ``mirrors`` instead of whom it would ask for
+    packages, by the address that each stands for."""
 
     listed: tuple[str, ...] = ()
     private: tuple[str, ...] = ()
+    mirrors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -163,6 +184,8 @@ class Context:
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
     groups: Groups | None = None
+    template_cache: Path | None = None
+    template_service: str = ""
 
 
 @dataclass(frozen=True)

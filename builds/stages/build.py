@@ -11,7 +11,7 @@ from builds import exports, mending, myst, network, toolchain
 from builds.errors import CommandFailed, LimitHit
 from builds.exports import Declared
 from builds.shell import Shell
-from builds.stages import Built, Context, PlannedExport, Project
+from builds.stages import Built, Context, PlannedExport, Project, templates
 
 # What earlier builds leave behind, and myst would take for its own; a template or a cache that the author keeps there is left alone.
 LEFTOVERS = ("exports", "site", "temp", "logs", "html", "jobsite")
@@ -36,6 +36,7 @@ def build(ctx: Context, project: Project) -> Built:
     for export in wanted:
         exports.check_place(project, export)
     _clear(ctx, project)
+    templates.provide(ctx, project)
     command = _command(ctx, project)
     with _let_out(ctx, bundled=not command) as (ctx, environment):
         return _built(Shell(ctx, project.folder, environment), project, wanted, command)
@@ -109,6 +110,8 @@ def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
         variables.setdefault("NODE_OPTIONS", f"--max-old-space-size={memory * 3 // 4 // 1_000_000}")
     for name in ("HOME", "TMPDIR"):
         (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
+    if ctx.build_hosts.mirrors and (ctx.build_network or not bundled):
+        variables |= toolchain.use_mirrors(ctx.workspace / variables["HOME"], ctx.build_hosts.mirrors)
     return variables
 
 

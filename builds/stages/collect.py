@@ -6,8 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from builds import inspection
-from builds.ceilings import shown
+from builds import inspection, units
 from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside, LimitHit
 from builds.exports import is_inside
 from builds.stages import Built, Context, Export, PlannedExport
@@ -25,7 +24,7 @@ def collect(ctx: Context, built: Built) -> list[Export]:
     """
     exports = list(_collected(ctx, built))
     size = sum(export.size for export in exports)
-    ctx.report.detail(f"{len(exports)} exports, {size / 1e6:.1f} MB")
+    ctx.report.detail(f"{len(exports)} exports, {units.size(size)}")
     return exports
 
 
@@ -45,14 +44,14 @@ def _collected(ctx: Context, built: Built) -> Iterator[Export]:
             raise ExportBroken(f"Failed to build the repo files: {_shown(plan)} was made but is empty.", file=plan.name)
         total += size
         if total > ctx.limits.exports_bytes:
-            most = shown(ctx.limits.exports_bytes)
+            most = units.size(ctx.limits.exports_bytes)
             raise LimitHit(
                 f"Failed to build the repo files: the exports are larger than the {most} that they may be.", file=plan.name
             )
         plan.path.chmod(0o600)  # a build may have left us no right to read it
         _inspect(ctx, plan)
         export = Export(plan.role, plan.name, plan.path, size, _sha256(ctx, plan.path))
-        ctx.log.line(f"{_shown(plan)}: {size} bytes, sha256 {export.sha256}")
+        ctx.log.line(f"{_shown(plan)}: {units.size(size)}, sha256 {export.sha256}")
         yield export
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 
+from builds import units
 from builds.clients.desci import Answer, Outcome, classify
 from builds.clients.multipart import FilePart, Multipart, WrongSize
 from builds.clients.waiting import Backoff, until_stopped
@@ -91,7 +92,7 @@ def _send(ctx: Context, exports: Sequence[Export]) -> Answer:
                 raise DesciServerDown("desci-server took the files too slowly.")
 
         body = Multipart(files, {"uuid": ctx.node_uuid, "contextPath": CONTEXT_PATH}, check=check)
-        ctx.report.detail(f"{len(files)} files, {size / 1e6:.1f} MB")
+        ctx.report.detail(f"{len(files)} files, {units.size(size)}")
         try:
             answer = until_stopped(
                 ctx.stop,

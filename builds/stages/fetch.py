@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from builds import zip_end
+from builds import units, zip_end
 from builds.clients.archive import COMMIT, NOT_FOUND, Source
 from builds.errors import ArchiveNotFound
 from builds.stages import Archive, Context
@@ -26,7 +26,7 @@ def fetch(ctx: Context) -> Archive:
     if commit != source.commit:
         _pin(ctx, source, commit)
     size = path.stat().st_size
-    ctx.log.line(f"Fetched {ctx.url.slug} at {commit or 'an unknown commit'} ({size / 1e6:.1f} MB).")
+    ctx.log.line(f"Fetched {ctx.url.slug} at {commit or 'an unknown commit'} ({units.size(size)}).")
     return Archive(path, commit, source.ref, source.path)
 
 

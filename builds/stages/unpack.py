@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from builds import zip_end
+from builds import units, zip_end
 from builds.errors import ArchiveBroken, ArchiveTooLarge, ArchiveUnsafe, ProjectFileMissing
 from builds.stages import Archive, Context, Project
 
@@ -128,7 +128,7 @@ def _add(entries: Entries, info: zipfile.ZipInfo, path: str, ctx: Context) -> No
     elif path in entries.files or path in entries.links:
         raise _unsafe(path, "the archive holds it twice")
     elif info.file_size > ctx.limits.entry_bytes:
-        raise ArchiveTooLarge(f"{path} is larger than the {ctx.limits.entry_bytes / 1e6:g} MB that a file may have.", file=path)
+        raise ArchiveTooLarge(f"{path} is larger than the {units.size(ctx.limits.entry_bytes)} that a file may have.", file=path)
     else:
         (entries.links if kind == stat.S_IFLNK else entries.files)[path] = info
 
@@ -170,7 +170,7 @@ class _Unpacking:
             (self._root / path).mkdir(parents=True, exist_ok=True)
         self._make_links(entries)
         self._ctx.report.progress(self._written, self._written)
-        self._ctx.report.detail(f"{len(entries.files)} files, {len(entries.links)} links, {self._written / 1e6:.1f} MB")
+        self._ctx.report.detail(f"{len(entries.files)} files, {len(entries.links)} links, {units.size(self._written)}")
         return pointers
 
     def _file(self, path: str, info: zipfile.ZipInfo) -> None:
@@ -240,7 +240,7 @@ def _unsafe(name: str, why: str) -> ArchiveUnsafe:
 
 def _too_large(ctx: Context) -> ArchiveTooLarge:
     return ArchiveTooLarge(
-        f"The repository unpacks to more than the {ctx.limits.unpacked_bytes / 1e6:g} MB that this service takes."
+        f"The repository unpacks to more than the {units.size(ctx.limits.unpacked_bytes)} that this service takes."
     )
 
 

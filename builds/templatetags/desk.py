@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
+from builds import units
 from builds.admin_columns import visible
 from builds.models import Build, StatusUpdate
 
@@ -47,17 +48,13 @@ def state_badge(state: str, words: str = "") -> SafeString:
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 5 s``, ``2 h 10 min``, ``3 d 4 h``."""
-    if seconds is None:
-        return NOTHING
-    if seconds < 9.95:
-        return f"{max(seconds, 0):.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    days, hours = divmod(hours, 24)
-    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (rest, "s")]
-    first = next((index for index, (value, _) in enumerate(parts) if value), 3)
-    return " ".join(f"{value} {unit}" for value, unit in parts[first : first + 2] if value)
+    return NOTHING if seconds is None else units.duration(seconds)
+
+
+@register.filter
+def size(count: float | None) -> str:
+    """Bytes."""
+    return NOTHING if count is None else units.size(count)
 
 
 def age(at: datetime, now: datetime) -> str:

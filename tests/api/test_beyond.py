@@ -8,11 +8,13 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.test import Client
+from django.utils import timezone
 
-from builds import lifecycle
+from builds import lifecycle, workers
 from builds.errors import CommandFailed
 from builds.logs import LogWriter
 from builds.models import Build, Mode, State, Submission
+from builds.queue_models import Worker
 from tests.api.conftest import SUBMISSIONS, ApiClient
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -141,7 +143,15 @@ def test_a_log_that_is_not_there(api: ApiClient, query: str, code: int) -> None:
 
 def test_ready(api: ApiClient) -> None:
     answer = api.call("GET", "/readyz", secret=None)
-    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "isolation": []})
+
+
+def test_ready_says_how_builds_are_shut_in(api: ApiClient) -> None:
+    v1, landlock = {"sandbox": "bubblewrap", "cgroups": "v1"}, {"sandbox": "landlock", "cgroups": "none"}
+    for name, mode in {"a:1": v1, "a:2": v1, "b:1": landlock, "of an earlier release:1": {}}.items():
+        workers.sign(Worker(name=name, host="host", pid=1, started_at=timezone.now(), **mode))
+    workers.sign(Worker(name="ends:1", host="host", pid=1, started_at=timezone.now(), ending=True, **landlock))
+    assert api.call("GET", "/readyz", secret=None).json()["isolation"] == [{**v1, "workers": 2}, {**landlock, "workers": 1}]
 
 
 def test_without_a_database_it_is_not_ready_and_takes_nothing(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> None:

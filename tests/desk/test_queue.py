@@ -34,8 +34,8 @@ def words(answer: Any) -> str:
     return " ".join(html.unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", answer.content.decode(), flags=re.S)).split())
 
 
-def worker(name: str = "host:7", *, silent: bool = False, ending: bool = False) -> Worker:
-    row = Worker(name=name, host="host", pid=1, started_at=timezone.now(), ending=ending)
+def worker(name: str = "host:7", *, silent: bool = False, ending: bool = False, **isolation: str) -> Worker:
+    row = Worker(name=name, host="host", pid=1, started_at=timezone.now(), ending=ending, **isolation)
     workers.sign(row)
     if silent:
         Worker.objects.filter(pk=name).update(seen_at=timezone.now() - 2 * SILENT_AFTER)
@@ -112,14 +112,49 @@ def test_of_a_long_queue_the_beginning_is_shown_and_the_rest_counted(viewer: Cli
 
 def test_workers_are_shown_with_memory_and_sign_of_life(viewer: Client) -> None:
     worker(), worker("host:8", silent=True), worker("host:9", ending=True)
-    Worker.objects.update(memory_bytes=300 * 1024 * 1024)
+    Worker.objects.update(memory_bytes=300_000_000)
     text = re.sub(r"\d+ \w+ \d+, \d+:\d+ UTC ", "", words(viewer.get("/queue/")).replace("\xa0", " "))
-    assert "host:7 waits for work 300.0 MB just now" in text
-    assert "host:8 no sign of life 300.0 MB 1 min ago" in text
+    assert "host:7 waits for work 300 MB just now" in text
+    assert "host:8 no sign of life 300 MB 1 min ago" in text
     assert "host:9 ends after this build" in text and "1 worker " in text
 
 
 # --- alarms
+
+
+def test_how_builds_are_shut_in_is_told_once_where_all_workers_are_alike(viewer: Client) -> None:
+    for name in ("host:1", "host:2"):
+        worker(name, sandbox="bubblewrap", cgroups="v1")
+    assert (
+        "Builds are shut in by bubblewrap ; their memory, processes and share of the processors are limited by control groups "
+        "(version 1)."
+    ) in words(viewer.get("/queue/"))
+
+
+def test_how_builds_are_shut_in_is_told_of_each_kind_of_worker_with_what_to_do(viewer: Client) -> None:
+    worker("host:1", sandbox="bubblewrap", cgroups="v2")
+    worker("other:1", sandbox="landlock", cgroups="none", isolation_notes="bubblewrap is not installed.\nInstall it.")
+    worker("an earlier release's")
+    worker("dead:1", sandbox="none", cgroups="none", silent=True)
+    page = words(viewer.get("/queue/"))
+    assert "host:1 : builds are shut in by bubblewrap ; their memory" in page
+    assert "other:1 : builds are shut in by Landlock alone ; their memory and processes are counted five times a second" in page
+    assert "bubblewrap is not installed. Install it." in page
+    assert page.count("builds are") == 2
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "alarm"),
+    [
+        ("bubblewrap", []),
+        ("landlock", []),
+        ("none", ["Builds on host run unsandboxed: they can read and change what the service can."]),
+        ("refused", ["Every build on host fails, because none can be shut in there."]),
+    ],
+)
+def test_builds_that_are_not_shut_in_are_an_alarm(store: Redis, sandbox: str, alarm: list[str]) -> None:
+    worker(sandbox=sandbox, cgroups="none")
+    assert alarms() == alarm
 
 
 def test_without_workers_it_says_so_in_plain_sight(viewer: Client, store: Redis) -> None:

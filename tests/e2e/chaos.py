@@ -264,7 +264,7 @@ class Chaos:
         finals = [word for word in heard if word in ("COMPLETED", "FAILED")]
         expected = {"good": "succeeded", "broken": "failed", "missing": "failed"}.get(self.kinds[job_id])
         problems = []
-        if expected and status["state"] != expected and (status["cause"] or {}).get("code") not in EXCUSES:
+        if expected and status["state"] != expected and not _is_excused(status["cause"] or {}):
             problems.append(f"{job_id} ({self.kinds[job_id]}) has {status['state']}: {status['cause']}")
         told_rightly = 1 <= len(finals) <= self.asked[job_id] and heard[-1] == finals[-1]
         if self.kinds[job_id] != "unwanted" and not told_rightly:
@@ -290,6 +290,7 @@ TARGET_SECONDS = 20.0
 SENDERS = 4
 # What a kill may honestly make of a good manuscript: its program was killed, or what shuts it in, or its worker twice in a row.
 EXCUSES = ("limit-hit", "sandbox-unavailable", "worker-lost")
+WAS_KILLED = "the command was killed by one of its own programs, or by somebody on the service's machine"
 FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "build killed": lambda chaos: chaos.kill("build.sh"),
     "work-horse killed": lambda chaos: chaos.kill("manage.py", "worker"),
@@ -306,6 +307,10 @@ FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "desci-server never answers": Chaos.silent,
     "desci-server down": Chaos.desci_down,
 }
+
+
+def _is_excused(cause: dict[str, Any]) -> bool:
+    return cause.get("code") in EXCUSES or WAS_KILLED in cause.get("sentence", "")
 
 
 def _is_top(child: psutil.Process, service: Service) -> bool:

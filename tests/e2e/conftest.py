@@ -57,6 +57,7 @@ class Service:
             "WEB_WORKERS": "1",
             "STOP_GRACE": "1",
             "BUILD_READABLE": str(self.gates),
+            "BUILD_TEMPLATES_URL": "no",
             **self._settings,
         }
         command = [*self._wrapper, sys.executable, str(BASE_DIR / "manage.py"), "serve"]
@@ -112,12 +113,12 @@ class Service:
         return self.call("GET", f"/{job_id}/log", params={"from": first_line}).text
 
 
-def in_django(service: Service, script: str) -> None:
-    """Run a script with the service's own database, in a process of its own."""
+def in_django(service: Service, script: str) -> str:
+    """Run a script with the service's own database, in a process of its own; what it prints."""
     environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
     environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
     command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def free_port() -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from tests import quick
 from tests.e2e.conftest import SECRET, Service
 from tests.mirror import mirror, private_address
+from tests.stages.test_templates import zipped
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
@@ -44,3 +47,64 @@ def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Pa
     assert log.count("asked the package") == 2
     assert [path for _method, path, _host in inside.asked] == ["/package", "/package", "/away"]
     assert {refusal for refusal in REFUSED.values() if f"The network refused the build {refusal}" not in log} == set()
+
+
+def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> None:
+    export = "{format: typst, template: journal/article}"
+    settings = f"version: 1\nproject:\n  title: T\n  exports: [{export}]\n"
+    look = (
+        "cat _build/templates/typst/journal/article/template.yml; echo evil > _build/templates/typst/journal/article/template.yml"
+    )
+    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        described = {"links": {"download": f"http://{inside.host}/article.zip"}}
+        inside.files["/templates/typst/journal/article"] = json.dumps(described).encode()
+        inside.files["/article.zip"] = zipped({"template.yml": "the template\n"})
+        address = {"BUILD_TEMPLATES_URL": f"http://{inside.host}", "BUILD_NETWORK_PRIVATE_HOSTS": inside.host}
+        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="2", **address)
+        archive.add("a", "b", quick.repository(look, **{"myst.yml": settings}))
+        service.start()
+        try:
+            for name in ("j-1", "j-2", "j-3"):
+                entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": name, "uuid": f"{name}."}
+                service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            for name in ("j-1", "j-2", "j-3"):
+                service.wait(name, "succeeded", timeout=60)
+                assert "the template\n" in service.log(name)
+        finally:
+            service.stop()
+    assert [path for _method, path, _host in inside.asked] == ["/templates/typst/journal/article", "/article.zip"]
+
+
+def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
+    """By pip, which is here; pixi gets its configuration."""
+    wheel = "thing-1-py3-none-any.whl"
+    data = zipped(
+        {
+            "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
+            "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+            "RECORD": "",
+        },
+        top="thing-1.dist-info/",
+    )
+    look = f"cat $HOME/.pixi/config.toml; {sys.executable} -m pip download --no-cache-dir -d . thing && ls {wheel}"
+    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        inside.files["/pypi/thing/"] = f'<a href="../../{wheel}">{wheel}</a>'.encode()
+        inside.files[f"/{wheel}"] = data
+        address = {
+            "BUILD_PACKAGE_MIRRORS": f"https://pypi.org/simple=http://{inside.host}/pypi",
+            "BUILD_NETWORK_HOSTS": "none.invalid",
+        }
+        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", **address)
+        archive.add("a", "b", quick.repository(look))
+        service.start()
+        try:
+            entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": "j", "uuid": "n."}
+            service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            service.wait("j", "succeeded", timeout=60)
+            log = service.log("j")
+        finally:
+            service.stop()
+    assert f'"https://pypi.org/simple" = ["http://{inside.host}/pypi"]' in log
+    assert f'index-url = "http://{inside.host}/pypi"' in log
+    assert f"\n{wheel}\n" in log
+    assert [path for _method, path, _host in inside.asked][-1] == f"/{wheel}"

@@ -11,7 +11,6 @@ from django.core.management.base import BaseCommand
 from django.db import connections
 from redis import Redis
 
-from builds import isolation
 from builds.queue import queue_over
 from builds.worker import JobsiteWorker
 
@@ -20,7 +19,6 @@ class Command(BaseCommand):
     help = "Run one worker: it takes builds from the queue, one at a time, until it is told to end."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        isolation.groups(), isolation.choice()  # found out before the first fork: a work-horse has it from here
         connection = Redis.from_url(settings.REDIS_URL)
         queue = queue_over(connection)
         name = f"{settings.WORKER_NAME}-{os.getpid()}-{uuid.uuid4().hex[:6]}"

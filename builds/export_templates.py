@@ -1,0 +1,98 @@
+"""Which templates a manuscript names for its exports, and where ``myst`` looks for each before it asks the network (read from
+mystmd 1.11's own rules)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from builds.exports import declared, read_text
+from builds.myst import read_settings, read_yaml
+from builds.stages import Project
+
+DEFAULTS = {"typst": "lapreprint-typst", "docx": "default", "tex": "plain_latex", "pdf": "plain_latex", "pdf+tex": "plain_latex"}
+KINDS = {"typst": "typst", "docx": "docx", "tex": "tex", "pdf": "tex", "pdf+tex": "tex"}
+NAME = re.compile(r"(?:(?:(?P<kind>tex|typst|docx)/)?(?P<owner>[\w-]+)/)?(?P<name>[\w-]+)", re.ASCII)
+ADDRESS = re.compile(r"https?://[^\s\\]{1,1000}")
+FOLDER = PurePosixPath("_build/templates")
+MOST, MOST_PAGES, PAGE_BYTES = 20, 1000, 5_000_000
+FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.{0,65536}?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Template:
+    """``reference`` is what the author wrote, or myst's default; ``folder`` is relative to the project file's folder."""
+
+    reference: str
+    address: str
+    folder: PurePosixPath
+
+
+def named(project: Project, service: str) -> list[Template]:
+    """The templates that the exports of the project and of its pages need, each once; those that ``service`` (an address) has by name.
+
+    Those that lie in the repository are left out, and so is what is no name of a template: myst says so itself.
+    """
+    found: dict[PurePosixPath, Template] = {}
+    for folder, entry in _entries(project):
+        template = _template(project, folder, entry, service)
+        if template and len(found) < MOST:
+            found.setdefault(template.folder, template)
+    return list(found.values())
+
+
+def _entries(project: Project) -> Iterator[tuple[Path, Any]]:
+    """Every declared export, with the folder of the file that declares it."""
+    settings = read_settings(project)
+    for holder in (settings.get("project"), settings):
+        yield from ((project.folder, entry) for entry in _declared_in(holder))
+    for page in sorted(_pages(project))[:MOST_PAGES]:
+        yield from ((page.parent, entry) for entry in _declared_in(_front_matter(project, page)))
+
+
+def _declared_in(holder: Any) -> Iterator[Any]:
+    for name in ("exports", "export"):
+        listed = holder.get(name) if isinstance(holder, dict) else None
+        yield from listed if isinstance(listed, list) else [listed] if listed else []
+
+
+def _pages(project: Project) -> Iterator[Path]:
+    for path in project.folder.rglob("*.md"):
+        if not any(part.startswith((".", "_")) for part in path.relative_to(project.folder).parts):
+            yield path
+
+
+def _front_matter(project: Project, page: Path) -> Any:
+    try:
+        found = FRONT_MATTER.match(read_text(project, page, most=PAGE_BYTES))
+        return read_yaml(found[1]) if found else None
+    except (OSError, ValueError, YAMLError, RecursionError):
+        return None
+
+
+def _template(project: Project, folder: Path, entry: Any, service: str) -> Template | None:
+    export = declared(entry)
+    if export is None or export.format not in KINDS:
+        return None
+    written = entry.get("template", _default(export.format)) if isinstance(entry, dict) else _default(export.format)
+    if not isinstance(written, str) or (folder / written).exists() or (project.folder / written).exists():
+        return None
+    kind = "typst" if written.endswith("-typst") else KINDS[export.format]
+    if ADDRESS.fullmatch(written):
+        return Template(written, written, FOLDER / kind / hashlib.sha256(written.encode()).hexdigest())
+    if parts := NAME.fullmatch(written):
+        name = f"{parts['kind'] or kind}/{parts['owner'] or 'myst'}/{parts['name']}"
+        return Template(written, f"{service.rstrip('/')}/templates/{name}", FOLDER / name)
+    return None
+
+
+def _default(format_: str) -> str | None:
+    """What myst takes where the author names none; a PDF's is for LaTeX, so of no use without."""
+    return None if format_ == "pdf" and not shutil.which("latexmk") else DEFAULTS[format_]

@@ -1,0 +1,207 @@
+"""The templates that a manuscript names, from a cache that all builds share and none can write to.
+
+What is not there, or has grown old, is fetched once, in the build's sandbox and through its proxy, before anything of the build's runs:
+so the same hosts are asked that a build may ask. A build gets a copy, where ``myst`` looks before it asks the network.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from builds import network, process
+from builds.ceilings import OutputAllowance
+from builds.errors import (
+    ArchiveBroken,
+    ArchiveTooLarge,
+    ArchiveUnsafe,
+    ExportOutside,
+    ExportUnwritable,
+    ProjectFileMissing,
+)
+from builds.export_templates import Template, named
+from builds.exports import place
+from builds.sandbox import Sandbox
+from builds.stages import Archive, Context, Limits, NoReport, Project, Stop
+from builds.stages.unpack import unpack
+from builds.toolchain import TOOLS
+
+FRESH_SECONDS = 24 * 3600
+# Who could not be had is not asked for again by every build that comes.
+FAILURE_SECONDS = 600
+FETCH_SECONDS = 90
+LIMITS = Limits(archive_bytes=50 << 20, unpacked_bytes=100 << 20, entry_bytes=50 << 20, entries=2000)
+OUTPUT_BYTES = 10_000
+UNUSED_SECONDS = 90 * 24 * 3600
+LEFT_SECONDS = 3600
+CACHE_BYTES = 2 << 30
+WHY = {
+    ArchiveUnsafe: "its archive holds what can't be unpacked safely",
+    ArchiveTooLarge: "it is too large",
+    ArchiveBroken: "its archive is damaged",
+    ProjectFileMissing: "it holds no template.yml",
+}
+
+
+def provide(ctx: Context, project: Project) -> None:
+    """Put the project's templates into its ``_build/templates``. The build goes on without one that can't be had, with a warning."""
+    if ctx.template_cache is None or ctx.sandbox is None:  # without a sandbox there is no proxy either
+        return
+    ctx.template_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for template in named(project, ctx.template_service):
+        try:
+            problem = _provide(ctx, ctx.template_cache, project, template)
+        except (ExportOutside, ExportUnwritable):
+            problem = f"the repository has something else at {template.folder}"
+        if problem:
+            ctx.log.warning(f"The template {template.reference} could not be had: {problem}.")
+
+
+def _provide(ctx: Context, cache: Path, project: Project, template: Template) -> str:
+    """Why it could not be put in its place; empty where it was, or where the author has one there."""
+    target = place(project, str(template.folder))
+    if target.exists() or target.is_symlink():
+        return ""
+    entry = cache / hashlib.sha256(template.address.encode()).hexdigest()
+    with _locked(entry, ctx.stop):
+        problem = "" if _is_fresh(entry) else _renew(ctx, entry, template)
+        if not entry.is_dir():
+            return problem
+        if problem:
+            ctx.log.warning(
+                f"The template {template.reference} is taken as it was kept, because a newer one could not be had: {problem}."
+            )
+        os.utime(entry)  # it was used now
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(entry / "repository", target, symlinks=True)
+        ctx.log.line(f"Template {template.reference}: kept since its download (sha256 {_source(entry)['sha256']}).")
+    return ""
+
+
+@contextmanager
+def _locked(entry: Path, stop: Stop) -> Iterator[None]:
+    """The entry for this build alone: of many that need it at once, one fetches it."""
+    with entry.with_suffix(".lock").open("w") as file:
+        while not _try_lock(file.fileno()):
+            stop.wait(0.1)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _source(entry: Path) -> dict[str, str]:
+    """Where the entry is from, its sum, and when it was fetched, in seconds since 1970."""
+    with suppress(OSError, ValueError):
+        return dict(json.loads((entry / "source.json").read_text()))
+    return {}
+
+
+def _is_fresh(entry: Path) -> bool:
+    return time.time() - float(_source(entry).get("at", 0)) < FRESH_SECONDS
+
+
+def _renew(ctx: Context, entry: Path, template: Template) -> str:
+    """Fetch it anew; why that failed, if it did. What was kept stays then."""
+    failed = entry.with_suffix(".failed")
+    with suppress(OSError):
+        if time.time() - failed.stat().st_mtime < FAILURE_SECONDS:
+            return f"{failed.read_text()} (found out a while ago)"
+    problem = _fetch(ctx, ctx.sandbox, entry, template) if ctx.sandbox else "builds are not shut in"
+    if problem:
+        failed.write_text(problem)
+    else:
+        failed.unlink(missing_ok=True)
+    return problem
+
+
+def _fetch(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> str:
+    zipped = ctx.workspace / "template.zip"
+    folder = Path(tempfile.mkdtemp(prefix=f"{entry.name[:16]}-", dir=entry.parent))
+    try:
+        sum_, problem = _download(ctx, sandbox, template.address, zipped)
+        if problem:
+            return problem
+        unpack(replace(ctx, workspace=folder, limits=LIMITS, report=NoReport()), Archive(zipped, "", "", "template.yml"))
+        source = {"address": template.address, "sha256": sum_, "at": str(time.time())}
+        (folder / "source.json").write_text(json.dumps(source))
+        shutil.rmtree(entry, ignore_errors=True)
+        folder.rename(entry)
+    except (ArchiveUnsafe, ArchiveTooLarge, ArchiveBroken, ProjectFileMissing) as error:
+        return WHY[type(error)]
+    finally:
+        zipped.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+    return ""
+
+
+def _download(ctx: Context, sandbox: Sandbox, address: str, target: Path) -> tuple[str, str]:
+    """The sum of what is at ``target`` now, and why nothing is, if so."""
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    with network.proxied(ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
+        sandbox = replace(sandbox, proxy=proxy.socket)
+        sandbox.hand_over()
+        ended = process.run(
+            [sys.executable, "-I", str(TOOLS / "download.py"), address, str(target), str(LIMITS.archive_bytes)],
+            cwd=ctx.workspace,
+            env=network.variables(sandbox.port),
+            on_line=lambda stream, text: lines[stream].append(text),
+            deadline_seconds=FETCH_SECONDS,
+            stop=ctx.stop,
+            marker=ctx.build_id,
+            output=OutputAllowance(OUTPUT_BYTES),
+            grace_seconds=0,
+            sandbox=sandbox,
+            ceilings=ctx.limits.ceilings,
+            groups=ctx.groups,
+        )
+        refusals = proxy.refusals()
+    if ended.exit_code == 0:
+        return "".join(lines["stdout"][:1]), ""
+    if ended.timed_out:
+        return "", f"{address} did not answer within {FETCH_SECONDS} s"
+    if refusals:
+        return "", f"the network refused {refusals[0]}"
+    return "", (lines["stderr"] or ["no reason given"])[-1][:300].removesuffix(".")
+
+
+# --- kept in bounds
+
+
+def sweep(cache: Path) -> None:
+    """Remove what no build has used for long, the longest unused of too much, and what a killed worker left."""
+    if not cache.is_dir():
+        return
+    now, room = time.time(), CACHE_BYTES
+    for path in sorted(cache.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
+        age = now - path.lstat().st_mtime
+        if not path.is_dir():
+            continue
+        if "-" in path.name:
+            if age > LEFT_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
+            continue
+        room -= sum(file.lstat().st_size for file in path.rglob("*"))
+        if age > UNUSED_SECONDS or room < 0:
+            _remove_unless_in_use(path)
+
+
+def _remove_unless_in_use(entry: Path) -> None:
+    with entry.with_suffix(".lock").open("w") as file:
+        if _try_lock(file.fileno()):
+            shutil.rmtree(entry, ignore_errors=True)

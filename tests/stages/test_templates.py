@@ -1,0 +1,342 @@
+"""The cache of templates: a real mirror, fetched from inside this machine's real sandbox through the real proxy."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import stat
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from builds.export_templates import named
+from builds.sandbox import Policy, choose
+from builds.stages import Context, Hosts, Project, templates
+from builds.stages.build import build
+from builds.toolchain import TYPST_TEMPLATE
+from tests.mirror import Mirror, mirror, private_address
+from tests.stages.context import KeptLog, make_context
+from tests.test_sandbox import MODES
+
+SERVICE = "https://api.mystmd.org"
+NAME = "/templates/typst/journal/article"
+FILES = {path.name: path.read_text() for path in sorted(TYPST_TEMPLATE.iterdir())}
+real = pytest.mark.skipif(not (MODES and private_address()), reason="no sandbox, or no private address beside loopback")
+
+
+def zipped(files: dict[str, str], *links: str, top: str = "article-main/") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(f"{top}{name}", text)
+        for name in links:
+            info = zipfile.ZipInfo(f"{top}{name}")
+            info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
+            archive.writestr(info, "/etc/passwd")
+    return buffer.getvalue()
+
+
+# --- which templates are named
+
+
+def project_of(folder: Path, settings: str, **pages: str) -> Project:
+    folder.mkdir(parents=True)
+    (folder / "myst.yml").write_text(f"version: 1\n{settings}")
+    (folder / "index.md").write_text("# Title\n")
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text)
+    return Project(folder, folder / "myst.yml")
+
+
+def exports(*entries: str) -> str:
+    return "project:\n  exports:\n" + "".join(f"    - {entry}\n" for entry in entries)
+
+
+SHA = hashlib.sha256(b"https://github.com/a/b/archive/main.zip").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("entry", "folders"),
+    [
+        ("{format: typst, template: article}", ["typst/myst/article"]),
+        ("{format: typst, template: journal/article}", ["typst/journal/article"]),
+        ("{format: pdf, template: lapreprint-typst}", ["typst/myst/lapreprint-typst"]),
+        ("{format: pdf, template: arxiv_nips}", ["tex/myst/arxiv_nips"]),
+        ("{format: tex, template: tex/journal/article}", ["tex/journal/article"]),
+        ("{format: docx}", ["docx/myst/default"]),
+        ("typst", ["typst/myst/lapreprint-typst"]),
+        ("{format: typst, template: 'https://github.com/a/b/archive/main.zip'}", [f"typst/{SHA}"]),
+        ("{format: typst, template: null}", []),
+        ("{format: typst, template: ./own}", []),
+        ("{format: typst, template: own}", []),
+        ("{format: typst, template: ../../etc}", []),
+        ("{format: typst, template: 'file:///etc/passwd'}", []),
+        ("{format: typst, template: {a: b}}", []),
+        ("{format: meca}", []),
+        ("{format: xml, template: article}", []),
+    ],
+)
+def test_what_an_export_names(tmp_path: Path, entry: str, folders: list[str]) -> None:
+    project = project_of(tmp_path / "p", exports(entry))
+    (project.folder / "own").mkdir()
+    assert [str(template.folder) for template in named(project, SERVICE)] == [f"_build/templates/{folder}" for folder in folders]
+
+
+def test_a_name_is_looked_up_at_the_service(tmp_path: Path) -> None:
+    [template] = named(project_of(tmp_path / "p", exports("{format: typst, template: article}")), SERVICE + "/")
+    assert template.address == f"{SERVICE}/templates/typst/myst/article"
+
+
+def test_pages_name_templates_too_and_each_is_named_once(tmp_path: Path) -> None:
+    page = "---\ntitle: T\nexports:\n  - format: typst\n    template: journal/{}\n---\n# Text\n"
+    project = project_of(
+        tmp_path / "p",
+        exports("{format: typst, template: journal/a}"),
+        one=page.format("a"),
+        two=page.format("b"),
+        three="---\nexports: [\n---\n",
+        four="---\n- a list\n---\n",
+        _build=page.format("c"),
+    )
+    assert [template.reference for template in named(project, SERVICE)] == ["journal/a", "journal/b"]
+
+
+# --- the cache
+
+
+@pytest.fixture
+def inside(tmp_path: Path) -> Iterator[Mirror]:
+    with mirror(tmp_path) as running:
+        described = {"links": {"download": f"http://{running.host}/article.zip"}}
+        running.files |= {NAME: json.dumps(described).encode(), "/article.zip": zipped(FILES)}
+        yield running
+
+
+Make = Callable[..., tuple[Context, Project]]
+
+
+@pytest.fixture
+def make(tmp_path: Path, inside: Mirror) -> Make:
+    """A build of a manuscript that names the mirror's template, in a workspace of its own."""
+
+    def make_one(name: str, *, hosts: Hosts | None = None, mode: str = MODES[0]) -> tuple[Context, Project]:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        ctx = make_context(
+            folder,
+            build_hosts=hosts or Hosts(private=(inside.host,)),
+            template_cache=tmp_path / "cache",
+            template_service=f"http://{inside.host}",
+        )
+        sandbox = choose(mode, Policy(hidden=(tmp_path / "cache",))).sandbox(ctx.workspace, ctx.build_id)
+        ctx = replace(ctx, sandbox=sandbox)
+        return ctx, project_of(ctx.workspace / "repository", exports("{format: typst, template: journal/article, output: a.pdf}"))
+
+    return make_one
+
+
+def asked(inside: Mirror) -> list[str]:
+    return [path for _method, path, _host in inside.asked]
+
+
+def placed(project: Project) -> dict[str, str]:
+    folder = project.folder / "_build/templates/typst/journal/article"
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def warnings(ctx: Context) -> list[str]:
+    assert isinstance(ctx.log, KeptLog)
+    return ctx.log.warnings
+
+
+@real
+@pytest.mark.parametrize("mode", MODES)
+def test_it_is_fetched_once_for_all_builds(make: Make, inside: Mirror, mode: str) -> None:
+    for name in ("a", "b", "c"):
+        ctx, project = make(name, mode=mode)
+        templates.provide(ctx, project)
+        assert (placed(project), warnings(ctx)) == (FILES, [])
+        assert f"(sha256 {hashlib.sha256(inside.files['/article.zip']).hexdigest()})" in str(ctx.log)
+        assert list(ctx.workspace.glob("template*")) == []
+    assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+def test_of_many_builds_at_once_one_fetches_it(make: Make, inside: Mirror) -> None:
+    builds = [make(f"build-{number}") for number in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda each: templates.provide(*each), builds))
+    assert [placed(project) for _ctx, project in builds] == [FILES] * 4
+    assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+def test_a_build_that_changes_its_copy_changes_no_other(make: Make, tmp_path: Path) -> None:
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    for path in (project.folder / "_build/templates/typst/journal/article").iterdir():
+        path.write_text("evil")
+    ctx, project = make("b")
+    templates.provide(ctx, project)
+    assert placed(project) == FILES
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
+
+
+@real
+def test_myst_makes_a_pdf_of_it_without_a_network(make: Make, inside: Mirror) -> None:
+    ctx, project = make("a")
+    made = build(replace(ctx, declared_exports=({"format": "typst", "output": "a.pdf"},)), project)
+    assert [(plan.role, plan.path.is_file()) for plan in made.exports if plan.role == "typst"] == [("typst", True)]
+    assert "the journal's own template" not in str(ctx.log)
+    assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+def test_what_the_author_keeps_there_stays(make: Make, inside: Mirror) -> None:
+    ctx, project = make("a")
+    folder = project.folder / "_build/templates/typst/journal/article"
+    folder.mkdir(parents=True)
+    (folder / "template.yml").write_text("mine")
+    templates.provide(ctx, project)
+    assert (placed(project), asked(inside)) == ({"template.yml": "mine"}, [])
+
+
+@real
+def test_a_link_in_its_place_leads_nowhere(make: Make, tmp_path: Path) -> None:
+    ctx, project = make("a")
+    (tmp_path / "outside").mkdir()
+    (project.folder / "_build").symlink_to(tmp_path / "outside")
+    templates.provide(ctx, project)
+    assert list((tmp_path / "outside").iterdir()) == []
+    assert [text.partition(":")[0] for text in warnings(ctx)] == ["The template journal/article could not be had"]
+
+
+def age(cache: Path, seconds: float) -> None:
+    """Make all that is kept so much older."""
+    for path in cache.rglob("source.json"):
+        source = json.loads(path.read_text())
+        path.write_text(json.dumps({**source, "at": str(float(source["at"]) - seconds)}))
+    for path in cache.iterdir():
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+@real
+def test_it_is_renewed_after_a_day_and_kept_where_that_fails(make: Make, inside: Mirror, tmp_path: Path) -> None:
+    templates.provide(*make("a"))
+    age(tmp_path / "cache", templates.FRESH_SECONDS)
+    newer = {**FILES, "template.typ": "newer"}
+    inside.files["/article.zip"] = zipped(newer)
+    ctx, project = make("b")
+    templates.provide(ctx, project)
+    assert placed(project) == newer
+    age(tmp_path / "cache", templates.FRESH_SECONDS)
+    del inside.files["/article.zip"]
+    ctx, project = make("c")
+    templates.provide(ctx, project)
+    assert placed(project) == newer
+    assert warnings(ctx) == [
+        "The template journal/article is taken as it was kept, because a newer one could not be had: "
+        f"http://{inside.host}/article.zip was answered with 404."
+    ]
+
+
+@real
+def test_who_could_not_be_had_is_not_asked_by_each_build_that_comes(make: Make, inside: Mirror, tmp_path: Path) -> None:
+    inside.files[NAME] = b"{}"
+    for name in ("a", "b"):
+        ctx, project = make(name)
+        templates.provide(ctx, project)
+        [warning] = warnings(ctx)
+        assert f"http://{inside.host}{NAME} names no download" in warning
+    assert asked(inside) == [NAME]
+    age(tmp_path / "cache", templates.FAILURE_SECONDS)
+    templates.provide(*make("c"))
+    assert asked(inside) == [NAME] * 2
+
+
+@real
+@pytest.mark.parametrize(
+    ("archive", "why"),
+    [
+        (zipped(FILES, top="../"), "its archive holds what can't be unpacked safely"),
+        (zipped(FILES, "link"), "its archive holds what can't be unpacked safely"),
+        (zipped({**FILES, "big": "\0" * (101 << 20)}), "it is too large"),
+        (b"no zip", "its archive is damaged"),
+        (zipped({"other": ""}), "it holds no template.yml"),
+    ],
+    ids=["up", "link", "bomb", "no zip", "no template"],
+)
+def test_what_is_no_harmless_template_is_not_kept(make: Make, inside: Mirror, tmp_path: Path, archive: bytes, why: str) -> None:
+    inside.files["/article.zip"] = archive
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    assert warnings(ctx) == [f"The template journal/article could not be had: {why}."]
+    assert placed(project) == {}
+    assert [path for path in (tmp_path / "cache").iterdir() if path.is_dir()] == []
+
+
+@real
+def test_hosts_that_a_build_may_not_ask_are_not_asked_for_it(make: Make, inside: Mirror) -> None:
+    inside.redirects["/article.zip"] = "http://169.254.169.254/latest/meta-data/"
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    [warning] = warnings(ctx)
+    assert "the network refused '169.254.169.254'" in warning
+    ctx, project = make("b", hosts=Hosts())
+    os.utime(next(ctx.template_cache.glob("*.failed")), (0, 0))  # type: ignore[union-attr]  # there is one
+    templates.provide(ctx, project)
+    [warning] = warnings(ctx)
+    assert "the network refused" in warning
+    assert asked(inside) == [NAME, "/article.zip"]
+
+
+def test_without_a_sandbox_or_a_cache_nothing_is_fetched(tmp_path: Path) -> None:
+    for changes in ({"template_cache": tmp_path / "cache"}, {}):
+        ctx = make_context(tmp_path, **changes)
+        templates.provide(ctx, Project(tmp_path, tmp_path / "myst.yml"))
+    assert not (tmp_path / "cache").exists()
+
+
+# --- kept in bounds
+
+
+def kept(cache: Path, name: str, *, unused: float, size: int = 10) -> Path:
+    entry = cache / hashlib.sha256(name.encode()).hexdigest()
+    (entry / "repository").mkdir(parents=True)
+    (entry / "repository" / "file").write_bytes(bytes(size))
+    os.utime(entry, (time.time() - unused,) * 2)
+    return entry
+
+
+def test_what_nobody_uses_and_what_is_too_much_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "CACHE_BYTES", 20_000)
+    used, old = kept(tmp_path, "used", unused=10), kept(tmp_path, "old", unused=templates.UNUSED_SECONDS + 60)
+    large, later = kept(tmp_path, "large", unused=20, size=19_000), kept(tmp_path, "later", unused=30)
+    left, new = tmp_path / "abc-left", tmp_path / "abc-new"
+    for path in (left, new):
+        path.mkdir()
+    os.utime(left, (0, 0))
+    templates.sweep(tmp_path)
+    assert [path.exists() for path in (used, old, large, later, left, new)] == [True, False, False, False, False, True]
+
+
+def test_what_a_build_takes_just_now_is_not_removed(tmp_path: Path) -> None:
+    ctx = make_context(tmp_path)
+    entry = kept(tmp_path / "cache", "old", unused=templates.UNUSED_SECONDS + 60)
+    with templates._locked(entry, ctx.stop):
+        templates.sweep(tmp_path / "cache")
+        assert entry.exists()
+    templates.sweep(tmp_path / "cache")
+    assert not entry.exists()
+
+
+def test_there_may_be_no_cache_yet(tmp_path: Path) -> None:
+    templates.sweep(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
