@@ -20,7 +20,7 @@ from builds.stages import Project
 DEFAULTS = {"typst": "lapreprint-typst", "docx": "default", "tex": "plain_latex", "pdf": "plain_latex", "pdf+tex": "plain_latex"}
 KINDS = {"typst": "typst", "docx": "docx", "tex": "tex", "pdf": "tex", "pdf+tex": "tex"}
 NAME = re.compile(r"(?:(?:(?P<kind>tex|typst|docx)/)?(?P<owner>[\w-]+)/)?(?P<name>[\w-]+)", re.ASCII)
-ADDRESS = re.compile(r"https?://[^\s\\]{1,1000}")
+ADDRESS = re.compile(r"https://[^\s\\]{1,1000}")
 FOLDER = PurePosixPath("_build/templates")
 MOST, MOST_PAGES, PAGE_BYTES = 20, 1000, 5_000_000
 FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.{0,65536}?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)

@@ -73,6 +73,7 @@ SHA = hashlib.sha256(b"https://github.com/a/b/archive/main.zip").hexdigest()
         ("{format: docx}", ["docx/myst/default"]),
         ("typst", ["typst/myst/lapreprint-typst"]),
         ("{format: typst, template: 'https://github.com/a/b/archive/main.zip'}", [f"typst/{SHA}"]),
+        ("{format: typst, template: 'http://example.org/main.zip'}", []),
         ("{format: typst, template: null}", []),
         ("{format: typst, template: ./own}", []),
         ("{format: typst, template: own}", []),
@@ -284,7 +285,7 @@ def test_what_is_no_harmless_template_is_not_kept(make: Make, inside: Mirror, tm
 
 @real
 def test_hosts_that_a_build_may_not_ask_are_not_asked_for_it(make: Make, inside: Mirror) -> None:
-    inside.redirects["/article.zip"] = "http://169.254.169.254/latest/meta-data/"
+    inside.redirects["/article.zip"] = "https://169.254.169.254/latest/meta-data/"
     ctx, project = make("a")
     templates.provide(ctx, project)
     [warning] = warnings(ctx)
@@ -295,6 +296,19 @@ def test_hosts_that_a_build_may_not_ask_are_not_asked_for_it(make: Make, inside:
     [warning] = warnings(ctx)
     assert "the network refused" in warning
     assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+@pytest.mark.parametrize("way", ["link", "redirect"])
+def test_what_is_kept_for_all_comes_over_https_or_from_the_operator_s_own_service(make: Make, inside: Mirror, way: str) -> None:
+    if way == "link":
+        inside.files[NAME] = json.dumps({"links": {"download": "http://example.org/article.zip"}}).encode()
+    else:
+        inside.redirects["/article.zip"] = "http://example.org/article.zip"
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    assert [text.rpartition(": http")[2].partition(" ")[2] for text in warnings(ctx)] == ["is not to be had over HTTPS."]
+    assert placed(project) == {}
 
 
 def test_without_a_sandbox_or_a_cache_nothing_is_fetched(tmp_path: Path) -> None:
