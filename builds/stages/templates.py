@@ -53,12 +53,15 @@ WHY = {
 }
 
 
-def provide(ctx: Context, project: Project) -> None:
-    """Put the project's templates into its ``_build/templates``. The build goes on without one that can't be had, with a warning."""
+def provide(ctx: Context, project: Project, *, site: bool = False) -> None:
+    """Put the project's templates into its ``_build/templates``. The build goes on without one that can't be had, with a warning.
+
+    With ``site`` also the one of its site, which the bundled recipe does without.
+    """
     if ctx.template_cache is None or ctx.sandbox is None:  # without a sandbox there is no proxy either
         return
     ctx.template_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for template in named(project, ctx.template_service):
+    for template in named(project, ctx.template_service, site=site):
         try:
             problem = _provide(ctx, ctx.template_cache, project, template)
         except (ExportOutside, ExportUnwritable):

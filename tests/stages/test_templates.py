@@ -95,6 +95,40 @@ def test_a_name_is_looked_up_at_the_service(tmp_path: Path) -> None:
     assert template.address == f"{SERVICE}/templates/typst/myst/article"
 
 
+@pytest.mark.parametrize(
+    ("settings", "folders"),
+    [
+        ("site: {}\n", ["site/myst/book-theme"]),
+        ("site:\n  template: null\n", ["site/myst/book-theme"]),
+        ("site:\n  template: journal/theme\n", ["site/journal/theme"]),
+        ("site:\n  template: ./own\n", []),
+        ("site: true\n", []),
+        ("", []),
+    ],
+)
+def test_a_site_names_its_theme(tmp_path: Path, settings: str, folders: list[str]) -> None:
+    project = project_of(tmp_path / "p", settings)
+    (project.folder / "own").mkdir()
+    assert [str(template.folder) for template in named(project, SERVICE, site=True)] == [
+        f"_build/templates/{folder}" for folder in folders
+    ]
+    assert named(project, SERVICE) == []
+
+
+@real
+@pytest.mark.parametrize(("command", "answer"), [("ls _build/templates/site/journal/theme", "template.yml"), ("myst", "")])
+def test_a_command_of_the_repository_s_own_finds_the_site_s_theme(make: Make, inside: Mirror, command: str, answer: str) -> None:
+    described = {"links": {"download": f"http://{inside.host}/theme.zip"}}
+    inside.files["/templates/site/journal/theme"] = json.dumps(described).encode()
+    inside.files["/theme.zip"] = zipped({"template.yml": "myst: v1\n"})
+    ctx, project = make("a")
+    project.file.write_text("version: 1\nproject:\n  title: T\nsite:\n  template: journal/theme\n")
+    build(replace(ctx, build_command=command), project)
+    assert isinstance(ctx.log, KeptLog)
+    assert [text for stream, text in ctx.log.lines if stream == "stdout" and text == "template.yml"] == [answer] * bool(answer)
+    assert ("/theme.zip" in asked(inside)) == bool(answer)
+
+
 def test_pages_name_templates_too_and_each_is_named_once(tmp_path: Path) -> None:
     page = "---\ntitle: T\nexports:\n  - format: typst\n    template: journal/{}\n---\n# Text\n"
     project = project_of(
