@@ -6,6 +6,7 @@ so the same hosts are asked that a build may ask. A build gets a copy, where ``m
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -60,12 +61,15 @@ def provide(ctx: Context, project: Project, *, site: bool = False) -> None:
     """
     if ctx.template_cache is None or ctx.sandbox is None:  # without a sandbox there is no proxy either
         return
-    ctx.template_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     for template in named(project, ctx.template_service, site=site):
         try:
             problem = _provide(ctx, ctx.template_cache, project, template)
         except (ExportOutside, ExportUnwritable):
             problem = f"the repository has something else at {template.folder}"
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            problem = f"the service can't keep it ({error.strerror})"
         if problem:
             ctx.log.warning(f"The template {template.reference} could not be had: {problem}.")
 
@@ -75,6 +79,7 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
     target = place(project, str(template.folder))
     if target.exists() or target.is_symlink():
         return ""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = cache / hashlib.sha256(template.address.encode()).hexdigest()
     with _locked(entry, ctx.stop):
         problem = "" if _is_fresh(entry) else _renew(ctx, entry, template)
@@ -94,10 +99,15 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
 @contextmanager
 def _locked(entry: Path, stop: Stop) -> Iterator[None]:
     """The entry for this build alone: of many that need it at once, one fetches it."""
-    with entry.with_suffix(".lock").open("w") as file:
+    with _lock(entry).open("w") as file:
         while not _try_lock(file.fileno()):
             stop.wait(0.1)
         yield
+
+
+def _lock(entry: Path) -> Path:
+    """Some entries share one: a lock can't be removed, since somebody may wait for it, and there must be no end of them."""
+    return entry.with_name(f"{entry.name[:2]}.lock")
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -193,6 +203,8 @@ def sweep(cache: Path) -> None:
     now, room = time.time(), CACHE_BYTES
     for path in sorted(cache.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
         age = now - path.lstat().st_mtime
+        if path.suffix == ".failed" and age > LEFT_SECONDS:
+            path.unlink(missing_ok=True)
         if not path.is_dir():
             continue
         if "-" in path.name:
@@ -205,6 +217,6 @@ def sweep(cache: Path) -> None:
 
 
 def _remove_unless_in_use(entry: Path) -> None:
-    with entry.with_suffix(".lock").open("w") as file:
+    with _lock(entry).open("w") as file:
         if _try_lock(file.fileno()):
             shutil.rmtree(entry, ignore_errors=True)

@@ -224,6 +224,39 @@ def test_a_build_that_changes_its_copy_changes_no_other(make: Make, tmp_path: Pa
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
 
+TRY = """
+cache={cache}
+ls $cache >/dev/null 2>&1 && echo read
+touch $cache/x 2>/dev/null && echo written
+rm -r $cache/* 2>/dev/null && echo removed
+ls _build/templates/typst/journal/article/template.yml && echo poison > _build/templates/typst/journal/article/template.yml
+"""
+
+
+@real
+@pytest.mark.parametrize("mode", MODES)
+def test_a_build_reaches_its_copy_and_not_the_cache(make: Make, tmp_path: Path, mode: str) -> None:
+    ctx, project = make("a", mode=mode)
+    build(replace(ctx, build_command=TRY.format(cache=tmp_path / "cache")), project)
+    assert isinstance(ctx.log, KeptLog)
+    assert [text for stream, text in ctx.log.lines if stream == "stdout"][:1] == [
+        "_build/templates/typst/journal/article/template.yml"
+    ]
+    assert (project.folder / "_build/templates/typst/journal/article/template.yml").read_text() == "poison\n"
+    ctx, project = make("b", mode=mode)
+    templates.provide(ctx, project)
+    assert placed(project) == FILES
+
+
+@real
+def test_a_cache_that_can_t_be_kept_stops_no_build(make: Make, tmp_path: Path, inside: Mirror) -> None:
+    (tmp_path / "cache").write_text("a file")
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    assert warnings(ctx) == ["The template journal/article could not be had: the service can't keep it (File exists)."]
+    assert asked(inside) == []
+
+
 @real
 def test_myst_makes_a_pdf_of_it_without_a_network(make: Make, inside: Mirror) -> None:
     ctx, project = make("a")
@@ -370,9 +403,14 @@ def test_what_nobody_uses_and_what_is_too_much_is_removed(tmp_path: Path, monkey
     left, new = tmp_path / "abc-left", tmp_path / "abc-new"
     for path in (left, new):
         path.mkdir()
-    os.utime(left, (0, 0))
+    forgotten, failed = tmp_path / "a.failed", tmp_path / "b.failed"
+    for path in (forgotten, failed):
+        path.write_text("why")
+    for path in (left, forgotten):
+        os.utime(path, (0, 0))
     templates.sweep(tmp_path)
-    assert [path.exists() for path in (used, old, large, later, left, new)] == [True, False, False, False, False, True]
+    paths = (used, old, large, later, left, new, forgotten, failed)
+    assert [path.exists() for path in paths] == [True, False, False, False, False, True, False, True]
 
 
 def test_what_a_build_takes_just_now_is_not_removed(tmp_path: Path) -> None:
