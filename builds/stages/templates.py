@@ -82,6 +82,7 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
     cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = cache / hashlib.sha256(template.address.encode()).hexdigest()
     with _locked(entry, ctx.stop):
+        _remove_changed(entry)
         problem = "" if _is_fresh(entry) else _renew(ctx, entry, template)
         if not entry.is_dir():
             return problem
@@ -119,10 +120,26 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _source(entry: Path) -> dict[str, str]:
-    """Where the entry is from, its sum, and when it was fetched, in seconds since 1970."""
+    """Where the entry is from, the sums of its zip and of what was unpacked, and when it was fetched, in seconds since 1970."""
     with suppress(OSError, ValueError):
         return dict(json.loads((entry / "source.json").read_text()))
     return {}
+
+
+def _remove_changed(entry: Path) -> None:
+    """What is no more what was unpacked, whoever changed it, is fetched anew."""
+    if entry.is_dir() and _source(entry).get("unpacked") != _sum(entry / "repository"):
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def _sum(folder: Path) -> str:
+    """The SHA-256 of all names, links, rights and contents in it."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name, mode = os.fsencode(path.relative_to(folder)), path.lstat().st_mode
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        whole.update(b"%s\0%o\0%d\0%s" % (name, mode, len(content), content))
+    return whole.hexdigest()
 
 
 def _is_fresh(entry: Path) -> bool:
@@ -151,7 +168,8 @@ def _fetch(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> s
         if problem:
             return problem
         unpack(replace(ctx, workspace=folder, limits=LIMITS, report=NoReport()), Archive(zipped, "", "", "template.yml"))
-        source = {"address": template.address, "sha256": sum_, "at": str(time.time())}
+        unpacked = _sum(folder / "repository")
+        source = {"address": template.address, "sha256": sum_, "unpacked": unpacked, "at": str(time.time())}
         (folder / "source.json").write_text(json.dumps(source))
         shutil.rmtree(entry, ignore_errors=True)
         folder.rename(entry)

@@ -249,6 +249,25 @@ def test_a_build_reaches_its_copy_and_not_the_cache(make: Make, tmp_path: Path, 
 
 
 @real
+@pytest.mark.parametrize("change", ["content", "right", "link", "more", "less"])
+def test_what_was_changed_in_the_cache_is_fetched_anew(make: Make, tmp_path: Path, inside: Mirror, change: str) -> None:
+    templates.provide(*make("a"))
+    [path] = (tmp_path / "cache").glob("*/repository/template.typ")
+    if change == "right":
+        path.chmod(0o755)
+    elif change in ("link", "less"):
+        path.unlink()
+    if change == "link":
+        path.symlink_to("template.yml")
+    elif change in ("content", "more"):
+        (path if change == "content" else path.with_name("more")).write_text("evil")
+    ctx, project = make("b")
+    templates.provide(ctx, project)
+    assert (placed(project), warnings(ctx)) == (FILES, [])
+    assert asked(inside) == [NAME, "/article.zip"] * 2
+
+
+@real
 def test_a_cache_that_can_t_be_kept_stops_no_build(make: Make, tmp_path: Path, inside: Mirror) -> None:
     (tmp_path / "cache").write_text("a file")
     ctx, project = make("a")
