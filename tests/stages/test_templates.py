@@ -16,16 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from builds.export_templates import named
 from builds.sandbox import Policy, choose
 from builds.stages import Context, Hosts, Project, templates
 from builds.stages.build import build
 from builds.toolchain import TYPST_TEMPLATE
 from tests.mirror import Mirror, mirror, private_address
 from tests.stages.context import KeptLog, make_context
+from tests.test_export_templates import exports, project_of
 from tests.test_sandbox import MODES
 
-SERVICE = "https://api.mystmd.org"
 NAME = "/templates/typst/journal/article"
 FILES = {path.name: path.read_text() for path in sorted(TYPST_TEMPLATE.iterdir())}
 real = pytest.mark.skipif(not (MODES and private_address()), reason="no sandbox, or no private address beside loopback")
@@ -41,106 +40,6 @@ def zipped(files: dict[str, str], *links: str, top: str = "article-main/") -> by
             info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, "/etc/passwd")
     return buffer.getvalue()
-
-
-# --- which templates are named
-
-
-def project_of(folder: Path, settings: str, **pages: str) -> Project:
-    folder.mkdir(parents=True)
-    (folder / "myst.yml").write_text(f"version: 1\n{settings}")
-    (folder / "index.md").write_text("# Title\n")
-    for name, text in pages.items():
-        (folder / f"{name}.md").write_text(text)
-    return Project(folder, folder / "myst.yml")
-
-
-def exports(*entries: str) -> str:
-    return "project:\n  exports:\n" + "".join(f"    - {entry}\n" for entry in entries)
-
-
-SHA = hashlib.sha256(b"https://github.com/a/b/archive/main.zip").hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("entry", "folders"),
-    [
-        ("{format: typst, template: article}", ["typst/myst/article"]),
-        ("{format: typst, template: journal/article}", ["typst/journal/article"]),
-        ("{format: pdf, template: lapreprint-typst}", ["typst/myst/lapreprint-typst"]),
-        ("{format: pdf, template: arxiv_nips}", ["tex/myst/arxiv_nips"]),
-        ("{format: tex, template: tex/journal/article}", ["tex/journal/article"]),
-        ("{format: docx}", ["docx/myst/default"]),
-        ("typst", ["typst/myst/lapreprint-typst"]),
-        ("{format: typst, template: 'https://github.com/a/b/archive/main.zip'}", [f"typst/{SHA}"]),
-        ("{format: typst, template: 'http://example.org/main.zip'}", []),
-        ("{format: typst, template: null}", []),
-        ("{format: typst, template: ./own}", []),
-        ("{format: typst, template: own}", []),
-        ("{format: typst, template: ../../etc}", []),
-        ("{format: typst, template: 'file:///etc/passwd'}", []),
-        ("{format: typst, template: {a: b}}", []),
-        ("{format: meca}", []),
-        ("{format: xml, template: article}", []),
-    ],
-)
-def test_what_an_export_names(tmp_path: Path, entry: str, folders: list[str]) -> None:
-    project = project_of(tmp_path / "p", exports(entry))
-    (project.folder / "own").mkdir()
-    assert [str(template.folder) for template in named(project, SERVICE)] == [f"_build/templates/{folder}" for folder in folders]
-
-
-def test_a_name_is_looked_up_at_the_service(tmp_path: Path) -> None:
-    [template] = named(project_of(tmp_path / "p", exports("{format: typst, template: article}")), SERVICE + "/")
-    assert template.address == f"{SERVICE}/templates/typst/myst/article"
-
-
-@pytest.mark.parametrize(
-    ("settings", "folders"),
-    [
-        ("site: {}\n", ["site/myst/book-theme"]),
-        ("site:\n  template: null\n", ["site/myst/book-theme"]),
-        ("site:\n  template: journal/theme\n", ["site/journal/theme"]),
-        ("site:\n  template: ./own\n", []),
-        ("site: true\n", []),
-        ("", []),
-    ],
-)
-def test_a_site_names_its_theme(tmp_path: Path, settings: str, folders: list[str]) -> None:
-    project = project_of(tmp_path / "p", settings)
-    (project.folder / "own").mkdir()
-    assert [str(template.folder) for template in named(project, SERVICE, site=True)] == [
-        f"_build/templates/{folder}" for folder in folders
-    ]
-    assert named(project, SERVICE) == []
-
-
-@real
-@pytest.mark.parametrize(("command", "answer"), [("ls _build/templates/site/journal/theme", "template.yml"), ("myst", "")])
-def test_a_command_of_the_repository_s_own_finds_the_site_s_theme(make: Make, inside: Mirror, command: str, answer: str) -> None:
-    described = {"links": {"download": f"http://{inside.host}/theme.zip"}}
-    inside.files["/templates/site/journal/theme"] = json.dumps(described).encode()
-    inside.files["/theme.zip"] = zipped({"template.yml": "myst: v1\n"})
-    ctx, project = make("a")
-    project.file.write_text("version: 1\nproject:\n  title: T\nsite:\n  template: journal/theme\n")
-    build(replace(ctx, build_command=command), project)
-    assert isinstance(ctx.log, KeptLog)
-    assert [text for stream, text in ctx.log.lines if stream == "stdout" and text == "template.yml"] == [answer] * bool(answer)
-    assert ("/theme.zip" in asked(inside)) == bool(answer)
-
-
-def test_pages_name_templates_too_and_each_is_named_once(tmp_path: Path) -> None:
-    page = "---\ntitle: T\nexports:\n  - format: typst\n    template: journal/{}\n---\n# Text\n"
-    project = project_of(
-        tmp_path / "p",
-        exports("{format: typst, template: journal/a}"),
-        one=page.format("a"),
-        two=page.format("b"),
-        three="---\nexports: [\n---\n",
-        four="---\n- a list\n---\n",
-        _build=page.format("c"),
-    )
-    assert [template.reference for template in named(project, SERVICE)] == ["journal/a", "journal/b"]
 
 
 # --- the cache
@@ -283,6 +182,20 @@ def test_myst_makes_a_pdf_of_it_without_a_network(make: Make, inside: Mirror) ->
     assert [(plan.role, plan.path.is_file()) for plan in made.exports if plan.role == "typst"] == [("typst", True)]
     assert "the journal's own template" not in str(ctx.log)
     assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+@pytest.mark.parametrize(("command", "answer"), [("ls _build/templates/site/journal/theme", "template.yml"), ("myst", "")])
+def test_a_command_of_the_repository_s_own_finds_the_site_s_theme(make: Make, inside: Mirror, command: str, answer: str) -> None:
+    described = {"links": {"download": f"http://{inside.host}/theme.zip"}}
+    inside.files["/templates/site/journal/theme"] = json.dumps(described).encode()
+    inside.files["/theme.zip"] = zipped({"template.yml": "myst: v1\n"})
+    ctx, project = make("a")
+    project.file.write_text("version: 1\nproject:\n  title: T\nsite:\n  template: journal/theme\n")
+    build(replace(ctx, build_command=command), project)
+    assert isinstance(ctx.log, KeptLog)
+    assert [text for stream, text in ctx.log.lines if stream == "stdout" and text == "template.yml"] == [answer] * bool(answer)
+    assert ("/theme.zip" in asked(inside)) == bool(answer)
 
 
 @real
