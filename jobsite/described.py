@@ -145,8 +145,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting(
             "BUILD_PACKAGE_MIRRORS",
             "caching mirrors of yours from which builds fetch packages, so that each is fetched once and no build can change it for "
-            "another: `https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`. "
-            "Written into the configuration that pixi, pip, uv and npm (`https://registry.npmjs.org`) read; the mirrors' hosts may be "
+            "another: `https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`"
+            ". Written into the configuration that pixi, pip, uv and npm (`https://registry.npmjs.org`) read; the mirrors' hosts may be "
             "asked, also at a private address",
         ),
         Setting(
