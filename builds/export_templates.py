@@ -19,8 +19,9 @@ from builds.stages import Project
 
 DEFAULTS = {"typst": "lapreprint-typst", "docx": "default", "tex": "plain_latex", "pdf": "plain_latex", "pdf+tex": "plain_latex"}
 KINDS = {"typst": "typst", "docx": "docx", "tex": "tex", "pdf": "tex", "pdf+tex": "tex"}
-NAME = re.compile(r"(?:(?:(?P<kind>tex|typst|docx)/)?(?P<owner>[\w-]+)/)?(?P<name>[\w-]+)", re.ASCII)
-ADDRESS = re.compile(r"https?://[^\s\\]{1,1000}")
+SITE = "book-theme"
+NAME = re.compile(r"(?:(?:(?P<kind>tex|typst|docx|site)/)?(?P<owner>[\w-]+)/)?(?P<name>[\w-]+)", re.ASCII)
+ADDRESS = re.compile(r"https://[^\s\\]{1,1000}")
 FOLDER = PurePosixPath("_build/templates")
 MOST, MOST_PAGES, PAGE_BYTES = 20, 1000, 5_000_000
 FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.{0,65536}?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
@@ -35,14 +36,17 @@ class Template:
     folder: PurePosixPath
 
 
-def named(project: Project, service: str) -> list[Template]:
+def named(project: Project, service: str, *, site: bool = False) -> list[Template]:
     """The templates that the exports of the project and of its pages need, each once; those that ``service`` (an address) has by name.
+    With ``site`` also the one of its site.
 
     Those that lie in the repository are left out, and so is what is no name of a template: myst says so itself.
     """
     found: dict[PurePosixPath, Template] = {}
-    for folder, entry in _entries(project):
-        template = _template(project, folder, entry, service)
+    templates = [_template(project, folder, entry, service) for folder, entry in _entries(project)]
+    if site:
+        templates.insert(0, _site_template(project, service))
+    for template in templates:
         if template and len(found) < MOST:
             found.setdefault(template.folder, template)
     return list(found.values())
@@ -82,9 +86,23 @@ def _template(project: Project, folder: Path, entry: Any, service: str) -> Templ
     if export is None or export.format not in KINDS:
         return None
     written = entry.get("template", _default(export.format)) if isinstance(entry, dict) else _default(export.format)
-    if not isinstance(written, str) or (folder / written).exists() or (project.folder / written).exists():
+    if not isinstance(written, str) or (folder / written).exists():
         return None
-    kind = "typst" if written.endswith("-typst") else KINDS[export.format]
+    return _of_kind(project, "typst" if written.endswith("-typst") else KINDS[export.format], written, service)
+
+
+def _site_template(project: Project, service: str) -> Template | None:
+    """None where the project has no site: then ``myst`` makes none."""
+    site = read_settings(project).get("site")
+    if not isinstance(site, dict):
+        return None
+    written = site.get("template")
+    return _of_kind(project, "site", SITE if written is None else str(written), service)
+
+
+def _of_kind(project: Project, kind: str, written: str, service: str) -> Template | None:
+    if (project.folder / written).exists():
+        return None
     if ADDRESS.fullmatch(written):
         return Template(written, written, FOLDER / kind / hashlib.sha256(written.encode()).hexdigest())
     if parts := NAME.fullmatch(written):

@@ -139,8 +139,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "BUILD_TEMPLATES_URL",
-            "where MyST's templates are looked up by name. They, and those that a manuscript names by address, are fetched by the rules of "
-            "`BUILD_NETWORK_HOSTS`, once a day for all builds, also for those without network; `no`: none is fetched",
+            "where MyST's templates are looked up by name. They, and those that a manuscript names by an HTTPS address, are fetched by the "
+            "rules of `BUILD_NETWORK_HOSTS`, once a day for all builds, also for those without network; `no`: none is fetched",
         ),
         Setting(
             "BUILD_PACKAGE_MIRRORS",

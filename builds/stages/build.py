@@ -36,8 +36,8 @@ def build(ctx: Context, project: Project) -> Built:
     for export in wanted:
         exports.check_place(project, export)
     _clear(ctx, project)
-    templates.provide(ctx, project)
     command = _command(ctx, project)
+    templates.provide(ctx, project, site=bool(command))
     with _let_out(ctx, bundled=not command) as (ctx, environment):
         return _built(Shell(ctx, project.folder, environment), project, wanted, command)
 

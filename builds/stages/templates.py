@@ -6,6 +6,7 @@ so the same hosts are asked that a build may ask. A build gets a copy, where ``m
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -53,16 +54,22 @@ WHY = {
 }
 
 
-def provide(ctx: Context, project: Project) -> None:
-    """Put the project's templates into its ``_build/templates``. The build goes on without one that can't be had, with a warning."""
+def provide(ctx: Context, project: Project, *, site: bool = False) -> None:
+    """Put the project's templates into its ``_build/templates``. The build goes on without one that can't be had, with a warning.
+
+    With ``site`` also the one of its site, which the bundled recipe does without.
+    """
     if ctx.template_cache is None or ctx.sandbox is None:  # without a sandbox there is no proxy either
         return
-    ctx.template_cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for template in named(project, ctx.template_service):
+    for template in named(project, ctx.template_service, site=site):
         try:
             problem = _provide(ctx, ctx.template_cache, project, template)
         except (ExportOutside, ExportUnwritable):
             problem = f"the repository has something else at {template.folder}"
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            problem = f"the service can't keep it ({error.strerror})"
         if problem:
             ctx.log.warning(f"The template {template.reference} could not be had: {problem}.")
 
@@ -72,8 +79,10 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
     target = place(project, str(template.folder))
     if target.exists() or target.is_symlink():
         return ""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = cache / hashlib.sha256(template.address.encode()).hexdigest()
     with _locked(entry, ctx.stop):
+        _remove_changed(entry)
         problem = "" if _is_fresh(entry) else _renew(ctx, entry, template)
         if not entry.is_dir():
             return problem
@@ -91,10 +100,15 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
 @contextmanager
 def _locked(entry: Path, stop: Stop) -> Iterator[None]:
     """The entry for this build alone: of many that need it at once, one fetches it."""
-    with entry.with_suffix(".lock").open("w") as file:
+    with _lock(entry).open("w") as file:
         while not _try_lock(file.fileno()):
             stop.wait(0.1)
         yield
+
+
+def _lock(entry: Path) -> Path:
+    """Some entries share one: a lock can't be removed, since somebody may wait for it, and there must be no end of them."""
+    return entry.with_name(f"{entry.name[:2]}.lock")
 
 
 def _try_lock(descriptor: int) -> bool:
@@ -106,10 +120,26 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _source(entry: Path) -> dict[str, str]:
-    """Where the entry is from, its sum, and when it was fetched, in seconds since 1970."""
+    """Where the entry is from, the sums of its zip and of what was unpacked, and when it was fetched, in seconds since 1970."""
     with suppress(OSError, ValueError):
         return dict(json.loads((entry / "source.json").read_text()))
     return {}
+
+
+def _remove_changed(entry: Path) -> None:
+    """What is no more what was unpacked, whoever changed it, is fetched anew."""
+    if entry.is_dir() and _source(entry).get("unpacked") != _sum(entry / "repository"):
+        shutil.rmtree(entry, ignore_errors=True)
+
+
+def _sum(folder: Path) -> str:
+    """The SHA-256 of all names, links, rights and contents in it."""
+    whole = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        name, mode = os.fsencode(path.relative_to(folder)), path.lstat().st_mode
+        content = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else b""
+        whole.update(b"%s\0%o\0%d\0%s" % (name, mode, len(content), content))
+    return whole.hexdigest()
 
 
 def _is_fresh(entry: Path) -> bool:
@@ -138,7 +168,8 @@ def _fetch(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> s
         if problem:
             return problem
         unpack(replace(ctx, workspace=folder, limits=LIMITS, report=NoReport()), Archive(zipped, "", "", "template.yml"))
-        source = {"address": template.address, "sha256": sum_, "at": str(time.time())}
+        unpacked = _sum(folder / "repository")
+        source = {"address": template.address, "sha256": sum_, "unpacked": unpacked, "at": str(time.time())}
         (folder / "source.json").write_text(json.dumps(source))
         shutil.rmtree(entry, ignore_errors=True)
         folder.rename(entry)
@@ -190,6 +221,8 @@ def sweep(cache: Path) -> None:
     now, room = time.time(), CACHE_BYTES
     for path in sorted(cache.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
         age = now - path.lstat().st_mtime
+        if path.suffix == ".failed" and age > LEFT_SECONDS:
+            path.unlink(missing_ok=True)
         if not path.is_dir():
             continue
         if "-" in path.name:
@@ -202,6 +235,6 @@ def sweep(cache: Path) -> None:
 
 
 def _remove_unless_in_use(entry: Path) -> None:
-    with entry.with_suffix(".lock").open("w") as file:
+    with _lock(entry).open("w") as file:
         if _try_lock(file.fileno()):
             shutil.rmtree(entry, ignore_errors=True)

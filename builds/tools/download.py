@@ -2,6 +2,9 @@
 
 ADDRESS is that of a zip, of a Git repository on GitHub (``….git``), or of a description that names one of these (as the service of
 myst's own templates answers). Prints the zip's SHA-256; else ends with why not.
+
+What is kept for all builds comes over HTTPS: on the way of plain HTTP anybody could put in another. Only an operator's own service may
+be asked so, where ADDRESS says so itself.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -23,40 +27,43 @@ TRIES = 2
 
 
 def main(address: str, target: str, most: str) -> str:
-    link = address if address.endswith((".zip", ".git")) else described(address)
+    asking = session(address)
+    link = address if address.endswith((".zip", ".git")) else described(asking, address)
     if link.endswith(".git"):
         link = f"{link.removesuffix('.git')}/archive/refs/heads/main.zip"
     digest = hashlib.sha256()
     with Path(target).open("wb") as file:
-        for chunk in pieces(link, int(most)):
+        for chunk in pieces(asking, link, int(most)):
             digest.update(chunk)
             file.write(chunk)
     return digest.hexdigest()
 
 
-def described(address: str) -> str:
+def described(asking: requests.Session, address: str) -> str:
     """The address of the zip, by its description."""
-    answer = b"".join(pieces(address, DESCRIPTION_BYTES))
+    answer = b"".join(pieces(asking, address, DESCRIPTION_BYTES))
     try:
         links: Any = json.loads(answer)["links"]
         link = links["download"]
     except (ValueError, LookupError, TypeError):
         sys.exit(f"{address} names no download.")
-    if not isinstance(link, str) or not link.startswith(("https://", "http://")) or not link.endswith((".zip", ".git")):
+    if not isinstance(link, str) or not link.endswith((".zip", ".git")):
         sys.exit(f"{address} names no zip to download.")
     return link
 
 
-def session() -> requests.Session:
+def session(address: str) -> requests.Session:
     """The proxy closes a connection after its answer: who asks again on it, for a redirect, may find it closed."""
     asking = requests.Session()
-    for scheme in ("http://", "https://"):
-        asking.mount(scheme, HTTPAdapter(max_retries=TRIES))
+    asking.adapters.clear()
+    parts = urlsplit(address)
+    for start in ("https://", f"{parts.scheme}://{parts.netloc}/"):
+        asking.mount(start, HTTPAdapter(max_retries=TRIES))
     return asking
 
 
-def pieces(address: str, most: int) -> Iterator[bytes]:
-    with session() as asking, asking.get(address, stream=True, timeout=WAIT_SECONDS) as answer:
+def pieces(asking: requests.Session, address: str, most: int) -> Iterator[bytes]:
+    with asking.get(address, stream=True, timeout=WAIT_SECONDS) as answer:
         if not answer.ok:
             sys.exit(f"{address} was answered with {answer.status_code}.")
         for chunk in answer.iter_content(CHUNK):
@@ -69,5 +76,7 @@ def pieces(address: str, most: int) -> Iterator[bytes]:
 if __name__ == "__main__":
     try:
         sys.stdout.write(main(*sys.argv[1:4]) + "\n")
+    except requests.exceptions.InvalidSchema:
+        sys.exit(f"{sys.argv[1]} is not to be had over HTTPS.")
     except requests.RequestException as error:
         sys.exit(f"{sys.argv[1]} could not be fetched ({type(error).__name__}).")

@@ -16,16 +16,15 @@ from pathlib import Path
 
 import pytest
 
-from builds.export_templates import named
 from builds.sandbox import Policy, choose
 from builds.stages import Context, Hosts, Project, templates
 from builds.stages.build import build
 from builds.toolchain import TYPST_TEMPLATE
 from tests.mirror import Mirror, mirror, private_address
 from tests.stages.context import KeptLog, make_context
+from tests.test_export_templates import exports, project_of
 from tests.test_sandbox import MODES
 
-SERVICE = "https://api.mystmd.org"
 NAME = "/templates/typst/journal/article"
 FILES = {path.name: path.read_text() for path in sorted(TYPST_TEMPLATE.iterdir())}
 real = pytest.mark.skipif(not (MODES and private_address()), reason="no sandbox, or no private address beside loopback")
@@ -41,71 +40,6 @@ def zipped(files: dict[str, str], *links: str, top: str = "article-main/") -> by
             info.create_system, info.external_attr = 3, (stat.S_IFLNK | 0o777) << 16
             archive.writestr(info, "/etc/passwd")
     return buffer.getvalue()
-
-
-# --- which templates are named
-
-
-def project_of(folder: Path, settings: str, **pages: str) -> Project:
-    folder.mkdir(parents=True)
-    (folder / "myst.yml").write_text(f"version: 1\n{settings}")
-    (folder / "index.md").write_text("# Title\n")
-    for name, text in pages.items():
-        (folder / f"{name}.md").write_text(text)
-    return Project(folder, folder / "myst.yml")
-
-
-def exports(*entries: str) -> str:
-    return "project:\n  exports:\n" + "".join(f"    - {entry}\n" for entry in entries)
-
-
-SHA = hashlib.sha256(b"https://github.com/a/b/archive/main.zip").hexdigest()
-
-
-@pytest.mark.parametrize(
-    ("entry", "folders"),
-    [
-        ("{format: typst, template: article}", ["typst/myst/article"]),
-        ("{format: typst, template: journal/article}", ["typst/journal/article"]),
-        ("{format: pdf, template: lapreprint-typst}", ["typst/myst/lapreprint-typst"]),
-        ("{format: pdf, template: arxiv_nips}", ["tex/myst/arxiv_nips"]),
-        ("{format: tex, template: tex/journal/article}", ["tex/journal/article"]),
-        ("{format: docx}", ["docx/myst/default"]),
-        ("typst", ["typst/myst/lapreprint-typst"]),
-        ("{format: typst, template: 'https://github.com/a/b/archive/main.zip'}", [f"typst/{SHA}"]),
-        ("{format: typst, template: null}", []),
-        ("{format: typst, template: ./own}", []),
-        ("{format: typst, template: own}", []),
-        ("{format: typst, template: ../../etc}", []),
-        ("{format: typst, template: 'file:///etc/passwd'}", []),
-        ("{format: typst, template: {a: b}}", []),
-        ("{format: meca}", []),
-        ("{format: xml, template: article}", []),
-    ],
-)
-def test_what_an_export_names(tmp_path: Path, entry: str, folders: list[str]) -> None:
-    project = project_of(tmp_path / "p", exports(entry))
-    (project.folder / "own").mkdir()
-    assert [str(template.folder) for template in named(project, SERVICE)] == [f"_build/templates/{folder}" for folder in folders]
-
-
-def test_a_name_is_looked_up_at_the_service(tmp_path: Path) -> None:
-    [template] = named(project_of(tmp_path / "p", exports("{format: typst, template: article}")), SERVICE + "/")
-    assert template.address == f"{SERVICE}/templates/typst/myst/article"
-
-
-def test_pages_name_templates_too_and_each_is_named_once(tmp_path: Path) -> None:
-    page = "---\ntitle: T\nexports:\n  - format: typst\n    template: journal/{}\n---\n# Text\n"
-    project = project_of(
-        tmp_path / "p",
-        exports("{format: typst, template: journal/a}"),
-        one=page.format("a"),
-        two=page.format("b"),
-        three="---\nexports: [\n---\n",
-        four="---\n- a list\n---\n",
-        _build=page.format("c"),
-    )
-    assert [template.reference for template in named(project, SERVICE)] == ["journal/a", "journal/b"]
 
 
 # --- the cache
@@ -189,6 +123,58 @@ def test_a_build_that_changes_its_copy_changes_no_other(make: Make, tmp_path: Pa
     assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o700
 
 
+TRY = """
+cache={cache}
+ls $cache >/dev/null 2>&1 && echo read
+touch $cache/x 2>/dev/null && echo written
+rm -r $cache/* 2>/dev/null && echo removed
+ls _build/templates/typst/journal/article/template.yml && echo poison > _build/templates/typst/journal/article/template.yml
+"""
+
+
+@real
+@pytest.mark.parametrize("mode", MODES)
+def test_a_build_reaches_its_copy_and_not_the_cache(make: Make, tmp_path: Path, mode: str) -> None:
+    ctx, project = make("a", mode=mode)
+    build(replace(ctx, build_command=TRY.format(cache=tmp_path / "cache")), project)
+    assert isinstance(ctx.log, KeptLog)
+    assert [text for stream, text in ctx.log.lines if stream == "stdout"][:1] == [
+        "_build/templates/typst/journal/article/template.yml"
+    ]
+    assert (project.folder / "_build/templates/typst/journal/article/template.yml").read_text() == "poison\n"
+    ctx, project = make("b", mode=mode)
+    templates.provide(ctx, project)
+    assert placed(project) == FILES
+
+
+@real
+@pytest.mark.parametrize("change", ["content", "right", "link", "more", "less"])
+def test_what_was_changed_in_the_cache_is_fetched_anew(make: Make, tmp_path: Path, inside: Mirror, change: str) -> None:
+    templates.provide(*make("a"))
+    [path] = (tmp_path / "cache").glob("*/repository/template.typ")
+    if change == "right":
+        path.chmod(0o755)
+    elif change in ("link", "less"):
+        path.unlink()
+    if change == "link":
+        path.symlink_to("template.yml")
+    elif change in ("content", "more"):
+        (path if change == "content" else path.with_name("more")).write_text("evil")
+    ctx, project = make("b")
+    templates.provide(ctx, project)
+    assert (placed(project), warnings(ctx)) == (FILES, [])
+    assert asked(inside) == [NAME, "/article.zip"] * 2
+
+
+@real
+def test_a_cache_that_can_t_be_kept_stops_no_build(make: Make, tmp_path: Path, inside: Mirror) -> None:
+    (tmp_path / "cache").write_text("a file")
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    assert warnings(ctx) == ["The template journal/article could not be had: the service can't keep it (File exists)."]
+    assert asked(inside) == []
+
+
 @real
 def test_myst_makes_a_pdf_of_it_without_a_network(make: Make, inside: Mirror) -> None:
     ctx, project = make("a")
@@ -196,6 +182,20 @@ def test_myst_makes_a_pdf_of_it_without_a_network(make: Make, inside: Mirror) ->
     assert [(plan.role, plan.path.is_file()) for plan in made.exports if plan.role == "typst"] == [("typst", True)]
     assert "the journal's own template" not in str(ctx.log)
     assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+@pytest.mark.parametrize(("command", "answer"), [("ls _build/templates/site/journal/theme", "template.yml"), ("myst", "")])
+def test_a_command_of_the_repository_s_own_finds_the_site_s_theme(make: Make, inside: Mirror, command: str, answer: str) -> None:
+    described = {"links": {"download": f"http://{inside.host}/theme.zip"}}
+    inside.files["/templates/site/journal/theme"] = json.dumps(described).encode()
+    inside.files["/theme.zip"] = zipped({"template.yml": "myst: v1\n"})
+    ctx, project = make("a")
+    project.file.write_text("version: 1\nproject:\n  title: T\nsite:\n  template: journal/theme\n")
+    build(replace(ctx, build_command=command), project)
+    assert isinstance(ctx.log, KeptLog)
+    assert [text for stream, text in ctx.log.lines if stream == "stdout" and text == "template.yml"] == [answer] * bool(answer)
+    assert ("/theme.zip" in asked(inside)) == bool(answer)
 
 
 @real
@@ -284,7 +284,7 @@ def test_what_is_no_harmless_template_is_not_kept(make: Make, inside: Mirror, tm
 
 @real
 def test_hosts_that_a_build_may_not_ask_are_not_asked_for_it(make: Make, inside: Mirror) -> None:
-    inside.redirects["/article.zip"] = "http://169.254.169.254/latest/meta-data/"
+    inside.redirects["/article.zip"] = "https://169.254.169.254/latest/meta-data/"
     ctx, project = make("a")
     templates.provide(ctx, project)
     [warning] = warnings(ctx)
@@ -295,6 +295,19 @@ def test_hosts_that_a_build_may_not_ask_are_not_asked_for_it(make: Make, inside:
     [warning] = warnings(ctx)
     assert "the network refused" in warning
     assert asked(inside) == [NAME, "/article.zip"]
+
+
+@real
+@pytest.mark.parametrize("way", ["link", "redirect"])
+def test_what_is_kept_for_all_comes_over_https_or_from_the_operator_s_own_service(make: Make, inside: Mirror, way: str) -> None:
+    if way == "link":
+        inside.files[NAME] = json.dumps({"links": {"download": "http://example.org/article.zip"}}).encode()
+    else:
+        inside.redirects["/article.zip"] = "http://example.org/article.zip"
+    ctx, project = make("a")
+    templates.provide(ctx, project)
+    assert [text.rpartition(": http")[2].partition(" ")[2] for text in warnings(ctx)] == ["is not to be had over HTTPS."]
+    assert placed(project) == {}
 
 
 def test_without_a_sandbox_or_a_cache_nothing_is_fetched(tmp_path: Path) -> None:
@@ -322,9 +335,14 @@ def test_what_nobody_uses_and_what_is_too_much_is_removed(tmp_path: Path, monkey
     left, new = tmp_path / "abc-left", tmp_path / "abc-new"
     for path in (left, new):
         path.mkdir()
-    os.utime(left, (0, 0))
+    forgotten, failed = tmp_path / "a.failed", tmp_path / "b.failed"
+    for path in (forgotten, failed):
+        path.write_text("why")
+    for path in (left, forgotten):
+        os.utime(path, (0, 0))
     templates.sweep(tmp_path)
-    assert [path.exists() for path in (used, old, large, later, left, new)] == [True, False, False, False, False, True]
+    paths = (used, old, large, later, left, new, forgotten, failed)
+    assert [path.exists() for path in paths] == [True, False, False, False, False, True, False, True]
 
 
 def test_what_a_build_takes_just_now_is_not_removed(tmp_path: Path) -> None:
