@@ -66,7 +66,7 @@ def test_every_model_of_the_admin_is_looked_at(reached: dict[str, Any]) -> None:
     assert reached["empty"] == []
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", ["wide", "phone"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_page_of_the_admin_has_a_serious_barrier(reached: dict[str, Any], open_as: Open, theme: str, size: str) -> None:
     page = open_as("root", color_scheme=theme, viewport=SIZES[size])
