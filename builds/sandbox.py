@@ -162,7 +162,7 @@ class Sandbox:
         return ["--cap-drop", "ALL", *kept]  # until the user is changed, in enter.py
 
     def _files(self) -> Iterator[str]:
-        size = ("--size", str(self.policy.tmp_bytes))
+        size = ("--perms", "1777", "--size", str(self.policy.tmp_bytes))  # as root, the folder would be root's alone
         for path in map(Path, SYSTEM):
             yield from _seen(path)
         yield from _made([Path(name) for name in ETC])

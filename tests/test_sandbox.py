@@ -88,6 +88,19 @@ def test_it_can_write_nowhere_else(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "jobsite-test").exists()
 
 
+def test_its_folders_for_temporary_files_are_its_own(tmp_path: Path) -> None:
+    """Python's processes share locks by /dev/shm."""
+    chosen = choose("bubblewrap", POLICY)
+    if not chosen.allowed:
+        pytest.skip("bubblewrap can't be used here")
+    sandbox = chosen.sandbox(tmp_path, "a build", policy=Policy(tmp_bytes=1 << 20))
+    assert sandbox is not None
+    script = "for at in /tmp /dev/shm; do echo x > $at/x && cat $at/x; head -c 2000000 /dev/zero > $at/y || wc -c < $at/y; done"
+    _completed, lines = start(sandbox, ["/bin/sh", "-c", script])
+    assert [line for line in lines if "No space left" not in line] == ["x", str((1 << 20) - 4096)] * 2
+    assert not Path("/tmp/x").exists()
+
+
 def test_it_reaches_no_socket_of_this_machine(run: Run, tmp_path: Path) -> None:
     connect = "socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)"
     code = f"import socket, sys\ntry: {connect}; print('reached')\nexcept OSError: print('no')"
