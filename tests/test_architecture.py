@@ -27,6 +27,7 @@ RANKS = {
     1: (
         "process",
         "sandbox",
+        "syscalls",
         "network",
         "ceilings",
         "cgroups",
@@ -79,6 +80,7 @@ PURE = (
     "output",
     "process",
     "sandbox",
+    "syscalls",
     "network",
     "ceilings",
     "cgroups",
