@@ -15,7 +15,7 @@ import pytest
 
 from builds import process
 from builds.ceilings import Ceilings
-from builds.errors import SandboxUnavailable, ToolMissing
+from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
 from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
 from builds.stages import Stop
 
@@ -174,6 +174,21 @@ def test_a_sandbox_that_can_not_be_made_is_no_failed_command(tmp_path: Path) -> 
     broken = replace(sandbox, workspace=tmp_path / "gone")
     with pytest.raises(SandboxUnavailable):
         start(broken, ["/bin/true"], cwd=tmp_path)
+
+
+@pytest.mark.parametrize("end", ["kill -KILL $$", "exit 137"])
+def test_a_sandbox_that_is_killed_before_anything_has_begun_is_no_failed_one(tmp_path: Path, end: str) -> None:
+    """137 is bubblewrap's own word for what was killed inside it."""
+    with pytest.raises(SandboxLost):
+        start(Sandbox(Mode.BUBBLEWRAP, tmp_path, bwrap=killed(tmp_path, end)), ["/bin/true"], cwd=tmp_path)
+
+
+def killed(folder: Path, end: str) -> str:
+    """A bubblewrap that ends like this."""
+    program = folder / "bwrap"
+    program.write_text(f"#!/bin/sh\n{end}\n")
+    program.chmod(0o755)
+    return str(program)
 
 
 def test_without_any_sandbox_no_build_may_run() -> None:
