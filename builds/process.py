@@ -28,7 +28,7 @@ from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.cgroups import WAIT, Group, Groups
 from builds.errors import BuildError, SandboxLost, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
-from builds.sandbox import Launch, Sandbox
+from builds.sandbox import Launch, Mode, Sandbox
 from builds.stages import Stop
 
 MARKER = "JOBSITE_BUILD"
@@ -97,8 +97,8 @@ def run(
     launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
     group = _group(groups, marker, ceilings or Ceilings())
     process = _start(launch, group, cwd=cwd, env={**env, MARKER: marker})
-    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
-    spared = {process.pid} if sandbox else set()
+    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds. Landlock's first process is the program.
+    spared = {process.pid} if sandbox and sandbox.mode == Mode.BUBBLEWRAP else set()
     watch = _Watch(
         process, on_line, time.monotonic() + deadline_seconds, stop, output or OutputAllowance(DEFAULT_OUTPUT_BYTES), redact
     )

@@ -338,11 +338,18 @@ def _problem(mode: Mode, bwrap: str, policy: Policy, refused: bytes) -> str:
     if mode == Mode.BUBBLEWRAP and not bwrap:
         return "bubblewrap is not installed."
     if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
-        return (
-            f"The kernel's Landlock has version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
-        )
+        return f"The kernel's Landlock is version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+    uid = build_user("probe")
+    if mode == Mode.LANDLOCK and uid is not None and (closed := _closed([*_programs(), *policy.hidden])):
+        return f"As root, builds run as another user, and with Landlock alone {closed} is closed to that: run Jobsite as an ordinary one."
     with tempfile.TemporaryDirectory(prefix="jobsite-probe-") as folder:
-        return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=build_user("probe"), refused=refused))
+        return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=uid, refused=refused))
+
+
+def _closed(paths: Iterable[Path]) -> Path | None:
+    """The first folder that only its owner may enter, of ``paths`` and those that lead to them."""
+    folders = (folder for path in paths for folder in (*reversed(path.parents), path) if folder.is_dir())
+    return next((folder for folder in folders if not folder.stat().st_mode & 0o001), None)
 
 
 # What the probe's program says: that it is no root, can write where it should, can't read what it should not, and that the filter holds.
