@@ -227,6 +227,13 @@ class SandboxUnavailable(BuildError):
     advice = "Nothing has to be changed in the manuscript. The operators have to make a sandbox possible; its own words say how."
 
 
+class SandboxLost(BuildError):
+    """What shuts the build in was killed before anything of the build had begun."""
+
+    code = "sandbox-lost"
+    advice = "Nothing has to be changed in the manuscript. Retry the submission; the operators have to look at what kills it."
+
+
 class ExportNotMade(BuildError):
     """Failed to build the repo files: a declared export was not made."""
 

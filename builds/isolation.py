@@ -61,6 +61,7 @@ def in_words() -> list[str]:
     if not found.allowed:
         return ["no build is run on this machine, because none can be shut in.", *found.problems]
     told = [] if groups() else ["builds' memory and processes are counted, not limited by control groups.", *groups().problems]
+    told.extend(found.lacks)
     if found.mode == Mode.BUBBLEWRAP:
         return told
     how = "builds run UNSANDBOXED, as BUILD_SANDBOX allows" if found.mode == Mode.NONE else "builds are shut in by Landlock alone"

@@ -31,6 +31,7 @@ from builds.errors import (
     FetchTimedOut,
     NobodyWaits,
     PackagesUnreachable,
+    SandboxLost,
     StageTimedOut,
 )
 from builds.lease import NO_ROOM, Lease
@@ -59,7 +60,10 @@ RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=
 # What may pass without anybody's doing.
 PASSING = {
     error.code
-    for error in (ArchiveHostDown, FetchTimedOut, PackagesUnreachable, DesciServerDown, DesciServerJobFailed, DeliveryTimedOut)
+    for error in (
+        *(ArchiveHostDown, FetchTimedOut, PackagesUnreachable, DesciServerDown, DesciServerJobFailed, DeliveryTimedOut),
+        SandboxLost,
+    )
 }
 
 TIMED_OUT: dict[StageName, type[BuildError]] = {
@@ -223,7 +227,7 @@ def _last_words(run: Run, text: str) -> None:
 
 
 def _retry_at(build: Build, cause: Cause) -> datetime | None:
-    """When to try again by ourselves: only what lies outside and may pass, and only so often in a row."""
+    """When to try again by ourselves: only what may pass, and only so often in a row."""
     if cause.code not in PASSING:
         return None
     tried = _automatic_in_a_row(build)

@@ -26,9 +26,9 @@ import psutil
 
 from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.cgroups import WAIT, Group, Groups
-from builds.errors import BuildError, SandboxUnavailable, ToolMissing
+from builds.errors import BuildError, SandboxLost, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
-from builds.sandbox import Launch, Sandbox
+from builds.sandbox import Launch, Mode, Sandbox
 from builds.stages import Stop
 
 MARKER = "JOBSITE_BUILD"
@@ -37,6 +37,7 @@ READ_BYTES = 64 * 1024
 TICK_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2
 READY = b"R"
+KILLED = 128 + signal.SIGKILL  # as bubblewrap tells it of what it has started
 KILL_SECONDS = 30.0
 DEFAULT_OUTPUT_BYTES = 200_000_000
 
@@ -87,6 +88,7 @@ def run(
     Raises:
         ToolMissing: there is no such program.
         SandboxUnavailable: the sandbox could not be made.
+        SandboxLost: it was killed before the program had begun.
         BuildStopped: ``stop`` was set; nothing of the program runs any more.
         ProcessesLeft: something of it could not be ended.
     """
@@ -95,8 +97,8 @@ def run(
     launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
     group = _group(groups, marker, ceilings or Ceilings())
     process = _start(launch, group, cwd=cwd, env={**env, MARKER: marker})
-    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
-    spared = {process.pid} if sandbox else set()
+    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds. Landlock's first process is the program.
+    spared = {process.pid} if sandbox and sandbox.mode == Mode.BUBBLEWRAP else set()
     watch = _Watch(
         process, on_line, time.monotonic() + deadline_seconds, stop, output or OutputAllowance(DEFAULT_OUTPUT_BYTES), redact
     )
@@ -131,8 +133,11 @@ def _told(launch: Launch) -> bytes:
 def _check_start(program: str, told: bytes, completed: Completed) -> None:
     if number := told.removeprefix(READY):
         raise ToolMissing(f"The program {program!r} can't be started on this service: {os.strerror(int(number))}.")
-    if not told and not (completed.timed_out or completed.hit):
-        raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
+    if told or completed.timed_out or completed.hit:
+        return
+    if completed.signal is not None or completed.exit_code == KILLED:
+        raise SandboxLost("What shuts the build in was killed before the build had begun.")
+    raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
 
 
 def _group(groups: Groups | None, marker: str, ceilings: Ceilings) -> Group | None:
@@ -172,6 +177,9 @@ def _let_go(process: subprocess.Popen[bytes], stdin: IO[bytes], group: Group) ->
     try:
         group.take_in(process.pid)
         os.write(stdin.fileno(), b"go\n")
+    except (ProcessLookupError, BrokenPipeError) as error:
+        process.communicate()
+        raise SandboxLost("The build was killed before it had begun.") from error
     except OSError as error:
         process.kill()
         process.communicate()

@@ -1,8 +1,8 @@
 """Shuts a build's programs in: they see the system, the build tools and their own workspace, and nothing else of this machine.
 
 With bubblewrap in namespaces of their own (files, processes, users, network), with Landlock as a second layer. Where the system
-refuses user namespaces, Landlock alone: no other files, no other process to signal, no TCP. As root, builds run as an ordinary user
-that is each build's own.
+refuses user namespaces, Landlock alone: no other files, no other process to signal, no TCP. In both, of the kernel's calls only what
+a build needs (:mod:`builds.syscalls`). As root, builds run as an ordinary user that is each build's own.
 
 The environment is not this module's: :func:`builds.process.run` gives it whole, and bubblewrap itself gets no other, because its
 own would be readable at ``/proc/1/environ`` (``--clearenv`` does not help).
@@ -27,6 +27,7 @@ from typing import Any
 
 import psutil
 
+from builds import syscalls
 from builds.errors import SandboxUnavailable
 from builds.toolchain import TOOLS
 
@@ -93,7 +94,8 @@ class Launch:
 
 @dataclass(frozen=True)
 class Sandbox:
-    """One build's: made for its workspace. ``limits`` are per process, by the name of the RLIMIT_."""
+    """One build's: made for its workspace. ``limits`` are per process, by the name of the RLIMIT_; ``refused`` is a filter for
+    system calls."""
 
     mode: Mode
     workspace: Path
@@ -103,19 +105,22 @@ class Sandbox:
     nice: int = 0
     uid: int | None = None
     proxy: Path | None = None
+    refused: bytes = field(default=b"", repr=False)
 
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         """What to start instead of ``argv``."""
         ready, told = os.pipe()
         plan: dict[str, Any] = {"ready": told, "limits": self._limits(), "nice": self.nice, "uid": self.uid, "cwd": str(cwd)}
         plan["landlock"] = self._landlock()
+        if self.mode == Mode.LANDLOCK:
+            plan["refused"] = self.refused.hex()
         if self.proxy:
             plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE if self.mode == Mode.BUBBLEWRAP else str(self.proxy)}
         inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]
         if self.mode == Mode.LANDLOCK:
             return Launch(inside, (told,), ready)
-        accounts = [_data(line) for line in self._accounts()]
-        return Launch([*self._bubblewrap(accounts), *inside], (told, *accounts), ready)
+        given = [_data(text) for text in (*self._accounts(), self.refused) if text]
+        return Launch([*self._bubblewrap(given), *inside], (told, *given), ready)
 
     def _limits(self) -> dict[str, int]:
         """The kernel counts a user's processes: of ours, where builds have neither a user nor a namespace of their own."""
@@ -142,14 +147,17 @@ class Sandbox:
 
     # --- bubblewrap
 
-    def _bubblewrap(self, accounts: Sequence[int]) -> list[str]:
+    def _bubblewrap(self, given: Sequence[int]) -> list[str]:
+        """The filter is bubblewrap's to load: it then holds in its own process inside too, which those of a build could make act."""
+        passwd, group, *refused = given
         return [
             self.bwrap,
             *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--unshare-net", "--hostname", "build"),
             *self._privileges(),
             *("--new-session", "--die-with-parent"),
             *self._files(),
-            *("--ro-bind-data", str(accounts[0]), "/etc/passwd", "--ro-bind-data", str(accounts[1]), "/etc/group"),
+            *("--ro-bind-data", str(passwd), "/etc/passwd", "--ro-bind-data", str(group), "/etc/group"),
+            *(word for descriptor in refused for word in ("--seccomp", str(descriptor))),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
             "--",
         ]
@@ -162,7 +170,7 @@ class Sandbox:
         return ["--cap-drop", "ALL", *kept]  # until the user is changed, in enter.py
 
     def _files(self) -> Iterator[str]:
-        size = ("--size", str(self.policy.tmp_bytes))
+        size = ("--perms", "1777", "--size", str(self.policy.tmp_bytes))  # as root, the folder would be root's alone
         for path in map(Path, SYSTEM):
             yield from _seen(path)
         yield from _made([Path(name) for name in ETC])
@@ -188,9 +196,9 @@ class Sandbox:
         shown = [Path(name) for name in SYSTEM] + list(self.policy.readable)
         return [path for path in self.policy.hidden if path.is_dir() and any(path.is_relative_to(other) for other in shown)]
 
-    def _accounts(self) -> tuple[str, str]:
+    def _accounts(self) -> tuple[bytes, bytes]:
         number = INSIDE_UID if self.uid is None else self.uid
-        return f"build:x:{number}:{number}:build:{self.workspace}/home:/bin/sh\n", f"build:x:{number}:\n"
+        return f"build:x:{number}:{number}:build:{self.workspace}/home:/bin/sh\n".encode(), f"build:x:{number}:\n".encode()
 
     # --- Landlock
 
@@ -224,10 +232,10 @@ def _programs() -> list[Path]:
     return [*dict.fromkeys(found), TOOLS]
 
 
-def _data(text: str) -> int:
+def _data(text: bytes) -> int:
     """A descriptor that reads as ``text``."""
     file = tempfile.TemporaryFile()  # noqa: SIM115 - bubblewrap reads it
-    file.write(text.encode())
+    file.write(text)
     file.seek(0)
     descriptor = os.dup(file.fileno())
     file.close()
@@ -277,12 +285,15 @@ def _is_mapped(span: tuple[int, int]) -> bool:
 
 @dataclass(frozen=True)
 class Choice:
-    """How builds are shut in on this machine: ``problems`` say why what comes before in the order could not be had."""
+    """How builds are shut in on this machine: ``problems`` say why what comes before in the order could not be had, ``lacks`` what
+    this one does without."""
 
     mode: Mode
     bwrap: str = ""
     problems: tuple[str, ...] = ()
     allowed: bool = True
+    lacks: tuple[str, ...] = ()
+    refused: bytes = field(default=b"", repr=False)
 
     def check(self) -> None:
         """Raise SandboxUnavailable where builds may not run like this."""
@@ -293,7 +304,7 @@ class Choice:
         """The build's own; None where it runs unsandboxed."""
         if self.mode == Mode.NONE:
             return None
-        return Sandbox(self.mode, workspace, bwrap=self.bwrap, uid=build_user(build_id), **options)
+        return Sandbox(self.mode, workspace, bwrap=self.bwrap, uid=build_user(build_id), refused=self.refused, **options)
 
 
 WANTED = {
@@ -309,34 +320,46 @@ def choose(wanted: str, policy: Policy) -> Choice:
     """The first of what is wanted that works here: a program is run in each, and looks around."""
     problems: list[str] = []
     for mode in WANTED[wanted]:
+        if mode == Mode.NONE:
+            return Choice(mode, problems=tuple(problems))
         bwrap = find_bubblewrap() if mode == Mode.BUBBLEWRAP else ""
-        problem = "" if mode == Mode.NONE else _problem(mode, bwrap, policy)
+        refused, lacks = syscalls.filter_here()
+        problem = _problem(mode, bwrap, policy, refused)
         if not problem:
-            return Choice(mode, bwrap, tuple(problems))
+            return Choice(mode, bwrap, tuple(problems), lacks=lacks, refused=refused)
         problems.append(problem)
     return Choice(Mode.NONE, problems=(*problems, INSTALL), allowed=False)
 
 
-def _problem(mode: Mode, bwrap: str, policy: Policy) -> str:
+def _problem(mode: Mode, bwrap: str, policy: Policy, refused: bytes) -> str:
     """Why builds can't be shut in like this here; empty where they can."""
     if sys.platform != "linux":
         return "Only Linux can shut builds in."
     if mode == Mode.BUBBLEWRAP and not bwrap:
         return "bubblewrap is not installed."
     if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
-        return (
-            f"The kernel's Landlock has version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
-        )
+        return f"The kernel's Landlock is version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+    uid = build_user("probe")
+    if mode == Mode.LANDLOCK and uid is not None and (closed := _closed([*_programs(), *policy.hidden])):
+        return f"As root, builds run as another user, and with Landlock alone {closed} is closed to that: run Jobsite as an ordinary one."
     with tempfile.TemporaryDirectory(prefix="jobsite-probe-") as folder:
-        return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=build_user("probe")))
+        return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=uid, refused=refused))
 
 
-# What the probe's program says: that it is no root, can write where it should, and can't read what it should not.
+def _closed(paths: Iterable[Path]) -> Path | None:
+    """The first folder that only its owner may enter, of ``paths`` and those that lead to them."""
+    folders = (folder for path in paths for folder in (*reversed(path.parents), path) if folder.is_dir())
+    return next((folder for folder in folders if not folder.stat().st_mode & 0o001), None)
+
+
+# What the probe's program says: that it is no root, can write where it should, can't read what it should not, and that the filter holds.
 LOOK = """
-import os, sys
+import ctypes, os, sys
 open("inside", "w").close()
 assert os.getuid() != 0, "it is run as root"
-for path in sys.argv[1:]:
+if sys.argv[1] == "refused":
+    assert ctypes.CDLL(None).unshare(0x10000000) != 0, "it can make user namespaces"
+for path in sys.argv[2:]:
     try:
         open(path)
     except OSError:
@@ -348,7 +371,9 @@ for path in sys.argv[1:]:
 def _tried(sandbox: Sandbox) -> str:
     sandbox.hand_over()
     with tempfile.NamedTemporaryFile(prefix="jobsite-probe-") as secret:
-        launch = sandbox.launch([sys.executable, "-I", "-S", "-c", LOOK, secret.name], sandbox.workspace)
+        launch = sandbox.launch(
+            [sys.executable, "-I", "-S", "-c", LOOK, "refused" if sandbox.refused else "", secret.name], sandbox.workspace
+        )
         try:
             answer = subprocess.run(
                 launch.argv,

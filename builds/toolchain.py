@@ -44,6 +44,7 @@ def environment(workspace: Path, *, extra: Mapping[str, str], network: bool) -> 
         "MYSTMD_ALLOW_NODEENV": "0",
         "PYTHONUNBUFFERED": "1",
         "npm_config_update_notifier": "false",
+        "GIT_CONFIG_NOSYSTEM": "1",  # what git may not read, it does not do without
     }
     if not network:
         variables.update(dict.fromkeys(PROXY_VARIABLES, CLOSED))

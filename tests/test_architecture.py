@@ -28,6 +28,7 @@ RANKS = {
     1: (
         "process",
         "sandbox",
+        "syscalls",
         "network",
         "ceilings",
         "cgroups",
@@ -81,6 +82,7 @@ PURE = (
     "output",
     "process",
     "sandbox",
+    "syscalls",
     "network",
     "ceilings",
     "cgroups",

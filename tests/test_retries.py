@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,9 +14,12 @@ from builds import lifecycle, pipeline
 from builds.clients.archive import ArchiveHost as ArchiveClient
 from builds.errors import DesciServerDown
 from builds.models import Build, Mode, State
+from builds.sandbox import Mode as Shut
+from builds.sandbox import Sandbox
 from tests import quick
 from tests.in_process import Bench, check_closed, during, opened, stages, statuses
 from tests.rows import claim, lapse
+from tests.test_sandbox import killed
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,6 +71,22 @@ def test_an_archive_host_that_is_away_is_retried_at_the_same_commit(bench: Bench
     Build.objects.filter(pk=newest.pk).update(not_before=None)
     second = bench.run(submission)
     assert (second.state, second.commit) == (State.SUCCEEDED, build.commit)
+
+
+def test_a_sandbox_that_was_killed_is_retried_and_nobodys_manuscript_is_blamed(bench: Bench, tmp_path: Path) -> None:
+    submission = bench.submission()
+    run = bench.begun(submission)
+    run.context = replace(
+        run.context, sandbox=Sandbox(Shut.BUBBLEWRAP, run.context.workspace, bwrap=killed(tmp_path, "kill -9 $$"))
+    )
+    pipeline.execute(run)
+    run.build.refresh_from_db()
+    check_closed(run.build)
+    assert (run.build.fault, run.build.cause_code, statuses(submission)) == ("service", "sandbox-lost", [])
+    newest = submission.newest_build()
+    assert (newest.state, newest.mode, newest.automatic) == (State.QUEUED, Mode.SAME_COMMIT, True)
+    Build.objects.filter(pk=newest.pk).update(not_before=None)
+    assert bench.run(submission).state == State.SUCCEEDED
 
 
 def test_a_retry_of_a_retry_delivers_what_that_one_has_made(bench: Bench) -> None:

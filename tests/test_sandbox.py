@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import time
@@ -15,8 +16,8 @@ import pytest
 
 from builds import process
 from builds.ceilings import Ceilings
-from builds.errors import SandboxUnavailable, ToolMissing
-from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
+from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
+from builds.sandbox import LANDLOCK_ALONE, Choice, Mode, Policy, Sandbox, choose, landlock_version
 from builds.stages import Stop
 
 POLICY = Policy()
@@ -80,16 +81,29 @@ def test_what_it_must_not_see_it_does_not(run: Run, tmp_path: Path, monkeypatch:
 
 
 def test_it_can_write_nowhere_else(run: Run, tmp_path: Path) -> None:
-    script = (
-        f"for at in / /usr /etc /dev {tmp_path} {Path(sys.prefix)} {Path.home()}; do echo x > $at/jobsite-test && echo $at; done"
-    )
-    _completed, lines = run(script)
-    assert [line for line in lines if "jobsite-test" not in line] == []
-    assert not (tmp_path / "jobsite-test").exists()
+    """Below a /tmp of its own it may."""
+    places = [*map(Path, ("/", "/usr", "/etc", "/dev")), tmp_path, Path(sys.prefix), Path.home()]
+    _completed, lines = run(f"for at in {' '.join(map(str, places))}; do echo x > $at/jobsite-test && echo $at; done")
+    assert [line for line in lines if "jobsite-test" not in line and not line.startswith("/tmp/")] == []
+    assert [place for place in places if (place / "jobsite-test").exists()] == []
 
 
-def test_it_reaches_no_socket_of_this_machine(run: Run, tmp_path: Path) -> None:
-    connect = "socket.create_connection(('127.0.0.1', int(sys.argv[1])), 2)"
+def test_its_folders_for_temporary_files_are_its_own(tmp_path: Path) -> None:
+    """Python's processes share locks by /dev/shm."""
+    chosen = choose("bubblewrap", POLICY)
+    if not chosen.allowed:
+        pytest.skip("bubblewrap can't be used here")
+    sandbox = chosen.sandbox(tmp_path, "a build", policy=Policy(tmp_bytes=1 << 20))
+    assert sandbox is not None
+    script = "for at in /tmp /dev/shm; do echo x > $at/x && cat $at/x; head -c 2000000 /dev/zero > $at/y || wc -c < $at/y; done"
+    _completed, lines = start(sandbox, ["/bin/sh", "-c", script])
+    assert [line for line in lines if "No space left" not in line] == ["x", str((1 << 20) - 4096)] * 2
+    assert not Path("/tmp/x").exists()
+
+
+@pytest.mark.parametrize("protocol", [socket.IPPROTO_TCP, 262], ids=["TCP", "MPTCP"])
+def test_it_reaches_no_socket_of_this_machine(run: Run, tmp_path: Path, protocol: int) -> None:
+    connect = f"socket.socket(socket.AF_INET, socket.SOCK_STREAM, {protocol}).connect(('127.0.0.1', int(sys.argv[1])))"
     code = f"import socket, sys\ntry: {connect}; print('reached')\nexcept OSError: print('no')"
     (tmp_path / "workspace" / "reach.py").write_text(code)
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -163,9 +177,32 @@ def test_a_sandbox_that_can_not_be_made_is_no_failed_command(tmp_path: Path) -> 
         start(broken, ["/bin/true"], cwd=tmp_path)
 
 
+@pytest.mark.parametrize("end", ["kill -KILL $$", "exit 137"])
+def test_a_sandbox_that_is_killed_before_anything_has_begun_is_no_failed_one(tmp_path: Path, end: str) -> None:
+    """137 is bubblewrap's own word for what was killed inside it."""
+    with pytest.raises(SandboxLost):
+        start(Sandbox(Mode.BUBBLEWRAP, tmp_path, bwrap=killed(tmp_path, end)), ["/bin/true"], cwd=tmp_path)
+
+
+def killed(folder: Path, end: str) -> str:
+    """A bubblewrap that ends like this."""
+    program = folder / "bwrap"
+    program.write_text(f"#!/bin/sh\n{end}\n")
+    program.chmod(0o755)
+    return str(program)
+
+
 def test_without_any_sandbox_no_build_may_run() -> None:
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
         Choice(Mode.NONE, problems=("bubblewrap is not installed.",), allowed=False).check()
+
+
+def test_where_roots_builds_could_not_enter_a_folder_that_is_said(tmp_path: Path) -> None:
+    if os.geteuid() != 0 or landlock_version() < LANDLOCK_ALONE:
+        pytest.skip("only root's builds run as somebody else, and only Landlock alone leaves folders as they are")
+    tmp_path.chmod(0o700)
+    told = choose("landlock", Policy(hidden=(tmp_path,))).problems[0]
+    assert re.fullmatch(r"As root, builds run as another user, and with Landlock alone /\S+ is closed to that: .*", told)
 
 
 def test_folders_of_the_service_are_hidden_where_they_lie_inside_what_is_seen(tmp_path: Path) -> None:

@@ -1,10 +1,10 @@
-"""The last step before a build's program begins, run inside its sandbox: limits, an ordinary user, Landlock; then the program.
+"""The last step before a build's program begins, run inside its sandbox: limits, an ordinary user, a filter, Landlock; the program.
 
 Usage: enter.py PLAN PROGRAM [ARGUMENT...]
 
 PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by the name of the RLIMIT_), ``nice``, ``uid`` (of an
-ordinary user, where this is root), ``cwd``, ``relay`` (a port, and the socket behind it),
-``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
+ordinary user, where this is root), ``cwd``, ``refused`` (a filter for system calls, in hex: see builds/syscalls.py), ``relay`` (a
+port, and the socket behind it), ``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
 
 Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
 """
@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 38, 24, 63
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 
 
 def main(plan: dict[str, Any], argv: list[str]) -> None:
@@ -32,9 +33,11 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
     if plan.get("uid") is not None:
         _become(plan["uid"])
     os.chdir(plan["cwd"])
-    if plan.get("relay"):
-        _relay(plan["relay"]["port"], plan["relay"]["socket"])
     ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if plan.get("refused"):
+        _refuse(bytes.fromhex(plan["refused"]))
+    if plan.get("relay"):  # held by the filter too: the build's programs could make it act for them
+        _relay(plan["relay"]["port"], plan["relay"]["socket"])
     if plan.get("landlock"):
         _shut_in(plan["landlock"])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -66,6 +69,18 @@ def _become(uid: int) -> None:
     os.setgroups([])
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+
+
+class _Program(ctypes.Structure):
+    """struct sock_fprog."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def _refuse(steps: bytes) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_Program(len(steps) // 8, steps)), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "The filter for system calls was not taken")
 
 
 def _relay(port: int, path: str) -> None:

@@ -288,8 +288,8 @@ LEASE_SECONDS = 4
 TARGET_SECONDS = 20.0
 # So many updates an outbox has under way at once.
 SENDERS = 4
-# What a kill may honestly make of a good manuscript: its program was killed, or what shuts it in, or its worker twice in a row.
-EXCUSES = ("limit-hit", "sandbox-unavailable", "worker-lost")
+# What a kill may honestly make of a good manuscript: its program was killed, or its worker twice in a row.
+EXCUSES = ("limit-hit", "worker-lost")
 WAS_KILLED = "the command was killed by one of its own programs, or by somebody on the service's machine"
 FAULTS: dict[str, Callable[[Chaos], bool]] = {
     "build killed": lambda chaos: chaos.kill("build.sh"),

@@ -31,6 +31,40 @@ for name, mode, device in (("disk", 0o60666, (254, 0)), ("memory", 0o20666, (1, 
     except OSError as error:
         print("no", error)
 """
+USER_NAMESPACES = """
+import ctypes, os, platform
+libc, new, child = ctypes.CDLL(None), 0x10000000, 17
+def entered(how):
+    if os.stat("/proc/self/ns/user").st_ino != before:
+        print("REACHED a user namespace by", how, flush=True)
+    os._exit(0)
+before = os.stat("/proc/self/ns/user").st_ino
+if os.fork() == 0:
+    libc.unshare(new)
+    entered("unshare")
+os.wait()
+if libc.syscall({"x86_64": 56, "aarch64": 220}[platform.machine()], *map(ctypes.c_long, (new | child, 0, 0, 0, 0))) == 0:
+    entered("clone")
+arguments = (ctypes.c_uint64 * 11)(new, 0, 0, 0, child)
+if libc.syscall(435, arguments, ctypes.c_long(88)) == 0:
+    entered("clone3")
+"""
+CALLS = """
+import ctypes, platform, socket
+libc = ctypes.CDLL(None)
+add_key, bpf = {"x86_64": (248, 321), "aarch64": (217, 280)}[platform.machine()]
+own, ring = ctypes.c_long(-2), ctypes.create_string_buffer(120)
+if libc.syscall(add_key, b"user", b"name", b"value", ctypes.c_long(5), own) > 0:
+    print("REACHED a key")
+if libc.syscall(425, ctypes.c_long(8), ring) >= 0:
+    print("REACHED io_uring")
+if libc.syscall(bpf, ctypes.c_long(0), (ctypes.c_uint32 * 32)(1, 4, 8, 1), ctypes.c_long(48)) >= 0:
+    print("REACHED bpf")
+try:
+    print("REACHED sockets of virtual machines", socket.socket(40, socket.SOCK_STREAM))
+except OSError as error:
+    print(error)
+"""
 DESCRIPTORS = """
 import os
 for number in range(3, 256):
@@ -120,6 +154,18 @@ SECRETS = [
         ),
         tries="Becomes root of namespaces of its own, to reach the files below the sandbox.",
         control=Control(("SQLite format 3", "uid=0(")),
+    ),
+    Case(
+        "user-namespaces",
+        python(USER_NAMESPACES),
+        tries="Makes a user namespace, in which it would be root before much of the kernel, by each call that makes one.",
+        control=Control(tuple(f"REACHED a user namespace by {call}" for call in ("unshare", "clone", "clone3"))),
+    ),
+    Case(
+        "kernel-calls",
+        python(CALLS),
+        tries="Uses parts of the kernel in which holes were found again and again: keys, io_uring, bpf, virtual machines' sockets.",
+        control=Control(("REACHED a key",)),  # the others are not in every kernel
     ),
     Case(
         "new-device",
