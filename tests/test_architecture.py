@@ -39,7 +39,7 @@ RANKS = {
         "diagnosis",
         "clients",
     ),
-    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst"),
     4: (
         "acts",
@@ -86,7 +86,6 @@ PURE = (
     "zip_end",
     "exports",
     "inspection",
-    "mending",
     "shell",
     "toolchain",
     "myst",
