@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import PASSWORD, Open, in_django, serious, submit
+from tests.browser.conftest import PASSWORD, Open, serious, submit
 from tests.browser.test_axe import SIZES, looked_at
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, in_django
 
 # One row at least of each model that is registered, where a build leaves none.
 ROWS = """

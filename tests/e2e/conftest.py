@@ -112,12 +112,12 @@ class Service:
         return self.call("GET", f"/{job_id}/log", params={"from": first_line}).text
 
 
-def in_django(service: Service, script: str) -> None:
-    """Run a script with the service's own database, in a process of its own."""
+def in_django(service: Service, script: str) -> str:
+    """What a script prints that is run with the service's own database, in a process of its own."""
     environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
     environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
     command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def free_port() -> int:
