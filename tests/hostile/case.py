@@ -54,8 +54,19 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """What is told of a failure."""
+
+    code: str
+    fault: str
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class Case:
     """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
+
+    ``grouped`` is its cause where control groups tell who was killed for memory: without them it can only be guessed.
 
     ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
     the attack did nothing; else ``uncontrolled`` says why it can't be shown.
@@ -72,6 +83,11 @@ class Case:
     control: Control | None = None
     uncontrolled: str = ""
     document: dict[str, Any] = field(default_factory=dict)
+    grouped: Cause | None = None
+
+    def cause(self, *, by_groups: bool) -> Cause:
+        told = Cause(self.code, self.fault, self.words)
+        return (self.grouped or told) if by_groups else told
 
     @property
     def is_shown(self) -> bool:

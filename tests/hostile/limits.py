@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.case import Case, Control, loot, python, script
+from tests.hostile.case import Case, Cause, Control, loot, python, script
 
 MANY_PROCESSES = Control(
     ("REACHED 200 processes",),
@@ -58,6 +58,7 @@ LIMITS = [
         "limit-hit",
         "manuscript",
         "memory",
+        grouped=Cause("build-failed", "manuscript"),
         tries="Kills itself, as the kernel kills what takes too much memory.",
     ),
     Case(
@@ -150,6 +151,7 @@ LIMITS = [
         "limit-hit",
         "manuscript",
         "killed",
+        grouped=Cause("build-failed", "manuscript"),
         tries="Sends signals to every process that it may, and to a worker.",
         control=Control(("REACHED the service, which has ended",)),
     ),

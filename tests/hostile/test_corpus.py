@@ -46,6 +46,7 @@ LIMITS = {
     "API_RATE_PER_CLIENT": "0",
 }
 MAKE_ADMIN = "from django.contrib.auth.models import User\nUser.objects.create_superuser('admin', password={password!r})"
+HAS_GROUPS = "from builds import isolation\nprint(bool(isolation.groups()))"
 PUBLIC_FOLDERS = [Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock") if Path(name).is_dir()]
 TIDY_SECONDS = 60
 
@@ -56,6 +57,7 @@ class Attacked:
     parade: Parade
     desk: Desk
     tmp: Path
+    by_groups: bool
 
     def secrets(self) -> list[str]:
         """All that no build may have, in every form of it."""
@@ -83,7 +85,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         target = Target(service.data_dir, BASE_DIR, service.port, a_worker(service), port, str(folder / "private.txt"))
         parade = Parade(service, [(case, case.archive(target)) for case in CASES])
         parade.start()
-        yield Attacked(service, parade, Desk(service, "admin", PASSWORD), tmp)
+        yield Attacked(service, parade, Desk(service, "admin", PASSWORD), tmp, in_django(service, HAS_GROUPS) == "True\n")
 
 
 def a_worker(service: Service) -> int:
@@ -107,13 +109,14 @@ def left_the_sandbox(attacked: Attacked, name: str) -> Iterator[str]:
     yield from (path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file())
 
 
-def check(case: Case, ended: dict[str, object]) -> None:
+def check(case: Case, ended: dict[str, object], *, by_groups: bool) -> None:
+    expected = case.cause(by_groups=by_groups)
     assert ended["state"] == case.state, ended["cause"]
     cause = ended["cause"] or {"code": "", "fault": "", "sentence": ""}
     assert isinstance(cause, dict)
-    assert cause["code"].startswith(case.code) if case.code else cause["code"] == ""
-    assert cause["fault"] == case.fault
-    assert case.words in cause["sentence"]
+    assert cause["code"].startswith(expected.code) if expected.code else cause["code"] == ""
+    assert cause["fault"] == expected.fault
+    assert expected.words in cause["sentence"]
 
 
 def left_behind(attacked: Attacked, build_id: str) -> list[str]:
@@ -137,7 +140,7 @@ def nothing_left(attacked: Attacked, build_id: str) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Attacked, case: Case) -> None:
     ended = attacked.parade.wait(case.name)
-    check(case, ended.status)
+    check(case, ended.status, by_groups=attacked.by_groups)
     assert ended.readiness == 200
     assert len(ended.beside) == 2
     assert ended.left == []
