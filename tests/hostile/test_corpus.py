@@ -8,7 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,8 +125,15 @@ def left_behind(attacked: Attacked, build_id: str) -> list[str]:
     found += [str(path) for path in (attacked.service.data_dir / "workspaces").glob(f"*{build_id}*")]
     user = build_user(build_id)
     if user is not None:
-        found += [str(path) for folder in PUBLIC_FOLDERS for path in folder.iterdir() if path.lstat().st_uid == user]
+        found += [str(path) for folder in PUBLIC_FOLDERS for path in folder.iterdir() if is_of(path, user)]
     return found
+
+
+def is_of(path: Path, user: int) -> bool:
+    """Others on this machine remove theirs meanwhile."""
+    with suppress(FileNotFoundError):
+        return path.lstat().st_uid == user
+    return False
 
 
 def nothing_left(attacked: Attacked, build_id: str) -> None:
