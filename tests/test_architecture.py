@@ -41,7 +41,7 @@ RANKS = {
         "diagnosis",
         "clients",
     ),
-    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "mending", "shell", "storage", "logs"),
+    2: ("isolation", "queue", "workers", "search", "logs_search", "exports", "inspection", "shell", "storage", "logs"),
     3: ("lifecycle", "queue_control", "myst", "export_templates"),
     4: (
         "acts",
@@ -90,7 +90,6 @@ PURE = (
     "zip_end",
     "exports",
     "inspection",
-    "mending",
     "shell",
     "toolchain",
     "myst",

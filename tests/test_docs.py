@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobsite import described, env
+from tests.hostile import table
 
 BASE_DIR = Path(__file__).parents[1]
 README = (BASE_DIR / "README.md").read_text()
@@ -56,3 +57,8 @@ def test_every_path_that_is_named_exists() -> None:
 def test_every_endpoint_is_shown() -> None:
     for path in ("process-journal-submission", "/cancel", "/retry", "/log", "/readyz", "/v1/docs", "/v1/schema"):
         assert path in README
+
+
+def test_the_page_of_hostile_cases_is_what_the_corpus_says() -> None:
+    """Where this fails: ``python -m tests.hostile.table`` writes it anew."""
+    assert table.PAGE.read_text() == table.page()

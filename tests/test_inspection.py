@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pypdf import PdfWriter
 
 from builds.errors import ExportBroken
-from builds.inspection import XML_BYTES, inspect_meca, inspect_page_content, inspect_pdf
-from builds.mending import mend
+from builds.inspection import Asked, inspect
 from builds.sandbox import Policy, choose
 from builds.stages import Context, Limits
-from tests.stages.context import make_context
+from tests.stages.context import KeptLog, make_context
 from tests.test_sandbox import MODES
 
 SMALL = Limits(unpacked_bytes=1_000_000, entries=10)
@@ -27,10 +27,25 @@ def meca(path: Path, entries: dict[str, bytes | str]) -> bytes:
     return path.read_bytes()
 
 
-def test_a_broken_document_is_mended(tmp_path: Path) -> None:
-    path = tmp_path / "a.zip"
+@pytest.fixture(params=MODES or ["none"])
+def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
+    workspace = tmp_path / "workspace"
+    sandbox = choose(request.param, Policy()).sandbox(workspace, "a build") if MODES else None
+    return make_context(tmp_path, sandbox=sandbox)
+
+
+def look(context: Context, kind: str, path: Path, name: str) -> list[str]:
+    """What was warned of."""
+    inspect(context, [Asked(kind, path, name)])
+    assert isinstance(context.log, KeptLog)
+    return context.log.warnings
+
+
+def test_a_broken_document_is_mended(context: Context) -> None:
+    path = context.workspace / "a.zip"
     meca(path, {"manifest.xml": BROKEN, "b": bytes(900_000)})
-    assert mend(path, SMALL) == ["manifest.xml"]
+    [warning] = look(replace(context, limits=SMALL), "meca", path, "the MECA")
+    assert warning.startswith("Mended in a.zip: manifest.xml. ")
     with zipfile.ZipFile(path) as archive:
         assert archive.read("manifest.xml") == b"<manifest></manifest>"
 
@@ -43,20 +58,46 @@ def test_a_broken_document_is_mended(tmp_path: Path) -> None:
         ({"manifest.xml": BROKEN, "../x": ""}, "leads out of it"),
     ],
 )
-def test_a_bomb_is_not_unpacked_to_mend_it(tmp_path: Path, entries: dict[str, bytes | str], why: str) -> None:
-    path = tmp_path / "a.zip"
+def test_a_bomb_is_not_unpacked_to_mend_it(context: Context, entries: dict[str, bytes | str], why: str) -> None:
+    path = context.workspace / "a.zip"
     written = meca(path, entries)
-    assert mend(path, SMALL) == []
-    assert (path.read_bytes(), list(tmp_path.iterdir())) == (written, [path])
     with pytest.raises(ExportBroken, match=why):
-        inspect_meca(path, "the MECA", SMALL, check=lambda: None, warn=lambda text: None)
+        look(replace(context, limits=SMALL), "meca", path, "the MECA")
+    assert (path.read_bytes(), list(context.workspace.iterdir())) == (written, [path])
 
 
-@pytest.fixture(params=MODES or ["none"])
-def context(request: pytest.FixtureRequest, tmp_path: Path) -> Context:
-    workspace = tmp_path / "workspace"
-    sandbox = choose(request.param, Policy()).sandbox(workspace, "a build") if MODES else None
-    return make_context(tmp_path, sandbox=sandbox)
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ({"a": ""}, "holds no manifest.xml"),
+        ({"manifest.xml": "<m"}, r"its manifest.xml is no well-formed XML \(line 1: "),
+        ({"manifest.xml": "<m href='a/b'/>", "a/bc": ""}, "its manifest.xml names a/b, which is not in it"),
+        ({"manifest.xml": "<m/>", "article.xml": "<"}, r"its article.xml is no well-formed XML \(line 1: "),
+    ],
+)
+def test_what_is_no_meca_is_told(context: Context, entries: dict[str, bytes | str], why: str) -> None:
+    path = context.workspace / "a.zip"
+    meca(path, entries)
+    with pytest.raises(ExportBroken, match=f"^Failed to build the repo files: the MECA was made but {why}"):
+        look(context, "meca", path, "the MECA")
+
+
+def test_of_sources_that_are_no_xml_the_first_are_named(context: Context) -> None:
+    path = context.workspace / "a.zip"
+    meca(path, {"manifest.xml": "<m href='bundle/'/>", **{f"bundle/{n}.xml": "<" for n in range(25)}})
+    *named, last = look(context, "meca", path, "the MECA")
+    assert [warning.partition(",")[0] for warning in named] == [f"{n}.xml" for n in range(20)]
+    assert last == "5 more XML files, which are bundled as they are, are not well-formed."
+
+
+def test_each_export_has_its_own_answer(context: Context) -> None:
+    """Of several exports that are read by one program."""
+    page, path = context.workspace / "index.json", context.workspace / "a.zip"
+    page.write_text("{}")
+    meca(path, {"manifest.xml": "<m/>"})
+    exports = [Asked("page", page, "the page"), Asked("meca", path, "the MECA"), Asked("page", path, "another")]
+    with pytest.raises(ExportBroken, match="another was made but is not valid JSON"):
+        inspect(context, exports)
 
 
 def test_a_pdf_is_counted(context: Context) -> None:
@@ -64,7 +105,7 @@ def test_a_pdf_is_counted(context: Context) -> None:
     writer = PdfWriter()
     writer.add_blank_page(100, 100)
     writer.write(path)
-    inspect_pdf(context, path, "the PDF")
+    look(context, "pdf", path, "the PDF")
 
 
 @pytest.mark.parametrize("content", [b"", b"%PDF-1.7\n", b"no PDF at all"])
@@ -72,7 +113,7 @@ def test_what_is_no_pdf_is_told(context: Context, content: bytes) -> None:
     path = context.workspace / "a.pdf"
     path.write_bytes(content)
     with pytest.raises(ExportBroken, match=r"the PDF was made but can't be opened as a PDF \(.+\)"):
-        inspect_pdf(context, path, "the PDF")
+        look(context, "pdf", path, "the PDF")
 
 
 @pytest.mark.skipif(not MODES, reason="neither bubblewrap nor Landlock can shut anything in here")
@@ -83,21 +124,21 @@ def test_a_pdf_outside_of_the_workspace_can_not_even_be_seen(context: Context, t
     writer.add_blank_page(100, 100)
     writer.write(outside)
     with pytest.raises(ExportBroken, match=r"No such file|Permission denied"):
-        inspect_pdf(context, outside, "the PDF")
+        look(context, "pdf", outside, "the PDF")
 
 
 @pytest.mark.parametrize("large", ["manifest.xml", "article.xml"])
-def test_a_document_of_one_endless_word_is_not_parsed(tmp_path: Path, large: str) -> None:
-    path = tmp_path / "a.zip"
-    meca(path, {"manifest.xml": b"<manifest/>", large: b"<m a='" + bytes(XML_BYTES)})
+def test_a_document_of_one_endless_word_is_not_parsed(context: Context, large: str) -> None:
+    path = context.workspace / "a.zip"
+    meca(path, {"manifest.xml": b"<manifest/>", large: b"<m a='" + bytes(64 << 20)})
     with pytest.raises(ExportBroken, match=f"its {large} is .*larger than 67 MB"):
-        inspect_meca(path, "the MECA", Limits(), check=lambda: None, warn=lambda text: None)
+        look(context, "meca", path, "the MECA")
 
 
 def test_a_page_is_read(context: Context) -> None:
     path = context.workspace / "index.json"
     path.write_text('{"kind": "Article"}')
-    inspect_page_content(context, path, "the page")
+    look(context, "page", path, "the page")
 
 
 @pytest.mark.parametrize(
@@ -114,4 +155,4 @@ def test_what_is_no_page_is_told(context: Context, content: str, why: str) -> No
     path = context.workspace / "index.json"
     path.write_text(content)
     with pytest.raises(ExportBroken, match=f"the page was made but {why}"):
-        inspect_page_content(context, path, "the page")
+        look(context, "page", path, "the page")

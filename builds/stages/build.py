@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from builds import exports, mending, myst, network, toolchain
+from builds import exports, myst, network, toolchain
 from builds.errors import CommandFailed, LimitHit
 from builds.exports import Declared
 from builds.shell import Shell
@@ -164,15 +164,6 @@ def _meca(shell: Shell, project: Project, plans: list[PlannedExport], *, bundled
         _make_meca(shell, project, plan)
     elif bundled:
         _make_meca(shell, project, plan)
-    if (
-        plan.path.is_file()
-        and exports.is_inside(project, plan.path)
-        and (mended := mending.mend(plan.path, shell.context.limits))
-    ):
-        names = ", ".join(mended)
-        shell.context.log.warning(
-            f"Mended in {plan.path.name}: {names}. mystmd writes names with & or <, and control characters in the text, as no XML has them."
-        )
     return plan
 
 

@@ -3,34 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from builds import inspection, units
 from builds.errors import BuildError, ExportBroken, ExportNotMade, ExportOutside, LimitHit
 from builds.exports import is_inside
+from builds.inspection import Asked
 from builds.stages import Built, Context, Export, PlannedExport
 
 CHUNK = 1 << 20
 
 
 def collect(ctx: Context, built: Built) -> list[Export]:
-    """Check what the build made, and take its sizes and sums.
+    """Check what the build made, mend its MECA, and take sizes and sums.
 
     Raises:
         ExportNotMade, TemplateFailed, …: one is missing; with the line of the log that explains it.
         ExportBroken: one is damaged.
         ExportOutside: one leads out of the repository.
     """
-    exports = list(_collected(ctx, built))
+    plans = list(_there(ctx, built))
+    _check_sizes(ctx, plans)
+    inspection.inspect(ctx, [asked for plan in plans if (asked := _asked(plan))])
+    # What has read them may be turned by what it reads, and mends: they are looked at anew.
+    for plan in plans:
+        _check_place(built, plan)
+    _check_sizes(ctx, plans)
+    exports = [_taken(ctx, plan) for plan in plans]
     size = sum(export.size for export in exports)
     ctx.report.detail(f"{len(exports)} exports, {units.size(size)}")
     return exports
 
 
-def _collected(ctx: Context, built: Built) -> Iterator[Export]:
+def _there(ctx: Context, built: Built) -> Iterator[PlannedExport]:
+    """The exports, each once, of which each is an ordinary file in the repository that we may read."""
     seen: set[tuple[str, Path]] = set()
-    total = 0
     for plan in built.exports:
         ctx.stop.check()
         if (plan.name, plan.path) in seen:
@@ -39,7 +47,14 @@ def _collected(ctx: Context, built: Built) -> Iterator[Export]:
         if not plan.path.is_file():
             raise _missing(built, plan)
         _check_place(built, plan)
-        size = plan.path.stat().st_size
+        plan.path.chmod(0o600)  # a build may have left us no right to read it
+        yield plan
+
+
+def _check_sizes(ctx: Context, plans: Sequence[PlannedExport]) -> None:
+    total = 0
+    for plan in plans:
+        size = plan.path.stat().st_size if plan.path.is_file() else 0
         if size == 0:
             raise ExportBroken(f"Failed to build the repo files: {_shown(plan)} was made but is empty.", file=plan.name)
         total += size
@@ -48,11 +63,12 @@ def _collected(ctx: Context, built: Built) -> Iterator[Export]:
             raise LimitHit(
                 f"Failed to build the repo files: the exports are larger than the {most} that they may be.", file=plan.name
             )
-        plan.path.chmod(0o600)  # a build may have left us no right to read it
-        _inspect(ctx, plan)
-        export = Export(plan.role, plan.name, plan.path, size, _sha256(ctx, plan.path))
-        ctx.log.line(f"{_shown(plan)}: {units.size(size)}, sha256 {export.sha256}")
-        yield export
+
+
+def _taken(ctx: Context, plan: PlannedExport) -> Export:
+    export = Export(plan.role, plan.name, plan.path, plan.path.stat().st_size, _sha256(ctx, plan.path))
+    ctx.log.line(f"{_shown(plan)}: {units.size(export.size)}, sha256 {export.sha256}")
+    return export
 
 
 def _missing(built: Built, plan: PlannedExport) -> BuildError:
@@ -75,13 +91,11 @@ def _check_place(built: Built, plan: PlannedExport) -> None:
         raise ExportOutside(f"{_shown(plan)} is a link that leads out of the repository.", file=plan.name)
 
 
-def _inspect(ctx: Context, plan: PlannedExport) -> None:
-    if plan.role == "meca":
-        inspection.inspect_meca(plan.path, _shown(plan), ctx.limits, check=ctx.stop.check, warn=ctx.log.warning)
-    elif plan.role == "page-content":
-        inspection.inspect_page_content(ctx, plan.path, _shown(plan))
-    elif plan.path.suffix.lower() == ".pdf":
-        inspection.inspect_pdf(ctx, plan.path, _shown(plan))
+def _asked(plan: PlannedExport) -> Asked | None:
+    """What to look at it as; None where there is nothing to look for."""
+    kinds = {"meca": "meca", "page-content": "page"}
+    kind = kinds.get(plan.role) or ("pdf" if plan.path.suffix.lower() == ".pdf" else "")
+    return Asked(kind, plan.path, _shown(plan)) if kind else None
 
 
 def _shown(plan: PlannedExport) -> str:

@@ -54,13 +54,22 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """What is told of a failure."""
+
+    code: str
+    fault: str
+    words: str = ""
+
+
+@dataclass(frozen=True)
 class Case:
     """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
 
+    ``grouped`` is its cause where control groups tell who was killed for memory: without them it can only be guessed.
+
     ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
     the attack did nothing; else ``uncontrolled`` says why it can't be shown.
-
-    ``told`` are the code and the words where control groups tell why a program was killed.
     """
 
     name: str
@@ -70,11 +79,15 @@ class Case:
     fault: str = ""
     words: str = ""
     exports: tuple[dict[str, str], ...] = MECA
-    told: tuple[str, str] | None = None
     tries: str = ""
     control: Control | None = None
     uncontrolled: str = ""
     document: dict[str, Any] = field(default_factory=dict)
+    grouped: Cause | None = None
+
+    def cause(self, *, by_groups: bool) -> Cause:
+        told = Cause(self.code, self.fault, self.words)
+        return (self.grouped or told) if by_groups else told
 
     @property
     def is_shown(self) -> bool:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -58,7 +59,8 @@ class Attacked:
     desk: Desk
     tmp: Path
 
-    def has_groups(self) -> bool:
+    @cached_property
+    def by_groups(self) -> bool:
         """Whether the kernel's control groups limit its builds."""
         modes = requests.get(f"{self.service.url}/readyz", timeout=30).json()["isolation"]
         return bool(modes) and all(mode["cgroups"] != "none" for mode in modes)
@@ -113,14 +115,14 @@ def left_the_sandbox(attacked: Attacked, name: str) -> Iterator[str]:
     yield from (path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file())
 
 
-def check(case: Case, ended: dict[str, object], *, groups: bool) -> None:
-    code, words = case.told if case.told and groups else (case.code, case.words)
+def check(case: Case, ended: dict[str, object], *, by_groups: bool) -> None:
+    expected = case.cause(by_groups=by_groups)
     assert ended["state"] == case.state, ended["cause"]
     cause = ended["cause"] or {"code": "", "fault": "", "sentence": ""}
     assert isinstance(cause, dict)
-    assert cause["code"].startswith(code) if code else cause["code"] == ""
-    assert cause["fault"] == case.fault
-    assert words in cause["sentence"]
+    assert cause["code"].startswith(expected.code) if expected.code else cause["code"] == ""
+    assert cause["fault"] == expected.fault
+    assert expected.words in cause["sentence"]
 
 
 def left_behind(attacked: Attacked, build_id: str) -> list[str]:
@@ -129,15 +131,15 @@ def left_behind(attacked: Attacked, build_id: str) -> list[str]:
     found += [str(path) for path in (attacked.service.data_dir / "workspaces").glob(f"*{build_id}*")]
     user = build_user(build_id)
     if user is not None:
-        found += [str(path) for folder in PUBLIC_FOLDERS for path in folder.iterdir() if owner(path) == user]
+        found += [str(path) for folder in PUBLIC_FOLDERS for path in folder.iterdir() if is_of(path, user)]
     return found
 
 
-def owner(path: Path) -> int | None:
-    """None where it is gone: others on this machine make files there too."""
+def is_of(path: Path, user: int) -> bool:
+    """Others on this machine remove theirs meanwhile."""
     with suppress(FileNotFoundError):
-        return path.lstat().st_uid
-    return None
+        return path.lstat().st_uid == user
+    return False
 
 
 def nothing_left(attacked: Attacked, build_id: str) -> None:
@@ -151,7 +153,7 @@ def nothing_left(attacked: Attacked, build_id: str) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_it_ends_as_it_should_and_takes_nothing_along(attacked: Attacked, case: Case) -> None:
     ended = attacked.parade.wait(case.name)
-    check(case, ended.status, groups=attacked.has_groups())
+    check(case, ended.status, by_groups=attacked.by_groups)
     assert ended.readiness == 200
     assert len(ended.beside) == 2
     assert ended.left == []

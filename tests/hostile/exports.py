@@ -1,0 +1,267 @@
+"""Cases whose exports are made to hurt who reads or delivers them."""
+
+from __future__ import annotations
+
+import zlib
+from base64 import b64encode
+
+from tests.hostile.case import Case, Control, export, instead, packed, script, zeros
+
+PDF = ({"format": "pdf", "output": "exports/a.pdf"}, {"format": "meca", "output": "exports/article.meca.zip"})
+# A page tree that is its own branch, and a stream that says it is longer than the file.
+LOOPING = "%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 999999999>>endobj\n"
+# What leads to all other objects is a stream that has to be unfolded twice.
+_PACKED = zlib.compress(zeros(8_000_000_000), 9)
+BOMB = (
+    b"%%PDF-1.7\n1 0 obj<</Type/XRef/Size 9/W[1 2 1]/Root 2 0 R/Filter[/FlateDecode/FlateDecode]/Length %d>>stream\n"
+    % len(_PACKED)
+    + _PACKED
+    + b"\nendstream endobj\nstartxref\n9\n%%EOF\n"
+)
+EXPORTS = [
+    Case(
+        "export-linked-out",
+        instead("ln -sf {data_dir}/jobsite.sqlite3"),
+        "failed",
+        "export-",
+        "manuscript",
+        tries="Puts a link to the service's database in the place of an export.",
+        control=Control(("SQLite format 3",)),
+    ),
+    Case(
+        "folder-linked-out",
+        instead(":", before="ln -s {data_dir} exports"),
+        "failed",
+        "export-",
+        "manuscript",
+        tries="Puts a link to the service's data in the place of the folder of its exports.",
+        control=Control(("SQLite format 3",)),
+    ),
+    Case(
+        "repository-replaced",
+        instead(":", before="cd ..; mv repository r; ln -s {data_dir} repository; cd r"),
+        "failed",
+        "export-",
+        "manuscript",
+        tries="Puts a link to the service's data in the place of its whole repository.",
+    ),
+    Case(
+        "account-is-a-pipe",
+        script("mkdir -p _build/logs; mkfifo _build/logs/myst.build.json"),
+        tries="Puts a pipe, which blocks who reads it, in the place of a file that the service reads after the build.",
+        uncontrolled="It may do so: what is tested is that the service does not wait at it for ever.",
+    ),
+    Case(
+        "export-is-a-pipe",
+        instead("mkfifo"),
+        "failed",
+        "export-not-made",
+        "manuscript",
+        tries="Puts a pipe in the place of an export.",
+    ),
+    Case(
+        "meca-bomb",
+        export(
+            "with zipfile.ZipFile('ready/article.zip', 'w', 8) as z:\n    for n in range(3): z.writestr(f'b{n}', bytes(60_000_000))"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "unpacks to more than",
+        tries="Makes a MECA that unpacks to more than is taken.",
+    ),
+    Case(
+        "meca-slip",
+        export("with zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('../../x', 'x')"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "leads out",
+        tries="Makes a MECA with a file whose name leads out of it.",
+    ),
+    Case(
+        "xml-bomb",
+        packed(
+            "m = '<!DOCTYPE m [<!ENTITY a \"aaaa\">'\n"
+            "for n in range(9): m += f'<!ENTITY b{n} \"' + '&a;' * 10 + '\">'\n"
+            "m += ']><m>&b8;</m>'"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "XML",
+        tries="Makes a manifest whose entities unfold to a billion characters.",
+    ),
+    Case(
+        "xml-external",
+        packed("m = '<!DOCTYPE m [<!ENTITY a SYSTEM \"file:///etc/passwd\">]><m>&a;</m>'"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "XML",
+        tries="Makes a manifest that has a file of the system read into it.",
+    ),
+    Case(
+        "pdf-loop",
+        script(f"mkdir -p exports; cat > exports/a.pdf <<'END'\n{LOOPING}trailer<</Root 1 0 R>>\n%%EOF\nEND"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+        tries="Makes a PDF whose pages are each other's chapters, with no end.",
+    ),
+    Case(
+        "meca-link",
+        export(
+            "link = zipfile.ZipInfo('bundle/l')\nlink.create_system, link.external_attr = 3, 0o120777 << 16\n"
+            "with zipfile.ZipFile('ready/article.zip', 'a') as z: z.writestr(link, '../../../../../../../etc/passwd')"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "no ordinary file",
+        tries="Makes a MECA with a link to a file of the system.",
+    ),
+    Case(
+        "meca-names",
+        export(
+            "names = ['a\\u202eb', 'c\\x07\\x1b[2J', 'd\\r\\nX-Evil: 1', 'e\"; filename=\"f', '<script>', '=1+1', 'n' * 4000]\n"
+            "with zipfile.ZipFile('ready/article.zip', 'a') as z:\n    for n in names: z.writestr(f'bundle/{n}', 'x')"
+        ),
+        tries="Delivers files whose names hold control characters, line ends, quotes, direction marks, HTML, a formula, or 4,000 letters.",
+        uncontrolled="A name may hold them: what is tested is that each file arrives as one file, and none as a header.",
+    ),
+    Case(
+        "pdf-bomb",
+        script(f"mkdir -p exports; base64 -d > exports/a.pdf <<'END'\n{b64encode(BOMB).decode()}\nEND"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+        tries="Makes a PDF whose list of objects unfolds to 8 GB.",
+    ),
+    Case(
+        "pdf-is-none",
+        script("mkdir -p exports; head -c 20M /dev/urandom > exports/a.pdf"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "PDF",
+        exports=PDF,
+        tries="Delivers 20 MB of noise as a PDF.",
+    ),
+    Case(
+        "export-upwards",
+        script("true"),
+        "failed",
+        "export-outside",
+        "manuscript",
+        "leads out",
+        exports=({"format": "meca", "output": "../../../../etc/passwd"},),
+        tries="Declares a file of the system as its export.",
+    ),
+    Case(
+        "many-exports",
+        script("true"),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "100 exports",
+        exports=tuple({"format": "pdf", "output": f"exports/{n}.pdf"} for n in range(300)),
+        tries="Declares 300 exports.",
+    ),
+    Case(
+        "sparse-export",
+        instead("truncate -s 190M"),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "larger than the 100 MB",
+        tries="Makes an export that is large, and takes no room on the disk.",
+    ),
+    Case(
+        "deep-json",
+        script("python3 -c 'print(\"[\" * 200000)' > ready/index.json"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "JSON",
+        tries="Makes a page whose JSON is 200,000 lists deep.",
+    ),
+    Case(
+        "meca-bomb-to-be-mended",
+        export(
+            "with zipfile.ZipFile('ready/article.zip', 'w', 8) as z:\n    z.writestr('manifest.xml', '<m>\\x01</m>')\n"
+            "    for n in range(3): z.writestr(f'b{n}', bytes(60_000_000))"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "unpacks to more than",
+        tries="Makes a MECA with a manifest to be mended, which unpacks to too much.",
+    ),
+    Case(
+        "meca-device",
+        export(
+            "i = zipfile.ZipInfo('d'); i.create_system, i.external_attr = 3, 0o20666 << 16\n"
+            "with zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr(i, '')"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "no ordinary file",
+        tries="Puts a device into the MECA.",
+    ),
+    Case(
+        "export-is-a-device",
+        instead("mknod -m 666", before='mknod() { command mknod "$3" c 1 5 || ln -sf /dev/zero "$3"; }'),
+        "failed",
+        "export-",
+        "manuscript",
+        tries="Puts a device that never ends, or a link to one, in the place of an export.",
+    ),
+    Case(
+        "export-is-a-socket",
+        instead("python3 -c 'import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])'"),
+        "failed",
+        "export-not-made",
+        "manuscript",
+        tries="Puts a socket in the place of an export.",
+    ),
+    Case(
+        "export-is-a-sparse-monster",
+        instead("truncate -s 7E"),
+        "failed",
+        "export-",
+        "manuscript",
+        tries="Makes an export that says it has 8 million terabytes, and takes no room on the disk.",
+    ),
+    Case(
+        "meca-of-many-files",
+        export(
+            "with zipfile.ZipFile('ready/article.zip', 'a') as z:\n    for n in range(120_000): z.writestr(f'bundle/{n}', '')"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "holds more than the",
+        tries="Makes a MECA of 120,000 files.",
+    ),
+    Case(
+        "meca-deep",
+        export("with zipfile.ZipFile('ready/article.zip', 'a') as z: z.writestr('bundle/' + 'd/' * 10_000 + 'f', 'x')"),
+        tries="Delivers a file in 10,000 folders, each in the one before.",
+        uncontrolled="A name may be so: what is tested is that it arrives as one file, and nothing is made of its folders.",
+    ),
+    Case(
+        "meca-word",
+        packed("m = b\"<m a='\" + bytes(80_000_000).replace(b'\\0', b'a')"),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "larger than 67 MB",
+        tries="Makes a manifest that is one word of 80 MB, which a parser keeps in memory.",
+    ),
+]
