@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 MEASURE_SECONDS = 1.0
 # Measuring may take this part of the time.
 MEASURE_SHARE = 0.1
+# But no build goes unmeasured for longer, however long the last look took.
+UNMEASURED_SECONDS = 5.0
 # What a line costs in the log's table beside its text: without it, a build that writes empty lines would fill the database.
 LINE_BYTES = 32
 # So long a build may write faster than it may on average.
@@ -182,7 +184,7 @@ class Watcher:
 
     def _measured(self) -> Hit | None:
         took = time.monotonic() - self._started_at
-        self._measure_at = time.monotonic() + max(MEASURE_SECONDS, took / MEASURE_SHARE)
+        self._measure_at = time.monotonic() + min(max(MEASURE_SECONDS, took / MEASURE_SHARE), UNMEASURED_SECONDS)
         output = self._measuring.communicate()[0] if self._measuring else ""
         self._measuring = None
         sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
