@@ -202,6 +202,15 @@ class Sandbox:
 
     # --- Landlock
 
+    @property
+    def listed(self) -> list[str]:
+        """Where folders can be listed, if not everywhere that leads there can be too."""
+        return [*self._readable, str(self.workspace)] if self.mode == Mode.LANDLOCK else []
+
+    @property
+    def _readable(self) -> list[str]:
+        return [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, _programs()), *map(str, self.policy.readable)]
+
     def _landlock(self) -> dict[str, Any] | None:
         """Inside bubblewrap all that can be seen may be read; the network is the build's own, so its ports are."""
         if landlock_version() < 1:
@@ -209,8 +218,7 @@ class Sandbox:
         writable = [str(self.workspace)]
         if self.mode == Mode.BUBBLEWRAP:
             return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
-        read = [*SYSTEM, *ETC, "/etc/passwd", "/etc/group", *map(str, _programs()), *map(str, self.policy.readable)]
-        return {"read": read, "write": writable, "devices": DEVICES, "ports": [self.port] if self.proxy else []}
+        return {"read": self._readable, "write": writable, "devices": DEVICES, "ports": [self.port] if self.proxy else []}
 
 
 def _seen(path: Path) -> list[str]:

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from builds.stages import Project
 
 TOOLS = Path(__file__).resolve().parent / "tools"
+LISTING = TOOLS / "listing.cjs"
 SITE_THEME = TOOLS / "site-theme"
 TYPST_TEMPLATE = TOOLS / "typst-template"
 

@@ -21,7 +21,7 @@ from builds.sandbox import Policy, choose
 for wanted in ("bubblewrap", "landlock"):
     print(choose(wanted, Policy()).problems[:1] or wanted)
 """
-TESTS = ["tests/test_sandbox.py", "tests/test_syscalls.py"]
+TESTS = ["tests/test_sandbox.py", "tests/test_syscalls.py", "tests/stages/test_landlock.py"]
 
 
 @pytest.fixture

@@ -108,6 +108,9 @@ def _environment(ctx: Context, *, bundled: bool) -> Mapping[str, str]:
         variables["PATH"] = f"{variables['PATH']}:{folder}"
     if memory := ctx.limits.ceilings.memory:
         variables.setdefault("NODE_OPTIONS", f"--max-old-space-size={memory * 3 // 4 // 1_000_000}")
+    if ctx.sandbox and ctx.sandbox.listed:
+        variables["NODE_OPTIONS"] = f"{variables.get('NODE_OPTIONS', '')} --require={toolchain.LISTING}".strip()
+        variables["JOBSITE_LISTED"] = ":".join(ctx.sandbox.listed)
     for name in ("HOME", "TMPDIR"):
         (ctx.workspace / variables[name]).mkdir(mode=0o700, parents=True, exist_ok=True)
     if ctx.build_hosts.mirrors and (ctx.build_network or not bundled):
