@@ -92,7 +92,8 @@ def _plain(value: Any) -> Any:
 
 def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     """``count`` submissions over the last ``days``; one in nine failed, one in a hundred was cancelled."""
-    from builds.models import Build, Event, Stage, StatusUpdate, Submission  # noqa: PLC0415 - when Django is set up
+    from builds.models import Build, Event, Stage, Submission  # noqa: PLC0415 - when Django is set up
+    from builds.outbox_models import StatusUpdate  # noqa: PLC0415 - the same
     from builds.search_models import SearchWords  # noqa: PLC0415 - the same
 
     plan = list(_planned(count, days=days, seed=seed))

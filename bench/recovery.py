@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 
-from builds import process
+from builds import process_tree
 from tests.e2e.conftest import SECRET, Service
 from tests.standins import ArchiveHost, DesciServer
 
@@ -72,7 +72,7 @@ def after_a_cancel(service: Service, number: int) -> float:
     service.call("POST", f"/{job_id}/cancel", json={})
     service.wait(job_id, "cancelled", timeout=60)
     seconds = time.time() - asked_at
-    if not markers or markers & set(process.strays()):
+    if not markers or markers & set(process_tree.strays()):
         raise RuntimeError("shown as cancelled while something ran")
     return seconds
 
@@ -81,7 +81,7 @@ def _markers(service: Service) -> set[str]:
     """Of the builds of this service, not of another one on the machine."""
     children = psutil.Process(service.process.pid).children(recursive=True) if service.process else []
     ours = {child.pid for child in children}
-    return {marker for marker, pids in process.strays().items() if ours & set(pids)}
+    return {marker for marker, pids in process_tree.strays().items() if ours & set(pids)}
 
 
 def after_desci_servers_return(service: Service, number: int) -> float:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from builds import process, toolchain
+from builds import process, process_tree, toolchain
 from builds.ceilings import Ceilings
 from builds.cgroups import Groups
 from builds.cgroups import choose as choose_groups
@@ -57,7 +57,7 @@ def one(argv: list[str], groups: Groups, *, shut_in: bool = True) -> tuple[float
 
 
 def main() -> None:
-    process.take_in_orphans()
+    process_tree.take_in_orphans()
     none, groups = choose_groups("no"), choose_groups("auto")
     print(f"sandbox: {choose('require', Policy()).mode}, control groups: {groups.version}")
     for name, argv, rounds in (("nothing", NOTHING, 30), ("myst build of the sample", MYST, 7)):

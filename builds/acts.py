@@ -15,7 +15,8 @@ from django.db import transaction
 
 from builds import lifecycle
 from builds.lifecycle import ActRefused, StaleBuild
-from builds.models import UNFINISHED, Build, Mode, State, StatusUpdate, Submission
+from builds.models import UNFINISHED, Build, Mode, State, Submission
+from builds.outbox_models import StatusUpdate
 
 # More at once is an accident rather than a wish.
 MOST_AT_ONCE = 200

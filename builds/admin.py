@@ -65,17 +65,8 @@ from builds.admin_filters import (
     StageStateFilter,
     UnwantedFilter,
 )
-from builds.models import (
-    Artifact,
-    Build,
-    Event,
-    FrontMatter,
-    LogBatch,
-    Stage,
-    StatusUpdate,
-    StatusUpdateTry,
-    Submission,
-)
+from builds.models import Artifact, Build, Event, FrontMatter, LogBatch, Stage, Submission
+from builds.outbox_models import StatusUpdate, StatusUpdateTry
 from builds.queue_models import QueueChange, Worker
 
 FRONT_MATTER_CHARACTERS = 20_000

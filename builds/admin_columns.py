@@ -15,7 +15,8 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 
 from builds import units
-from builds.models import UNFINISHED, Artifact, Build, Stage, StatusUpdateTry
+from builds.models import UNFINISHED, Artifact, Build, Stage
+from builds.outbox_models import StatusUpdateTry
 
 # What a list, or a field of a page, shows of a row.
 Column = Callable[[Any], str]

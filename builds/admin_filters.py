@@ -11,7 +11,8 @@ from django.http import HttpRequest
 
 from builds.admin_base import RECENT, ValuesFilter, recent
 from builds.errors import Fault
-from builds.models import Build, Event, Mode, Stage, State, StatusUpdate
+from builds.models import Build, Event, Mode, Stage, State
+from builds.outbox_models import StatusUpdate
 
 Narrow = Callable[[Any], QuerySet[Any]]
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from builds import lifecycle
 from builds.clients.desci import Answer, DesciServer, Outcome, classify
 from builds.errors import DesciServerDown
-from builds.models import OutboxHold, StatusUpdate, StatusUpdateTry
+from builds.outbox_models import OutboxHold, StatusUpdate, StatusUpdateTry
 
 logger = logging.getLogger(__name__)
 

@@ -1,29 +1,25 @@
 """Runs a stranger's program and ends all of it.
 
-Processes are started in a session of their own, with an environment that is given whole, and carry a marker in it. What leaves the
-session (``setsid``, double fork) is found as a descendant, because this process takes in orphans (PR_SET_CHILD_SUBREAPER, prctl(2)),
-or by the marker in ``/proc/<pid>/environ``. Where there are control groups, each command is in one of its own from its first moment on.
+Processes are started in a session of their own, with an environment that is given whole, and carry a marker in it, by which they are
+found (:mod:`builds.process_tree`). Where there are control groups, each command is in one of its own from its first moment on.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import selectors
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-import psutil
-
+from builds import process_tree
 from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.cgroups import WAIT, Group, Groups
 from builds.errors import BuildError, SandboxLost, SandboxUnavailable, ToolMissing
@@ -31,21 +27,12 @@ from builds.output import LineSplitter
 from builds.sandbox import Launch, Mode, Sandbox
 from builds.stages import Stop
 
-MARKER = "JOBSITE_BUILD"
-PR_SET_CHILD_SUBREAPER = 36
 READ_BYTES = 64 * 1024
 TICK_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2
 READY = b"R"
 KILLED = 128 + signal.SIGKILL  # as bubblewrap tells it of what it has started
-KILL_SECONDS = 30.0
 DEFAULT_OUTPUT_BYTES = 200_000_000
-
-
-class ProcessesLeft(BuildError):
-    """Processes of the build could not be ended."""
-
-    code = "processes-left"
 
 
 @dataclass(frozen=True)
@@ -92,11 +79,11 @@ def run(
         BuildStopped: ``stop`` was set; nothing of the program runs any more.
         ProcessesLeft: something of it could not be ended.
     """
-    take_in_orphans()
-    others = _children()
+    process_tree.take_in_orphans()
+    others = process_tree.children_of_ours()
     launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
     group = _group(groups, marker, ceilings or Ceilings())
-    process = _start(launch, group, cwd=cwd, env={**env, MARKER: marker})
+    process = _start(launch, group, cwd=cwd, env={**env, process_tree.MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds. Landlock's first process is the program.
     spared = {process.pid} if sandbox and sandbox.mode == Mode.BUBBLEWRAP else set()
     watch = _Watch(
@@ -106,12 +93,12 @@ def run(
     try:
         watch.until_end()
         watch.watcher.close()
-        left_behind = _end(marker, others, grace_seconds, main=process.pid, spared=spared, group=group)
+        left_behind = process_tree.end(marker, others, grace_seconds, main=process.pid, spared=spared, group=group)
         watch.read_rest()
         watch.hit = watch.hit or watch.watcher.look_at_group()
     finally:
         watch.watcher.close()
-        _end(marker, others, 0, main=process.pid, group=group)
+        process_tree.end(marker, others, 0, main=process.pid, group=group)
         watch.reap()
         watch.close()
         _remove(group)
@@ -150,7 +137,7 @@ def _group(groups: Groups | None, marker: str, ceilings: Ceilings) -> Group | No
 
 def _remove(group: Group | None) -> None:
     if group and not group.end():
-        raise ProcessesLeft(f"Processes of the build could not be ended: {sorted(group.members)[:10]}.")
+        raise process_tree.ProcessesLeft(f"Processes of the build could not be ended: {sorted(group.members)[:10]}.")
 
 
 def _start(launch: Launch, group: Group | None, *, cwd: Path, env: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -322,126 +309,3 @@ class _Watch:
             left_behind=left_behind,
             hit=self.hit,
         )
-
-
-# --- ending
-
-
-def strays() -> dict[str, list[int]]:
-    """The processes on this machine that carry a marker, by marker."""
-    found: dict[str, list[int]] = {}
-    for process in psutil.process_iter():
-        marker = _marker(process)
-        if marker:
-            found.setdefault(marker, []).append(process.pid)
-    return found
-
-
-def end_tree(marker: str, *, grace_seconds: float) -> int:
-    """End every process that carries ``marker``, and their descendants. Returns how many there were.
-
-    Raises:
-        ProcessesLeft: some could not be ended.
-    """
-    return _end(marker, None, grace_seconds)
-
-
-def end_orphans(*, own: Iterable[int] = ()) -> int:
-    """End all children of this process but its ``own``, and what they started. For a process that takes in orphans.
-
-    Raises:
-        ProcessesLeft: some could not be ended.
-    """
-    return _end("", set(own), 0)
-
-
-def _end(
-    marker: str,
-    others: set[int] | None,
-    grace_seconds: float,
-    *,
-    main: int | None = None,
-    spared: set[int] | frozenset[int] = frozenset(),
-    group: Group | None = None,
-) -> int:
-    """``others`` are children of ours that are none of this tree's; with None, only marked processes and theirs are. An empty
-    ``marker`` is no process's.
-
-    ``main`` is the first process of the tree: its end is not taken note of here. Those ``spared`` are not asked, only killed.
-    """
-    tree = _tree(marker, others, main)
-    count = len(tree - {main})
-    _signal(tree - spared, signal.SIGTERM)
-    deadline = time.monotonic() + grace_seconds
-    while tree and time.monotonic() < deadline:
-        time.sleep(0.02)
-        tree = _tree(marker, others, main)
-    deadline = time.monotonic() + KILL_SECONDS
-    while tree:
-        if group:
-            group.kill()
-        # What forks while it is being killed is stopped first: a stopped process forks no more.
-        _signal(tree, signal.SIGSTOP)
-        _signal(_tree(marker, others, main) | tree, signal.SIGKILL)
-        time.sleep(0.01)
-        tree = _tree(marker, others, main)
-        if tree and time.monotonic() > deadline:
-            raise ProcessesLeft(f"{len(tree)} processes of the build could not be ended: {sorted(tree)[:10]}.")
-    return count
-
-
-def _tree(marker: str, others: set[int] | None, main: int | None) -> set[int]:
-    """The living processes of the build, by one look at the machine; its orphans that have ended are reaped on the way, ``main`` not."""
-    own, found = os.getpid(), set()
-    children: dict[int, list[int]] = {}
-    for process in psutil.process_iter(["ppid", "status"]):
-        parent = process.info["ppid"]
-        is_orphan = others is not None and parent == own and process.pid not in others
-        if process.info["status"] == psutil.STATUS_ZOMBIE:
-            if is_orphan and process.pid != main:
-                _reap(process.pid)
-            continue
-        children.setdefault(parent, []).append(process.pid)
-        if is_orphan or (marker and _marker(process) == marker):
-            found.add(process.pid)
-    unseen = list(found)
-    while unseen:
-        more = [pid for pid in children.get(unseen.pop(), ()) if pid not in found]
-        found.update(more)
-        unseen += more
-    return found - {own}
-
-
-def _reap(pid: int) -> None:
-    with suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
-
-
-def _marker(process: psutil.Process) -> str:
-    """Read straight from /proc: of a whole machine's processes, this is done often."""
-    if sys.platform != "linux":
-        with suppress(psutil.Error):
-            return process.environ().get(MARKER, "")
-        return ""
-    with suppress(OSError):
-        prefix = f"{MARKER}=".encode()
-        for entry in Path(f"/proc/{process.pid}/environ").read_bytes().split(b"\0"):
-            if entry.startswith(prefix):
-                return entry.removeprefix(prefix).decode(errors="replace")
-    return ""
-
-
-def _signal(pids: Iterable[int], number: signal.Signals) -> None:
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
-
-
-def _children() -> set[int]:
-    return {child.pid for child in psutil.Process().children()}
-
-
-def take_in_orphans() -> None:
-    """From now on, what loses its parent below this process becomes its child (Linux; not handed on to children)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

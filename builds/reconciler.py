@@ -20,7 +20,7 @@ from django.utils import timezone
 from redis import Redis, RedisError
 from rq.exceptions import NoSuchJobError
 
-from builds import isolation, lifecycle, pipeline, process, queue, search, storage, workers
+from builds import isolation, lifecycle, pipeline, process_tree, queue, search, storage, workers
 from builds.errors import BuildError
 from builds.models import FINAL, Build, State
 from builds.queue_models import QueueControl
@@ -64,9 +64,9 @@ def lose_lapsed() -> None:
     """Running builds whose worker is gone. What it has left running on this machine ends first: the row may say "cancelled" then."""
     for build in Build.objects.lost().select_related("submission"):
         try:
-            process.end_tree(str(build.pk), grace_seconds=0)
+            process_tree.end_tree(str(build.pk), grace_seconds=0)
             if not isolation.groups().end(str(build.pk)):
-                raise process.ProcessesLeft(f"Processes of build {build.pk} could not be ended.")
+                raise process_tree.ProcessesLeft(f"Processes of build {build.pk} could not be ended.")
             lifecycle.lose(build)
             logger.warning("build %s was lost with its worker %s", build.pk, build.worker)
         except lifecycle.StaleBuild:
@@ -106,9 +106,9 @@ def forget_jobs() -> None:
 
 def end_strays() -> None:
     """Processes of builds that do not run any more (their worker was killed). Those of another Jobsite's builds are not ours to end."""
-    for build_id in process.strays():
+    for build_id in process_tree.strays():
         if _has_ended(build_id):
-            ended = process.end_tree(build_id, grace_seconds=0)
+            ended = process_tree.end_tree(build_id, grace_seconds=0)
             logger.warning("ended %d processes that build %s had left behind", ended, build_id)
 
 

@@ -17,7 +17,7 @@ import psutil
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from builds import isolation, process, toolchain
+from builds import isolation, process_tree, toolchain
 from builds.supervisor import Program, Supervisor
 from builds.worker import BREAK_OFF
 from jobsite import embedded
@@ -44,7 +44,7 @@ def serve(extra: Sequence[Program] = ()) -> None:
         for sentence in (*toolchain.missing(), *isolation.in_words()):
             sys.stderr.write(f"jobsite: {sentence}\n")
         call_command("migrate", verbosity=0)
-        process.take_in_orphans()
+        process_tree.take_in_orphans()
         Supervisor([*queue_store, *_programs(listening), *extra], tend=_end_orphans).run()
 
 
@@ -71,9 +71,9 @@ def _end_orphans(running: Sequence[Program]) -> None:
             if child.cmdline() in argvs:
                 own.add(child.pid)
     try:
-        if count := process.end_orphans(own=own):
+        if count := process_tree.end_orphans(own=own):
             logger.warning("ended %d processes that lost their worker", count)
-    except process.ProcessesLeft as error:
+    except process_tree.ProcessesLeft as error:
         logger.error("%s", error)
 
 

@@ -19,7 +19,8 @@ from builds.errors import BuildError
 from builds.lease import Lease
 from builds.logs import LogWriter
 from builds.manuscript_url import ManuscriptUrl
-from builds.models import Build, Mode, StatusUpdate
+from builds.models import Build, Mode
+from builds.outbox_models import StatusUpdate
 from builds.output import Redactor
 from builds.recorder import StageReport
 from builds.stages import Context, Hosts, Limits, Stop

@@ -26,7 +26,7 @@ from rq.serializers import JSONSerializer
 from rq.worker import WorkerStatus
 
 from builds import isolation, workers
-from builds.process import ProcessesLeft, end_orphans, take_in_orphans
+from builds.process_tree import ProcessesLeft, end_orphans, take_in_orphans
 from builds.queue import BuildJob
 from builds.queue_models import Worker as WorkerRow
 

@@ -14,7 +14,8 @@ from django.utils import timezone
 from builds import lifecycle
 from builds.errors import Cause, CommandFailed, Fault
 from builds.lifecycle import ActRefused, JobConflict, Request, StaleBuild
-from builds.models import FINAL, Artifact, Build, Event, FrontMatter, Mode, Stage, State, StatusUpdate, Submission
+from builds.models import FINAL, Artifact, Build, Event, FrontMatter, Mode, Stage, State, Submission
+from builds.outbox_models import StatusUpdate
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -14,7 +14,8 @@ from django.utils import timezone
 from builds import lifecycle, outbox
 from builds.clients import desci
 from builds.errors import CommandFailed
-from builds.models import Mode, OutboxHold, State, StatusUpdate, StatusUpdateTry, Submission
+from builds.models import Mode, State, Submission
+from builds.outbox_models import OutboxHold, StatusUpdate, StatusUpdateTry
 from tests.rows import claim, submit
 from tests.standins import DesciServer
 

@@ -15,7 +15,8 @@ import pytest
 from django.db import OperationalError, connection
 
 from builds import isolation, lease, lifecycle, logs, patience, pipeline, storage, tasks
-from builds.models import Build, Mode, State, StatusUpdate, Submission
+from builds.models import Build, Mode, State, Submission
+from builds.outbox_models import StatusUpdate
 from builds.stages import Context
 from builds.stages.deliver import deliver
 from tests import quick

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
-from builds import process
+from builds import process, process_tree
 from builds.ceilings import LINE_BYTES, OutputAllowance
 from builds.errors import BuildStopped, ToolMissing
 from builds.stages import Stop
@@ -34,7 +34,7 @@ def run(tmp_path: Path, script: str, **changes: Any) -> tuple[process.Completed,
 
 
 def alive(marker: str) -> list[int]:
-    return process.strays().get(marker, [])
+    return process_tree.strays().get(marker, [])
 
 
 def test_both_streams_arrive_line_by_line_with_the_exit_code(tmp_path: Path) -> None:
@@ -185,11 +185,11 @@ def test_a_missing_program_is_named(tmp_path: Path) -> None:
 
 def test_a_tree_without_us_as_parent_is_found_by_its_marker(tmp_path: Path) -> None:
     marker = f"stray of {tmp_path}"
-    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {process.MARKER: marker})
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {process_tree.MARKER: marker})
     for _ in range(50):
         if alive(marker):
             break
         time.sleep(0.02)
-    assert process.strays()[marker] == [pid]
-    assert process.end_tree(marker, grace_seconds=1) == 1
+    assert process_tree.strays()[marker] == [pid]
+    assert process_tree.end_tree(marker, grace_seconds=1) == 1
     assert alive(marker) == []

@@ -22,7 +22,7 @@ from redis import Redis
 from rq import Queue
 from rq.job import Job, JobStatus
 
-from builds import isolation, lifecycle, pipeline, process, queue, queue_control, reconciler
+from builds import isolation, lifecycle, pipeline, process_tree, queue, queue_control, reconciler
 from builds.models import Build, State, Submission
 from tests.rows import claim, lapse, submit
 
@@ -192,7 +192,9 @@ def test_the_queue_store_away_keeps_no_other_mend_from_its_work(settings: Any, c
     assert Submission.objects.get(job_id="job-2").builds.count() == 2
 
 
-@pytest.mark.parametrize("error", [OperationalError("away"), process.ProcessesLeft(), ZeroDivisionError(), psutil.AccessDenied()])
+@pytest.mark.parametrize(
+    "error", [OperationalError("away"), process_tree.ProcessesLeft(), ZeroDivisionError(), psutil.AccessDenied()]
+)
 def test_a_mend_that_fails_keeps_no_other_from_its_work(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail() -> None:
         raise error
@@ -221,7 +223,10 @@ def stray(request: pytest.FixtureRequest) -> Iterator[Any]:
     def start(build_id: object) -> subprocess.Popen[bytes]:
         program = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); time.sleep(300)"
         child = subprocess.Popen(
-            [sys.executable, "-c", program], env={process.MARKER: str(build_id)}, stdout=subprocess.PIPE, start_new_session=True
+            [sys.executable, "-c", program],
+            env={process_tree.MARKER: str(build_id)},
+            stdout=subprocess.PIPE,
+            start_new_session=True,
         )
         started.append(child)
         assert child.stdout

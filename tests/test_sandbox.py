@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builds import process
+from builds import process, process_tree
 from builds.ceilings import Ceilings
 from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
 from builds.sandbox import LANDLOCK_ALONE, Choice, Mode, Policy, Sandbox, choose, landlock_version
@@ -152,7 +152,7 @@ def test_it_gets_its_grace_and_then_nothing_is_left(run: Run, tmp_path: Path) ->
     completed, lines = run(script, deadline_seconds=3, grace_seconds=10)
     # The shell may also tell that its sleep was ended.
     assert (completed.timed_out, [line for line in lines if line in ("started", "asked")]) == (True, ["started", "asked"])
-    assert process.strays().get(str(tmp_path / "workspace")) is None
+    assert process_tree.strays().get(str(tmp_path / "workspace")) is None
 
 
 def test_what_ignores_the_request_is_killed(run: Run, tmp_path: Path) -> None:
@@ -160,7 +160,7 @@ def test_what_ignores_the_request_is_killed(run: Run, tmp_path: Path) -> None:
     completed, _lines = run("trap '' TERM HUP INT; while :; do sleep 0.05; done", deadline_seconds=1)
     assert completed.timed_out
     assert time.monotonic() - started < 25
-    assert process.strays().get(str(tmp_path / "workspace")) is None
+    assert process_tree.strays().get(str(tmp_path / "workspace")) is None
 
 
 def test_a_missing_program_is_named_as_without_a_sandbox(tmp_path: Path) -> None:

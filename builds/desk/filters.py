@@ -17,7 +17,8 @@ from django.utils import timezone
 
 from builds import search
 from builds.errors import Fault
-from builds.models import Build, State, StatusUpdate, Submission
+from builds.models import Build, State, Submission
+from builds.outbox_models import StatusUpdate
 
 NEEDS_ME = "needs-me"
 FAULTS = {

@@ -14,7 +14,8 @@ from redis import RedisError
 
 from builds import queue
 from builds.cgroups import Version
-from builds.models import Build, OutboxHold, Stage, State, StatusUpdate
+from builds.models import Build, Stage, State
+from builds.outbox_models import OutboxHold, StatusUpdate
 from builds.queue_models import REFUSED, QueueChange, QueueControl, Worker
 from builds.sandbox import Mode
 

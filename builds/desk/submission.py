@@ -20,7 +20,8 @@ from builds.desk.exports import Shown, shown
 from builds.desk.filters import FAULTS
 from builds.desk.rows import Row, failed_of, ref_of
 from builds.manuscript_url import file_link
-from builds.models import UNFINISHED, Artifact, Build, Mode, Stage, StageName, StatusUpdate, StatusUpdateTry, Submission
+from builds.models import UNFINISHED, Artifact, Build, Mode, Stage, StageName, Submission
+from builds.outbox_models import StatusUpdate, StatusUpdateTry
 
 MOST_ATTEMPTS = 30
 MOST_UPDATES = 50

@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from builds.lifecycle.queueing import queue
 from builds.lifecycle.rows import DESCI_SERVER, StaleBuild, end, event, tell
-from builds.models import FINAL, Build, State, StatusUpdate, Submission
+from builds.models import FINAL, Build, State, Submission
+from builds.outbox_models import StatusUpdate
 
 
 @transaction.atomic

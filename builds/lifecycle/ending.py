@@ -13,7 +13,8 @@ from builds.errors import Cause, Fault
 from builds.lifecycle.cancelling import finish_cancel
 from builds.lifecycle.queueing import queue
 from builds.lifecycle.rows import JOBSITE, StaleBuild, end, event, tell
-from builds.models import Build, Mode, State, StatusUpdate
+from builds.models import Build, Mode, State
+from builds.outbox_models import StatusUpdate
 
 # Word for word what the service before this one said (CONTRACT §3).
 COMPLETED_MESSAGE = "Files exported successfully"

@@ -10,7 +10,8 @@ from django.utils import timezone
 from builds import queue as rq_queue
 from builds import search
 from builds.lifecycle.rows import event, show, tell
-from builds.models import Build, Mode, State, StatusUpdate, Submission
+from builds.models import Build, Mode, State, Submission
+from builds.outbox_models import StatusUpdate
 
 
 def queue(

@@ -7,7 +7,8 @@ from typing import Any
 from django.utils import timezone
 
 from builds import front_matter
-from builds.models import FINAL, Build, Event, Stage, State, StatusUpdate, Submission
+from builds.models import FINAL, Build, Event, Stage, State, Submission
+from builds.outbox_models import StatusUpdate
 
 DESCI_SERVER = "desci-server"
 JOBSITE = "jobsite"

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from builds import search
 from builds.lifecycle.rows import StaleBuild, event, show, tell
-from builds.models import Build, Stage, State, StatusUpdate
+from builds.models import Build, Stage, State
+from builds.outbox_models import StatusUpdate
 from builds.queue_models import QueueControl
 
 

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from builds.lifecycle.cancelling import request_cancel
 from builds.lifecycle.rows import DESCI_SERVER, ActRefused, event, tell
-from builds.models import Build, OutboxHold, Stage, State, StatusUpdate, Submission
+from builds.models import Build, Stage, State, Submission
+from builds.outbox_models import OutboxHold, StatusUpdate
 
 
 @transaction.atomic

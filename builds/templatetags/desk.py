@@ -14,7 +14,8 @@ from django.utils.safestring import SafeString, mark_safe
 
 from builds import units
 from builds.admin_columns import visible
-from builds.models import Build, StatusUpdate
+from builds.models import Build
+from builds.outbox_models import StatusUpdate
 
 register = template.Library()
 register.filter("visible", lambda value: visible(str(value)))

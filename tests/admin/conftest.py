@@ -16,7 +16,8 @@ from builds import lifecycle
 from builds.errors import Cause, Fault
 from builds.lifecycle import Request
 from builds.logs import LogWriter
-from builds.models import Artifact, Build, Stage, StatusUpdateTry, Submission
+from builds.models import Artifact, Build, Stage, Submission
+from builds.outbox_models import StatusUpdateTry
 
 BIDI = "safe\u202egnp.exe"
 SCRIPT = "<script>alert(1)</script>"

@@ -15,7 +15,8 @@ from django.urls import reverse
 
 from builds import lifecycle
 from builds.acts import MOST_AT_ONCE
-from builds.models import Build, Event, StatusUpdate, Submission
+from builds.models import Build, Event, Submission
+from builds.outbox_models import StatusUpdate
 from builds.roles import ADMINS, EDITORS, VIEWERS
 from tests.admin.conftest import MakeBuild, claimed, submit
 

@@ -10,7 +10,8 @@ from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from builds import admin_filters
-from builds.models import Build, Mode, Stage, StatusUpdate, Submission
+from builds.models import Build, Mode, Stage, Submission
+from builds.outbox_models import StatusUpdate
 from tests.admin.conftest import MakeBuild
 from tests.admin.test_lists import listed
 

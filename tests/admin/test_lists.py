@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from builds import lifecycle
-from builds.models import Artifact, Build, Event, LogBatch, Stage, StatusUpdate, Submission
+from builds.models import Artifact, Build, Event, LogBatch, Stage, Submission
+from builds.outbox_models import StatusUpdate
 from tests.admin.conftest import COMMIT, MakeBuild, claimed, submit
 
 

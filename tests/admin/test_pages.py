@@ -12,7 +12,8 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from builds import admin_columns, lifecycle
-from builds.models import Build, Event, FrontMatter, Mode, StatusUpdateTry, Submission
+from builds.models import Build, Event, FrontMatter, Mode, Submission
+from builds.outbox_models import StatusUpdateTry
 from tests.admin.conftest import BIDI, COMMIT, SCRIPT, MakeBuild, claimed, ran, submit
 
 

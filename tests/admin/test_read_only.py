@@ -11,7 +11,8 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from builds.models import Artifact, Build, Event, LogBatch, Stage, StatusUpdate, Submission
+from builds.models import Artifact, Build, Event, LogBatch, Stage, Submission
+from builds.outbox_models import StatusUpdate
 
 MODELS: tuple[type[Model], ...] = (Submission, Build, Stage, LogBatch, Artifact, StatusUpdate, Event)
 

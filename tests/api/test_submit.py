@@ -10,7 +10,8 @@ import pytest
 from django.db import connection
 
 from builds import lifecycle
-from builds.models import Build, Event, FrontMatter, State, StatusUpdate, Submission
+from builds.models import Build, Event, FrontMatter, State, Submission
+from builds.outbox_models import StatusUpdate
 from tests.api.conftest import SUBMISSIONS, ApiClient, submission
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from builds import lifecycle
 from builds.errors import Cause, Fault
-from builds.models import Artifact, Build, Stage, StatusUpdateTry, Submission
+from builds.models import Artifact, Build, Stage, Submission
+from builds.outbox_models import StatusUpdateTry
 
 COMMIT = "c0ffee12" * 5
 CAUSE = Cause(

@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 
 from builds import lifecycle
-from builds.models import Build, Event, Mode, State, StatusUpdate, Submission
+from builds.models import Build, Event, Mode, State, Submission
+from builds.outbox_models import StatusUpdate
 from builds.roles import ADMINS, EDITORS, VIEWERS
 from tests.desk import made
 from tests.desk.conftest import SignIn

@@ -16,7 +16,8 @@ from django.test import Client
 
 from builds import front_matter, lifecycle
 from builds.errors import Cause, Fault
-from builds.models import Artifact, Build, Mode, StatusUpdate, StatusUpdateTry, Submission
+from builds.models import Artifact, Build, Mode, Submission
+from builds.outbox_models import StatusUpdate, StatusUpdateTry
 from builds.output import LineSplitter
 from tests.api.conftest import SECRET, SUBMISSIONS
 from tests.desk import made, written

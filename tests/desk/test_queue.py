@@ -18,7 +18,8 @@ from redis import Redis
 
 from builds import lifecycle, queue_control, workers
 from builds.desk import queue_state
-from builds.models import Build, OutboxHold, StatusUpdate, StatusUpdateTry
+from builds.models import Build
+from builds.outbox_models import OutboxHold, StatusUpdate, StatusUpdateTry
 from builds.queue_models import SILENT_AFTER, QueueChange, QueueControl, Worker
 from builds.roles import ADMINS, EDITORS, VIEWERS
 from tests.desk.conftest import SignIn

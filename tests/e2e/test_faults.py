@@ -13,7 +13,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from builds import process
+from builds import process_tree
 from jobsite import embedded
 from tests import quick
 from tests.e2e.conftest import FINAL, SECRET, Service
@@ -298,4 +298,4 @@ def test_nothing_is_left_of_the_ended_builds(quick_service: Service) -> None:
     for job_id in list(listed):
         assert quick_service.status(job_id)["state"] in FINAL
     builds = {folder.name for folder in (quick_service.data_dir / "exports").glob("*")}
-    assert not builds & set(process.strays())
+    assert not builds & set(process_tree.strays())

@@ -15,7 +15,7 @@ import psutil
 import pytest
 from redis import Redis
 
-from builds.process import MARKER
+from builds.process_tree import MARKER
 from jobsite import embedded
 from tests import quick
 from tests.e2e.conftest import BASE_DIR, SECRET, Service

@@ -13,7 +13,7 @@ from uuid import UUID
 import psutil
 import requests
 
-from builds import process
+from builds import process_tree
 from builds.sandbox import build_user
 from tests import quick
 from tests.e2e.conftest import FINAL, SUBMISSIONS, Service
@@ -139,7 +139,7 @@ def build_id_of(service: Service, name: str) -> str:
 def processes_of(build_id: str) -> list[str]:
     """What of a build runs: by its marker, and by its user where it has one of its own."""
     user, found = build_user(build_id), []
-    marked = process.strays().get(build_id, [])
+    marked = process_tree.strays().get(build_id, [])
     for each in psutil.process_iter(["uids", "cmdline", "status"]):
         is_its_users = user is not None and each.info["uids"] and user in each.info["uids"]
         if (is_its_users or each.pid in marked) and each.info["status"] != psutil.STATUS_ZOMBIE:
