@@ -6,9 +6,12 @@ they are counted here; the kernel's other limits (builds/tools/enter.py) hold fo
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +36,12 @@ LINE_BYTES = 32
 BURST_SECONDS = 10
 # Programs of the sandbox's own in a tree: bubblewrap, and its first process inside.
 OWN_PROCESSES = 2
-MEASURE = 'du -sx --block-size=1 -- "$1"; du -sx --inodes -- "$1"'
+# Folders that a build has closed to its own user, who may be ours, are opened.
+MEASURE = """
+room() { du -sx --block-size=1 -- "$1"; }
+found=$(room "$1") || { find "$1" -xdev -type d ! -perm -500 -exec chmod u+rx {} +; found=$(room "$1"); }
+echo "$found"; du -sx --inodes -- "$1"
+"""
 
 
 @dataclass(frozen=True)
@@ -127,9 +135,11 @@ class Watcher:
         self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
+        self._pid = 0
 
     def look(self, pid: int) -> Hit | None:
         """The limit that the tree of ``pid`` is over."""
+        self._pid = pid
         return (self.look_at_group() if self._group else self._look_at_tree(pid)) or self._look_at_disk()
 
     def look_at_group(self) -> Hit | None:
@@ -182,6 +192,18 @@ class Watcher:
             command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
+    def _unlinked(self) -> int:
+        """The room of files of the workspace's disk that have no name any more, but are open."""
+        pids = self._group.members if self._group else {process.pid for process in _processes(self._pid)}
+        device = self._workspace.stat().st_dev
+        found = {
+            found.st_ino: found.st_blocks * 512
+            for pid in pids
+            for found in _open_files(pid)
+            if found.st_nlink == 0 and found.st_dev == device and stat.S_ISREG(found.st_mode)
+        }
+        return sum(found.values())
+
     def _measured(self) -> Hit | None:
         took = time.monotonic() - self._started_at
         self._measure_at = time.monotonic() + min(max(MEASURE_SECONDS, took / MEASURE_SHARE), UNMEASURED_SECONDS)
@@ -189,11 +211,18 @@ class Watcher:
         self._measuring = None
         sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
         most = self._ceilings
-        if sizes[:1] and most.workspace and sizes[0] > most.workspace:
+        if sizes[:1] and most.workspace and sizes[0] + self._unlinked() > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if sizes[1:] and most.files and sizes[1] > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)
         return None
+
+
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    with suppress(OSError):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                yield file.stat()
 
 
 def out_of_memory(most: int) -> Hit:
@@ -207,10 +236,15 @@ def too_many_processes(most: int) -> Hit:
 def _tree(pid: int) -> tuple[int, int]:
     """The memory of a process and all below it, and how many threads they are."""
     memory = threads = 0
+    for member in _processes(pid):
+        with suppress(psutil.Error):
+            memory += member.memory_info().rss
+            threads += member.num_threads()
+    return memory, threads
+
+
+def _processes(pid: int) -> list[psutil.Process]:
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        for member in [process, *process.children(recursive=True)]:
-            with suppress(psutil.Error):
-                memory += member.memory_info().rss
-                threads += member.num_threads()
-    return memory, threads
+        return [process, *process.children(recursive=True)]
+    return []

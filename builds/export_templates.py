@@ -6,14 +6,15 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ruamel.yaml.error import YAMLError
 
-from builds.exports import declared, read_text
+from builds.exports import declared, is_there, read_text
 from builds.myst import read_settings, read_yaml
 from builds.stages import Project
 
@@ -21,9 +22,12 @@ DEFAULTS = {"typst": "lapreprint-typst", "docx": "default", "tex": "plain_latex"
 KINDS = {"typst": "typst", "docx": "docx", "tex": "tex", "pdf": "tex", "pdf+tex": "tex"}
 SITE = "book-theme"
 NAME = re.compile(r"(?:(?:(?P<kind>tex|typst|docx|site)/)?(?P<owner>[\w-]+)/)?(?P<name>[\w-]+)", re.ASCII)
-ADDRESS = re.compile(r"https://[^\s\\]{1,1000}")
+ADDRESS = re.compile(r"https://[\x21-\x5b\x5d-\x7e]{1,1000}")
 FOLDER = PurePosixPath("_build/templates")
 MOST, MOST_PAGES, PAGE_BYTES = 20, 1000, 5_000_000
+# Of front matter that tells of exports, in characters: some five seconds.
+READ_AT_MOST = 500_000
+TELLS = re.compile(r"^[\"']?exports?[\"']?\s*:", re.MULTILINE)
 FRONT_MATTER = re.compile(r"\A---[ \t]*\r?\n(.{0,65536}?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE)
 
 
@@ -36,14 +40,15 @@ class Template:
     folder: PurePosixPath
 
 
-def named(project: Project, service: str, *, site: bool = False) -> list[Template]:
+def named(project: Project, service: str, *, site: bool = False, check: Callable[[], None] = lambda: None) -> list[Template]:
     """The templates that the exports of the project and of its pages need, each once; those that ``service`` (an address) has by name.
     With ``site`` also the one of its site.
 
-    Those that lie in the repository are left out, and so is what is no name of a template: myst says so itself.
+    Those that lie in the repository are left out, and so is what is no name of a template: myst says so itself. ``check`` is called often
+    and may raise.
     """
     found: dict[PurePosixPath, Template] = {}
-    templates = [_template(project, folder, entry, service) for folder, entry in _entries(project)]
+    templates = [_template(project, folder, entry, service) for folder, entry in _entries(project, check)]
     if site:
         templates.insert(0, _site_template(project, service))
     for template in templates:
@@ -52,13 +57,19 @@ def named(project: Project, service: str, *, site: bool = False) -> list[Templat
     return list(found.values())
 
 
-def _entries(project: Project) -> Iterator[tuple[Path, Any]]:
+def _entries(project: Project, check: Callable[[], None]) -> Iterator[tuple[Path, Any]]:
     """Every declared export, with the folder of the file that declares it."""
     settings = read_settings(project)
     for holder in (settings.get("project"), settings):
         yield from ((project.folder, entry) for entry in _declared_in(holder))
+    left = READ_AT_MOST
     for page in sorted(_pages(project))[:MOST_PAGES]:
-        yield from ((page.parent, entry) for entry in _declared_in(_front_matter(project, page)))
+        check()
+        text = _front_matter(project, page)
+        left -= len(text)
+        if left < 0:
+            return
+        yield from ((page.parent, entry) for entry in _declared_in(_read(text)))
 
 
 def _declared_in(holder: Any) -> Iterator[Any]:
@@ -73,11 +84,19 @@ def _pages(project: Project) -> Iterator[Path]:
             yield path
 
 
-def _front_matter(project: Project, page: Path) -> Any:
-    try:
+def _front_matter(project: Project, page: Path) -> str:
+    """A page's front matter, if it tells of exports and has no merges, which may be dear; else nothing."""
+    with suppress(OSError, ValueError):
         found = FRONT_MATTER.match(read_text(project, page, most=PAGE_BYTES))
-        return read_yaml(found[1]) if found else None
-    except (OSError, ValueError, YAMLError, RecursionError):
+        if found and TELLS.search(found[1]) and "<<" not in found[1] and "!!" not in found[1]:
+            return found[1]
+    return ""
+
+
+def _read(text: str) -> Any:
+    try:
+        return read_yaml(text) if text else None
+    except (ValueError, YAMLError, RecursionError):
         return None
 
 
@@ -86,7 +105,7 @@ def _template(project: Project, folder: Path, entry: Any, service: str) -> Templ
     if export is None or export.format not in KINDS:
         return None
     written = entry.get("template", _default(export.format)) if isinstance(entry, dict) else _default(export.format)
-    if not isinstance(written, str) or (folder / written).exists():
+    if not isinstance(written, str) or is_there(folder / written):
         return None
     return _of_kind(project, "typst" if written.endswith("-typst") else KINDS[export.format], written, service)
 
@@ -101,7 +120,7 @@ def _site_template(project: Project, service: str) -> Template | None:
 
 
 def _of_kind(project: Project, kind: str, written: str, service: str) -> Template | None:
-    if (project.folder / written).exists():
+    if is_there(project.folder / written):
         return None
     if ADDRESS.fullmatch(written):
         return Template(written, written, FOLDER / kind / hashlib.sha256(written.encode()).hexdigest())

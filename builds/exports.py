@@ -114,13 +114,31 @@ def is_inside(project: Project, path: Path) -> bool:
     return not project.root.is_symlink() and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(project.root))
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is anything at what a stranger calls a path, be it a name that no file can have."""
+    try:
+        return path.exists()
+    except (OSError, ValueError, RuntimeError):
+        return False
+
+
+def is_file(path: Path) -> bool:
+    """The same of an ordinary file."""
+    return is_there(path) and path.is_file()
+
+
+def is_inside_folder(folder: Path, path: Path) -> bool:
+    """Whether ``path`` is an ordinary file that really is in ``folder``, both by any name and with any links."""
+    return is_file(path) and Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
 def read_text(project: Project, path: Path, *, most: int = READ_BYTES) -> str:
     """A text file that a build may have made.
 
     Raises:
         OSError: it can't be read, is no ordinary file in the repository (a pipe would never end), or is too large.
     """
-    if not is_inside(project, path) or not path.is_file() or path.stat().st_size > most:
+    if not is_inside(project, path) or not is_file(path) or path.stat().st_size > most:
         raise FileNotFoundError(errno.ENOENT, "no ordinary file in the repository", str(path))
     return path.read_text(encoding="utf-8")
 

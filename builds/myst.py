@@ -18,12 +18,14 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
 from builds import exports, toolchain
-from builds.exports import is_inside, place, read_text
+from builds.exports import is_file, is_inside, is_inside_folder, place, read_text
 from builds.shell import Shell
 from builds.stages import PlannedExport, Project
 
 EXPORT_FLAGS = ("--docx", "--pdf", "--tex", "--typst", "--jats", "--md", "--cff", "--meca")
 SITE = Path("_build/site")
+# Characters of a YAML file, times its merges: some five seconds.
+DEAREST_YAML = 500_000
 INDEX_NAMES = ("index", "readme", "main")
 
 
@@ -155,7 +157,7 @@ def root_page(project: Project) -> Path | None:
     slug = projects[0].get("index") if isinstance(projects[0], dict) else None
     for name in (slug, "index"):
         path = content / f"{name}.json"
-        if isinstance(name, str) and path.resolve().is_relative_to(content.resolve()) and path.is_file():
+        if isinstance(name, str) and is_inside_folder(content, path):
             return path
     return None
 
@@ -165,7 +167,7 @@ def root_source(project: Project) -> Path | None:
     page = root_page(project)
     location = _json(project, page).get("location") if page else None
     names = [str(location).lstrip("/") if location else "", _first_in_toc(project), *_index_files(project)]
-    return next((Path(name) for name in names if name and (project.folder / name).is_file()), None)
+    return next((Path(name) for name in names if name and is_file(project.folder / name)), None)
 
 
 def _first_in_toc(project: Project) -> str:
@@ -208,8 +210,10 @@ def read_yaml(text: str) -> Any:
     """As mystmd reads it.
 
     Raises:
-        YAMLError, ValueError, RecursionError: it is none.
+        YAMLError, ValueError, RecursionError: it is none, or would take long to read.
     """
+    if len(text) * (1 + text.count("<<") + text.count("!!merge")) > DEAREST_YAML:  # each merge may copy all that there is
+        raise ValueError("too large")
     return _yaml().load(text)
 
 

@@ -22,7 +22,7 @@ from typing import IO
 from builds import process_tree
 from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.cgroups import WAIT, Group, Groups
-from builds.errors import BuildError, SandboxLost, SandboxUnavailable, ToolMissing
+from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
 from builds.sandbox import Launch, Mode, Sandbox
 from builds.stages import Stop
@@ -150,7 +150,7 @@ def _start(launch: Launch, group: Group | None, *, cwd: Path, env: Mapping[str, 
         process = _spawn([*WAIT, *launch.argv], launch, cwd=cwd, env=env, stdin=subprocess.PIPE)
         if process.stdin:
             _let_go(process, process.stdin, group)
-    except BuildError:
+    except BaseException:
         _remove(group)
         raise
     finally:

@@ -114,6 +114,8 @@ class Sandbox:
         plan["landlock"] = self._landlock()
         if self.mode == Mode.LANDLOCK:
             plan["refused"] = self.refused.hex()
+            # Landlock lets through to all named Unix sockets that the user may write to: a database's, a session's, Docker's.
+            plan["cut_off"] = syscalls.program(syscalls.machine_name(), named_sockets=False).hex() if self.refused else ""
         if self.proxy:
             plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE if self.mode == Mode.BUBBLEWRAP else str(self.proxy)}
         inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable
 from dataclasses import replace
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from builds.errors import BuildError
+from builds.errors import BuildError, ExportOutside
 from builds.models import Artifact, Build, State, Submission
 from builds.patience import patiently
 from builds.stages import Export
@@ -32,6 +33,8 @@ def keep(build: Build, exports: Iterable[Export]) -> list[Export]:
 
 def _moved(export: Export, folder: Path, position: int) -> Export:
     path = folder / f"{position}-{export.role}{export.path.suffix[:16]}"
+    if not stat.S_ISREG(export.path.lstat().st_mode):
+        raise ExportOutside(f"{export.name} is no ordinary file.", file=export.name)
     shutil.move(export.path, path)
     return replace(export, path=path)
 

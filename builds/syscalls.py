@@ -126,8 +126,11 @@ class Step:
 
 
 @cache
-def program(name: str) -> bytes:
-    """The filter for the machine of that name. A label stands before the step that it names."""
+def program(name: str, *, named_sockets: bool = True) -> bytes:
+    """The filter for the machine of that name. A label stands before the step that it names.
+
+    Without ``named_sockets`` no Unix socket can be made that connects to one by its name, but pairs of them can.
+    """
     calls = MACHINES[name].calls
     lines: list[Step | str] = [
         Step(LOAD, ARCHITECTURE),
@@ -149,7 +152,7 @@ def program(name: str) -> bytes:
         Step(RETURN, ALLOW),
         "family",
         _argument(0),
-        *_is_one_of(FAMILIES, "protocol"),
+        *_is_one_of([family for family in FAMILIES if named_sockets or family != socket.AF_UNIX], "protocol"),
         Step(RETURN, REFUSE | errno.EAFNOSUPPORT),
         "protocol",
         _argument(2),

@@ -23,6 +23,7 @@ TYPST_TEMPLATE = TOOLS / "typst-template"
 
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 PIXI_TASK = "build-meca"
+MANIFEST_BYTES = 1_000_000
 PYPI, NPM = "https://pypi.org/simple", "https://registry.npmjs.org"
 
 # A port that nothing listens on: what asks the network is refused at once instead of waiting for ever (myst's requests have no time
@@ -135,8 +136,10 @@ def _pixi_tasks(project: Project) -> Iterator[Mapping[str, Any]]:
 
 def _table(manifest: Path, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
+        if manifest.stat().st_size > MANIFEST_BYTES:
+            return {}
         table: Any = tomllib.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     for key in keys:
         table = table.get(key) if isinstance(table, dict) else None

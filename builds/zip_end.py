@@ -13,6 +13,8 @@ END = struct.Struct("<4s4H2LH")
 LOCATOR = struct.Struct("<4sLQL")
 END64 = struct.Struct("<4sQ2H2L4Q")
 LONGEST_COMMENT = 0xFFFF
+# Stand where the number is in the longer record.
+SENTINELS = {0xFFFF, 0xFFFFFFFF}
 
 
 class NotAnArchive(ValueError):
@@ -42,12 +44,17 @@ def read(path: Path) -> ZipEnd:
         if at < 0 or at + END.size > len(tail):
             raise NotAnArchive("no end of a zip archive")
         _signature, _disk, _start, _here, entries, list_bytes, _offset, length = END.unpack_from(tail, at)
+        told = [] if SENTINELS & {entries, list_bytes} else [(entries, list_bytes)]
         comment = tail[at + END.size : at + END.size + length]
         if at >= LOCATOR.size and tail[at - LOCATOR.size :].startswith(b"PK\x06\x07"):
-            file.seek(min(LOCATOR.unpack_from(tail, at - LOCATOR.size)[2], size))
-            record = file.read(END64.size)
-            if len(record) == END64.size and record.startswith(b"PK\x06\x06"):
-                entries, list_bytes = END64.unpack(record)[7:9]
+            # Readers differ in where they look for it: where the locator says, or right before the locator.
+            offsets = {LOCATOR.unpack_from(tail, at - LOCATOR.size)[2], size - len(tail) + at - LOCATOR.size - END64.size}
+            for offset in offsets:
+                file.seek(max(0, min(offset, size)))
+                record = file.read(END64.size)
+                if len(record) == END64.size and record.startswith(b"PK\x06\x06"):
+                    told.append(END64.unpack(record)[7:9])
+    entries, list_bytes = (max(numbers) for numbers in zip(*(told or [(entries, list_bytes)]), strict=True))
     return ZipEnd(entries, list_bytes, comment)
 
 

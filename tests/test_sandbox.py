@@ -58,6 +58,18 @@ def start(sandbox: Sandbox, argv: list[str], **changes: Any) -> tuple[process.Co
     return process.run(argv, **{**options, **changes}), lines
 
 
+def test_it_reaches_no_socket_of_the_machine_s_programs(run: Run, tmp_path: Path) -> None:
+    """A database's, a session's, Docker's: whoever may write to it may ask."""
+    ask = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1]); print('REACHED', s.recv(9))"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        (tmp_path / "s").chmod(0o777)
+        listening.listen()
+        completed, lines = run(f'{sys.executable} -I -c "{ask}" {tmp_path / "s"}')
+    assert (completed.exit_code, [line for line in lines if "REACHED" in line]) == (1, [])
+    assert any(word in lines[-1] for word in ("FileNotFoundError", "Address family not supported"))
+
+
 def test_it_writes_in_its_workspace_and_its_exit_code_is_told(run: Run, tmp_path: Path) -> None:
     completed, lines = run("pwd; echo made > made; exit 3")
     assert (completed.exit_code, lines) == (3, [str(tmp_path / "workspace")])
@@ -127,6 +139,20 @@ def test_a_memory_hog_of_many_is_named_with_the_figure(run: Run) -> None:
     completed, _lines = run(f"{hog * 8} sleep 30", ceilings=Ceilings(memory=300_000_000))
     assert completed.hit is not None
     assert completed.hit.text == "used more than the 300 MB of memory that it may."
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exec 3> big; rm big; head -c 50000000 /dev/zero >&3; sleep 30",
+        "mkdir d; chmod 300 d; head -c 50000000 /dev/zero > d/big; sleep 30",
+    ],
+    ids=["without a name", "in a closed folder"],
+)
+def test_what_is_hidden_on_the_disk_is_counted_too(run: Run, script: str) -> None:
+    completed, _lines = run(script, ceilings=Ceilings(workspace=10_000_000))
+    assert completed.hit is not None
+    assert completed.hit.text == "wrote more than the 10 MB that it may have on the disk."
 
 
 def test_too_much_on_the_disk_is_named(run: Run) -> None:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+
 from builds import storage
+from builds.errors import ExportOutside
+from builds.stages import Export
 
 
 def test_a_workspace_without_rights_is_removed(tmp_path: Path) -> None:
@@ -47,3 +51,10 @@ def test_what_links_lead_to_is_left_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_is_no_error(tmp_path: Path) -> None:
     storage.remove(tmp_path / "none")
+
+
+def test_a_link_is_not_kept(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("x")
+    (tmp_path / "link.pdf").symlink_to("secret")
+    with pytest.raises(ExportOutside, match="no ordinary file"):
+        storage._moved(Export("pdf", "a.pdf", tmp_path / "link.pdf", 1, "0"), tmp_path, 1)

@@ -71,7 +71,7 @@ process = multiprocessing.get_context("fork").Process(target=print, args=("proce
 print(subprocess.run(["/bin/echo", "program"], capture_output=True, text=True).stdout.strip())
 pid = os.fork() or os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-for family in (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6): socket.socket(family).close()
+for family in (socket.AF_INET, socket.AF_INET6): socket.socket(family).close()
 socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(); socket.socketpair(); socket.if_nameindex()
 """
 NODE = """

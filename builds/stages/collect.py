@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
+import stat
+import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -29,6 +33,8 @@ def collect(ctx: Context, built: Built) -> list[Export]:
     # What has read them may be turned by what it reads, and mends: they are looked at anew.
     for plan in plans:
         _check_place(built, plan)
+        if not stat.S_ISREG(plan.path.lstat().st_mode):
+            raise ExportOutside(f"{_shown(plan)} is no ordinary file any more.", file=plan.name)
     _check_sizes(ctx, plans)
     exports = [_taken(ctx, plan) for plan in plans]
     size = sum(export.size for export in exports)
@@ -47,8 +53,17 @@ def _there(ctx: Context, built: Built) -> Iterator[PlannedExport]:
         if not plan.path.is_file():
             raise _missing(built, plan)
         _check_place(built, plan)
+        _make_file(plan)
         plan.path.chmod(0o600)  # a build may have left us no right to read it
         yield plan
+
+
+def _make_file(plan: PlannedExport) -> None:
+    """A link becomes the file that it leads to: elsewhere, where exports are kept, it would lead elsewhere."""
+    if plan.path.is_symlink():
+        copy = plan.path.with_name(f".{uuid.uuid4()}")
+        shutil.copyfile(os.path.realpath(plan.path), copy)
+        copy.replace(plan.path)
 
 
 def _check_sizes(ctx: Context, plans: Sequence[PlannedExport]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -81,6 +82,9 @@ def _wait_until_acknowledged(ctx: Context) -> None:
 
 def _send(ctx: Context, exports: Sequence[Export]) -> Answer:
     """One try, broken off when the build has to stop or the time limit for sending is over."""
+    for export in exports:
+        if not stat.S_ISREG(export.path.lstat().st_mode):
+            raise ExportBroken(f"{export.name} is no ordinary file.", file=export.name)
     with ExitStack() as stack:
         files = [part for export in _in_order(exports) for part in _parts(export, stack)]
         size = sum(part.size for part in files)

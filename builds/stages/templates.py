@@ -28,7 +28,9 @@ from builds.errors import (
     ArchiveUnsafe,
     ExportOutside,
     ExportUnwritable,
+    Fault,
     ProjectFileMissing,
+    SandboxUnavailable,
 )
 from builds.export_templates import Template, named
 from builds.exports import place
@@ -41,17 +43,25 @@ FRESH_SECONDS = 24 * 3600
 # Who could not be had is not asked for again by every build that comes.
 FAILURE_SECONDS = 600
 FETCH_SECONDS = 90
+# For all the templates of a build; one that has been begun may go on.
+ALL_SECONDS = 180
 LIMITS = Limits(archive_bytes=50 << 20, unpacked_bytes=100 << 20, entry_bytes=50 << 20, entries=2000)
 OUTPUT_BYTES = 10_000
 UNUSED_SECONDS = 90 * 24 * 3600
 LEFT_SECONDS = 3600
-CACHE_BYTES = 2 << 30
+CACHE_BYTES, MOST_KEPT = 2 << 30, 2000
+# Of the room that a file or folder takes beside its content.
+ENTRY_BYTES = 512
 WHY = {
     ArchiveUnsafe: "its archive holds what can't be unpacked safely",
     ArchiveTooLarge: "it is too large",
     ArchiveBroken: "its archive is damaged",
     ProjectFileMissing: "it holds no template.yml",
 }
+
+
+class _OwnTrouble(Exception):
+    """Why this build could not fetch it, which is nothing to other builds."""
 
 
 def provide(ctx: Context, project: Project, *, site: bool = False) -> None:
@@ -61,9 +71,11 @@ def provide(ctx: Context, project: Project, *, site: bool = False) -> None:
     """
     if ctx.template_cache is None or ctx.sandbox is None:  # without a sandbox there is no proxy either
         return
-    for template in named(project, ctx.template_service, site=site):
+    ends_at = time.monotonic() + ALL_SECONDS
+    for template in named(project, ctx.template_service, site=site, check=ctx.stop.check):
         try:
-            problem = _provide(ctx, ctx.template_cache, project, template)
+            late = time.monotonic() > ends_at
+            problem = "others took too long" if late else _provide(ctx, ctx.template_cache, project, template)
         except (ExportOutside, ExportUnwritable):
             problem = f"the repository has something else at {template.folder}"
         except OSError as error:
@@ -91,10 +103,23 @@ def _provide(ctx: Context, cache: Path, project: Project, template: Template) ->
                 f"The template {template.reference} is taken as it was kept, because a newer one could not be had: {problem}."
             )
         os.utime(entry)  # it was used now
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(entry / "repository", target, symlinks=True)
+        _copy(entry / "repository", target)
         ctx.log.line(f"Template {template.reference}: kept since its download (sha256 {_source(entry)['sha256']}).")
     return ""
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Whole or not at all: half a template would be taken for one."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(folder, target, symlinks=True)
+    except OSError as error:
+        shutil.rmtree(target, ignore_errors=True)
+        # Of all that could not be copied copytree tells only the words.
+        full = isinstance(error, shutil.Error) and os.strerror(errno.ENOSPC) in str(error)
+        if full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 @contextmanager
@@ -120,7 +145,8 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _source(entry: Path) -> dict[str, str]:
-    """Where the entry is from, the sums of its zip and of what was unpacked, and when it was fetched, in seconds since 1970."""
+    """Where the entry is from, the sums of its zip and of what was unpacked, its room in bytes, and when it was fetched, in seconds since
+    1970."""
     with suppress(OSError, ValueError):
         return dict(json.loads((entry / "source.json").read_text()))
     return {}
@@ -152,7 +178,10 @@ def _renew(ctx: Context, entry: Path, template: Template) -> str:
     with suppress(OSError):
         if time.time() - failed.stat().st_mtime < FAILURE_SECONDS:
             return f"{failed.read_text()} (found out a while ago)"
-    problem = _fetch(ctx, ctx.sandbox, entry, template) if ctx.sandbox else "builds are not shut in"
+    try:
+        problem = _fetch(ctx, ctx.sandbox, entry, template) if ctx.sandbox else "builds are not shut in"
+    except (_OwnTrouble, SandboxUnavailable) as error:
+        return str(error).removesuffix(".")
     if problem:
         failed.write_text(problem)
     else:
@@ -169,7 +198,8 @@ def _fetch(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> s
             return problem
         unpack(replace(ctx, workspace=folder, limits=LIMITS, report=NoReport()), Archive(zipped, "", "", "template.yml"))
         unpacked = _sum(folder / "repository")
-        source = {"address": template.address, "sha256": sum_, "unpacked": unpacked, "at": str(time.time())}
+        room = sum(path.lstat().st_blocks * 512 + ENTRY_BYTES for path in folder.rglob("*"))
+        source = {"address": template.address, "sha256": sum_, "unpacked": unpacked, "at": str(time.time()), "room": str(room)}
         (folder / "source.json").write_text(json.dumps(source))
         shutil.rmtree(entry, ignore_errors=True)
         folder.rename(entry)
@@ -204,6 +234,10 @@ def _download(ctx: Context, sandbox: Sandbox, address: str, target: Path) -> tup
         refusals = proxy.refusals()
     if ended.exit_code == 0:
         return "".join(lines["stdout"][:1]), ""
+    if ended.hit and ended.hit.error.fault is Fault.SERVICE:
+        raise ended.hit.error(f"Failed to build the repo files: while a template was fetched, the build {ended.hit.text}")
+    if ended.hit:
+        raise _OwnTrouble(f"fetching it {ended.hit.text}")
     if ended.timed_out:
         return "", f"{address} did not answer within {FETCH_SECONDS} s"
     if refusals:
@@ -218,7 +252,7 @@ def sweep(cache: Path) -> None:
     """Remove what no build has used for long, the longest unused of too much, and what a killed worker left."""
     if not cache.is_dir():
         return
-    now, room = time.time(), CACHE_BYTES
+    now, room, left = time.time(), CACHE_BYTES, MOST_KEPT
     for path in sorted(cache.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
         age = now - path.lstat().st_mtime
         if path.suffix == ".failed" and age > LEFT_SECONDS:
@@ -229,8 +263,9 @@ def sweep(cache: Path) -> None:
             if age > LEFT_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
             continue
-        room -= sum(file.lstat().st_size for file in path.rglob("*"))
-        if age > UNUSED_SECONDS or room < 0:
+        room -= int(_source(path).get("room", LIMITS.unpacked_bytes))  # not looked for: there may be very many files
+        left -= 1
+        if age > UNUSED_SECONDS or room < 0 or left < 0:
             _remove_unless_in_use(path)
 
 

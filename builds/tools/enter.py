@@ -38,6 +38,8 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
         _refuse(bytes.fromhex(plan["refused"]))
     if plan.get("relay"):  # held by the filter too: the build's programs could make it act for them
         _relay(plan["relay"]["port"], plan["relay"]["socket"])
+    if plan.get("cut_off"):
+        _refuse(bytes.fromhex(plan["cut_off"]))
     if plan.get("landlock"):
         _shut_in(plan["landlock"])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):

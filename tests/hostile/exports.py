@@ -29,6 +29,14 @@ EXPORTS = [
         control=Control(("SQLite format 3",)),
     ),
     Case(
+        "export-linked-within",
+        script(
+            "mkdir -p _build/site/content; touch _build/jobsite.sqlite3; ln -s ../../jobsite.sqlite3 _build/site/content/index.json"
+        ),
+        tries="Makes an export a link within the repository, which leads to the service's database from where exports are kept.",
+        uncontrolled="A link may be an export: what is tested is that the file is delivered that it led to when it was checked.",
+    ),
+    Case(
         "folder-linked-out",
         instead(":", before="ln -s {data_dir} exports"),
         "failed",

@@ -323,7 +323,7 @@ def test_without_a_sandbox_or_a_cache_nothing_is_fetched(tmp_path: Path) -> None
 def kept(cache: Path, name: str, *, unused: float, size: int = 10) -> Path:
     entry = cache / hashlib.sha256(name.encode()).hexdigest()
     (entry / "repository").mkdir(parents=True)
-    (entry / "repository" / "file").write_bytes(bytes(size))
+    (entry / "source.json").write_text(json.dumps({"room": str(size)}))
     os.utime(entry, (time.time() - unused,) * 2)
     return entry
 
@@ -331,7 +331,7 @@ def kept(cache: Path, name: str, *, unused: float, size: int = 10) -> Path:
 def test_what_nobody_uses_and_what_is_too_much_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(templates, "CACHE_BYTES", 20_000)
     used, old = kept(tmp_path, "used", unused=10), kept(tmp_path, "old", unused=templates.UNUSED_SECONDS + 60)
-    large, later = kept(tmp_path, "large", unused=20, size=19_000), kept(tmp_path, "later", unused=30)
+    large, later = kept(tmp_path, "large", unused=20, size=19_995), kept(tmp_path, "later", unused=30)
     left, new = tmp_path / "abc-left", tmp_path / "abc-new"
     for path in (left, new):
         path.mkdir()
