@@ -66,6 +66,17 @@ def test_a_failure_of_the_manuscript(bench: Bench, before: str, fault: str, code
     assert not bench.desci.deliveries["job-1"]
 
 
+def test_an_export_that_is_a_link_is_kept_as_the_file_that_it_leads_to(bench: Bench) -> None:
+    """Moved as a link to where exports are kept, this one would lead to the service's database."""
+    folder = "_build/site/content"
+    build = bench.run(
+        bench.submission(f"mkdir -p {folder}; touch _build/jobsite.sqlite3; ln -s ../../jobsite.sqlite3 {folder}/index.json")
+    )
+    assert build.state == State.SUCCEEDED
+    page = build.artifacts.get(role="page-content").path
+    assert (page.is_symlink(), page.read_text()) == (False, '{"kind": "Article"}')
+
+
 def test_a_kill_is_taken_for_lack_of_memory_only_where_nothing_tells_better(bench: Bench) -> None:
     build = bench.run(bench.submission("kill -9 $$"))
     assert (build.fault, build.cause_code) == ("manuscript", "build-failed" if isolation.groups() else "limit-hit")
