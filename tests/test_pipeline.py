@@ -68,13 +68,12 @@ def test_a_failure_of_the_manuscript(bench: Bench, before: str, fault: str, code
 
 def test_an_export_that_is_a_link_is_kept_as_the_file_that_it_leads_to(bench: Bench) -> None:
     """Moved as a link to where exports are kept, this one would lead to the service's database."""
-    folder = "_build/site/content"
-    build = bench.run(
-        bench.submission(f"mkdir -p {folder}; touch _build/jobsite.sqlite3; ln -s ../../jobsite.sqlite3 {folder}/index.json")
-    )
+    bench.submission("mkdir -p exports/a; echo '= Text' > jobsite.sqlite3; ln -s ../../jobsite.sqlite3 exports/a/b.typ")
+    submission = submit("job-2", exports=[{"format": "typst", "output": "exports/a/b.typ"}, *quick.EXPORTS])
+    build = bench.run(submission)
     assert build.state == State.SUCCEEDED
-    page = build.artifacts.get(role="page-content").path
-    assert (page.is_symlink(), page.read_text()) == (False, '{"kind": "Article"}')
+    kept = build.artifacts.get(role="typst").path
+    assert (kept.is_symlink(), kept.read_text()) == (False, "= Text\n")
 
 
 def test_a_kill_is_taken_for_lack_of_memory_only_where_nothing_tells_better(bench: Bench) -> None:

@@ -30,9 +30,8 @@ EXPORTS = [
     ),
     Case(
         "export-linked-within",
-        script(
-            "mkdir -p _build/site/content; touch _build/jobsite.sqlite3; ln -s ../../jobsite.sqlite3 _build/site/content/index.json"
-        ),
+        script("mkdir -p exports/a; echo '= Text' > jobsite.sqlite3; ln -s ../../jobsite.sqlite3 exports/a/b.typ"),
+        exports=({"format": "typst", "output": "exports/a/b.typ"}, {"format": "meca", "output": "exports/article.meca.zip"}),
         tries="Makes an export a link within the repository, which leads to the service's database from where exports are kept.",
         uncontrolled="A link may be an export: what is tested is that the file is delivered that it led to when it was checked.",
     ),
