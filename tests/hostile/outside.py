@@ -134,9 +134,20 @@ def _taken(folder: Path) -> Iterator[str]:
                 yield file.read(100_000).decode(errors="replace")
 
 
+def _answers() -> bool:
+    """Whether the service is alive."""
+    try:
+        with socket.create_connection(("127.0.0.1", PORT), timeout=SECONDS) as asking:
+            asking.sendall(b"?")
+            return asking.recv(9) == b"hello"
+    except OSError:
+        return False
+
+
 def _done(service: subprocess.Popen[bytes]) -> Iterator[str]:
     """What of it would have been left, and whether the service has survived it."""
-    if service.poll() is not None:
+    if not _answers():  # it was killed, so that it ends, if it has not yet
+        service.wait(SECONDS)
         yield "REACHED the service, which has ended"
     for path in Path("/proc").glob("[0-9]*"):
         if int(path.name) not in (1, os.getpid(), service.pid):
