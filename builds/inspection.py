@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from builds import process, units, zip_end
-from builds.ceilings import OutputAllowance
-from builds.errors import ExportBroken, Fault
-from builds.process import Completed
+from builds import own_tools, units, zip_end
+from builds.errors import ExportBroken
+from builds.own_tools import Told
 from builds.stages import Context, Limits
-from builds.toolchain import TOOLS
 
 READER_SECONDS = 60
 READER_MEMORY_BYTES = 3 << 30
@@ -56,7 +53,7 @@ def inspect(ctx: Context, exports: Sequence[Asked]) -> None:
     """
     for export in exports:
         _check_size(export, ctx.limits)
-    ended, answers, errors = _read(ctx, exports)
+    told, answers = _read(ctx, exports)
     for export, answer in zip(exports, answers, strict=True):
         if answer.mended:
             ctx.log.warning(
@@ -66,7 +63,7 @@ def inspect(ctx: Context, exports: Sequence[Asked]) -> None:
         for warning in answer.warnings:
             ctx.log.warning(warning)
         if answer.problem is None:
-            _raise_unread(ctx, export, ended, errors)
+            _raise_unread(ctx, export, told)
         elif answer.problem:
             raise _broken(export.name, answer.problem)
 
@@ -92,36 +89,27 @@ def _seconds(export: Asked, limits: Limits) -> int:
     return READER_SECONDS + (limits.unpacked_bytes // UNPACKED_PER_SECOND if export.kind == "meca" else 0)
 
 
-def _read(ctx: Context, exports: Sequence[Asked]) -> tuple[Completed, list[_Answer], list[str]]:
-    """What our program says of each, and its complaints. It runs in the build's sandbox, without a network."""
-    if ctx.sandbox:
-        ctx.sandbox.hand_over()
+def _read(ctx: Context, exports: Sequence[Asked]) -> tuple[Told, list[_Answer]]:
+    """What our program says of each, and how it ended. It runs without a network."""
     plan = {
         "memory": READER_MEMORY_BYTES,
         "bytes": ctx.limits.unpacked_bytes,
         "entries": ctx.limits.entries,
         "exports": [{"kind": each.kind, "path": str(each.path), "seconds": _seconds(each, ctx.limits)} for each in exports],
     }
-    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
-    ended = process.run(
-        [sys.executable, "-I", str(TOOLS / "read_exports.py"), json.dumps(plan)],
-        cwd=ctx.workspace,
+    told = own_tools.run(
+        ctx,
+        ctx.sandbox,
+        ("read_exports.py", json.dumps(plan)),
+        seconds=sum(_seconds(each, ctx.limits) for each in exports) + READER_SECONDS,
+        most_bytes=READER_OUTPUT_BYTES,
         env={},
-        on_line=lambda stream, text: lines[stream].append(text),
-        deadline_seconds=sum(_seconds(each, ctx.limits) for each in exports) + READER_SECONDS,
-        stop=ctx.stop,
-        marker=ctx.build_id,
-        output=OutputAllowance(READER_OUTPUT_BYTES),
-        grace_seconds=0,
-        sandbox=ctx.sandbox,
-        ceilings=ctx.limits.ceilings,
-        groups=ctx.groups,
     )
     answers = [_Answer() for _each in exports]
-    for number, key, text in _told(lines["stdout"]):
+    for number, key, text in _told(told.lines):
         if 0 <= number < len(answers):
             _note(answers[number], key, text)
-    return ended, answers, lines["stderr"]
+    return told, answers
 
 
 def _told(lines: Sequence[str]) -> Iterator[tuple[int, str, str]]:
@@ -145,10 +133,10 @@ def _note(answer: _Answer, key: str, text: str) -> None:
         answer.problem = text
 
 
-def _raise_unread(ctx: Context, export: Asked, ended: Completed, errors: Sequence[str]) -> None:
+def _raise_unread(ctx: Context, export: Asked, told: Told) -> None:
+    ended = told.ended
     if ended.timed_out or ended.signal == signal.SIGALRM or ended.exit_code == ALARM_EXIT_CODE:
         raise _broken(export.name, f"could not be read within {_seconds(export, ctx.limits)} s")
-    if ended.hit and ended.hit.error.fault is Fault.SERVICE:
-        raise ended.hit.error(f"Failed to build the repo files: while {export.name} was read, {ended.hit.text}")
-    why = ended.hit.text if ended.hit else (errors or ["no reason given"])[-1][:200]
+    told.check_service(f"{export.name} was read")
+    why = ended.hit.text if ended.hit else told.last_complaint[:200]
     raise _broken(export.name, f"{UNREAD[export.kind]} ({why})")

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -20,15 +19,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from builds import network, process
-from builds.ceilings import OutputAllowance
+from builds import network, own_tools
 from builds.errors import (
     ArchiveBroken,
     ArchiveTooLarge,
     ArchiveUnsafe,
     ExportOutside,
     ExportUnwritable,
-    Fault,
     ProjectFileMissing,
     SandboxUnavailable,
 )
@@ -37,7 +34,6 @@ from builds.exports import place
 from builds.sandbox import Sandbox
 from builds.stages import Archive, Context, Limits, NoReport, Project, Stop
 from builds.stages.unpack import unpack
-from builds.toolchain import TOOLS
 
 FRESH_SECONDS = 24 * 3600
 # Who could not be had is not asked for again by every build that comes.
@@ -116,8 +112,7 @@ def _copy(folder: Path, target: Path) -> None:
     except OSError as error:
         shutil.rmtree(target, ignore_errors=True)
         # Of all that could not be copied copytree tells only the words.
-        full = isinstance(error, shutil.Error) and os.strerror(errno.ENOSPC) in str(error)
-        if full:
+        if isinstance(error, shutil.Error) and os.strerror(errno.ENOSPC) in str(error):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise
 
@@ -213,36 +208,26 @@ def _fetch(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> s
 
 def _download(ctx: Context, sandbox: Sandbox, address: str, target: Path) -> tuple[str, str]:
     """The sum of what is at ``target`` now, and why nothing is, if so."""
-    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
     with network.proxied(ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
-        sandbox = replace(sandbox, proxy=proxy.socket)
-        sandbox.hand_over()
-        ended = process.run(
-            [sys.executable, "-I", str(TOOLS / "download.py"), address, str(target), str(LIMITS.archive_bytes)],
-            cwd=ctx.workspace,
+        told = own_tools.run(
+            ctx,
+            replace(sandbox, proxy=proxy.socket),
+            ("download.py", address, str(target), str(LIMITS.archive_bytes)),
+            seconds=FETCH_SECONDS,
+            most_bytes=OUTPUT_BYTES,
             env=network.variables(sandbox.port),
-            on_line=lambda stream, text: lines[stream].append(text),
-            deadline_seconds=FETCH_SECONDS,
-            stop=ctx.stop,
-            marker=ctx.build_id,
-            output=OutputAllowance(OUTPUT_BYTES),
-            grace_seconds=0,
-            sandbox=sandbox,
-            ceilings=ctx.limits.ceilings,
-            groups=ctx.groups,
         )
         refusals = proxy.refusals()
-    if ended.exit_code == 0:
-        return "".join(lines["stdout"][:1]), ""
-    if ended.hit and ended.hit.error.fault is Fault.SERVICE:
-        raise ended.hit.error(f"Failed to build the repo files: while a template was fetched, the build {ended.hit.text}")
-    if ended.hit:
-        raise _OwnTrouble(f"fetching it {ended.hit.text}")
-    if ended.timed_out:
+    if told.ended.exit_code == 0:
+        return "".join(told.lines[:1]), ""
+    told.check_service("a template was fetched")
+    if told.ended.hit:
+        raise _OwnTrouble(f"fetching it {told.ended.hit.text}")
+    if told.ended.timed_out:
         return "", f"{address} did not answer within {FETCH_SECONDS} s"
     if refusals:
         return "", f"the network refused {refusals[0]}"
-    return "", (lines["stderr"] or ["no reason given"])[-1][:300].removesuffix(".")
+    return "", told.last_complaint[:300].removesuffix(".")
 
 
 # --- kept in bounds
