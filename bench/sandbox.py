@@ -14,7 +14,8 @@ from builds import process, process_tree, toolchain
 from builds.ceilings import Ceilings
 from builds.cgroups import Groups
 from builds.cgroups import choose as choose_groups
-from builds.sandbox import Policy, Sandbox, choose
+from builds.sandbox import Policy, Sandbox
+from builds.sandbox_choice import choose
 from builds.stages import Stop
 
 SAMPLE = Path(__file__).resolve().parent.parent / "tests" / "sample"

@@ -9,7 +9,8 @@ from django.conf import settings
 from builds import cgroups
 from builds.ceilings import Ceilings
 from builds.queue_models import REFUSED
-from builds.sandbox import Choice, Mode, Policy, Sandbox, choose
+from builds.sandbox import Mode, Policy, Sandbox
+from builds.sandbox_choice import Choice, choose
 
 
 def choice() -> Choice:

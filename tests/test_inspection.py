@@ -11,7 +11,8 @@ from pypdf import PdfWriter
 
 from builds.errors import ExportBroken
 from builds.inspection import Asked, inspect
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 from builds.stages import Context, Limits
 from tests.stages.context import KeptLog, make_context
 from tests.test_sandbox import MODES

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from builds import network
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 from builds.tools.filter import is_allowed, is_listed
 from jobsite import env
 from tests.mirror import Mirror, mirror, private_address

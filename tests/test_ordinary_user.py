@@ -12,12 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from builds.sandbox import LANDLOCK_ALONE, landlock_version
+from builds.sandbox import landlock_version
+from builds.sandbox_choice import LANDLOCK_ALONE
 
 BASE_DIR = Path(__file__).parents[1]
 NOBODY = 65534
 LOOK = """
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 for wanted in ("bubblewrap", "landlock"):
     print(choose(wanted, Policy()).problems[:1] or wanted)
 """

@@ -17,7 +17,8 @@ import pytest
 from builds import process, process_tree
 from builds.ceilings import Ceilings
 from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
-from builds.sandbox import LANDLOCK_ALONE, Choice, Mode, Policy, Sandbox, choose, landlock_version
+from builds.sandbox import Mode, Policy, Sandbox, landlock_version
+from builds.sandbox_choice import LANDLOCK_ALONE, Choice, choose
 from builds.stages import Stop
 
 POLICY = Policy()

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from builds import syscalls, toolchain
-from builds.sandbox import Mode, Sandbox, choose
+from builds.sandbox import Mode, Sandbox
+from builds.sandbox_choice import choose
 from tests.test_sandbox import MODES, POLICY, start
 
 NAME = syscalls.machine_name()

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 from builds.stages import Project
 from builds.stages.build import build
 from tests.stages.context import make_context

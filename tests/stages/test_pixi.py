@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from builds.errors import CommandFailed
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 from builds.stages import Built, Project
 from builds.stages.build import build
 from tests.stages.context import KeptLog, KeptReport, make_context

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from builds.sandbox import Policy, choose
+from builds.sandbox import Policy
+from builds.sandbox_choice import choose
 from builds.stages import Context, Hosts, Project, templates
 from builds.stages.build import build
 from builds.toolchain import TYPST_TEMPLATE
