@@ -82,25 +82,21 @@ def run(
     process_tree.take_in_orphans()
     others = process_tree.children_of_ours()
     launch = sandbox.launch(argv, cwd) if sandbox else Launch(list(argv))
-    group = _group(groups, marker, ceilings or Ceilings())
+    ceilings = ceilings or Ceilings()
+    group = _group(groups, marker, ceilings)
     process = _start(launch, group, cwd=cwd, env={**env, process_tree.MARKER: marker})
     # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds. Landlock's first process is the program.
     spared = {process.pid} if sandbox and sandbox.mode == Mode.BUBBLEWRAP else set()
-    watch = _Watch(
-        process, on_line, time.monotonic() + deadline_seconds, stop, output or OutputAllowance(DEFAULT_OUTPUT_BYTES), redact
-    )
-    watch.watcher = Watcher(ceilings or Ceilings(), sandbox.workspace if sandbox else cwd, group)
+    watcher = Watcher(ceilings, sandbox.workspace if sandbox else cwd, group)
+    output = output or OutputAllowance(DEFAULT_OUTPUT_BYTES)
+    watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output, redact, watcher)
     try:
         watch.until_end()
-        watch.watcher.close()
         left_behind = process_tree.end(marker, others, grace_seconds, main=process.pid, spared=spared, group=group)
         watch.read_rest()
-        watch.hit = watch.hit or watch.watcher.look_at_group()
     finally:
-        watch.watcher.close()
         process_tree.end(marker, others, 0, main=process.pid, group=group)
-        watch.reap()
-        watch.close()
+        watch.finish()
         _remove(group)
         told = _told(launch)
     stop.check()
@@ -205,9 +201,10 @@ class _Watch:
         stop: Stop,
         output: OutputAllowance,
         redact: Callable[[str], str],
+        watcher: Watcher,
     ) -> None:
         self.status: int | None = None
-        self.watcher = Watcher(Ceilings(), Path())
+        self._watcher = watcher
         self.hit: Hit | None = None
         self._process, self._on_line, self._deadline, self._stop, self._output = process, on_line, deadline, stop, output
         self._started_at = time.monotonic()
@@ -221,6 +218,12 @@ class _Watch:
                 self._selector.register(stream.fileno(), selectors.EVENT_READ, (name, LineSplitter(redact=redact)))
 
     def until_end(self) -> None:
+        try:
+            self._follow()
+        finally:
+            self._watcher.close()
+
+    def _follow(self) -> None:
         next_sample = 0.0
         while self._may_go_on():
             if self._output.must_wait():
@@ -228,17 +231,18 @@ class _Watch:
             else:
                 self._read(TICK_SECONDS)
             if time.monotonic() >= next_sample:
-                self.hit = self.watcher.look(self._process.pid)
+                self.hit = self._watcher.look(self._process.pid)
                 next_sample = time.monotonic() + SAMPLE_SECONDS
             if self._has_ended():
                 return
 
     def read_rest(self) -> None:
-        """What is still in the pipes. Nobody writes to them any more."""
+        """What is still in the pipes, to which nobody writes any more; and whether the kernel has ended it for a limit."""
         while not self._output.is_used_up and self._read(0):
             pass
         for key in list(self._selector.get_map().values()):
             self._end_of(key)
+        self.hit = self.hit or self._watcher.look_at_group()
 
     def _may_go_on(self) -> bool:
         self._timed_out = time.monotonic() >= self._deadline
@@ -284,14 +288,12 @@ class _Watch:
         self._process.returncode = os.waitstatus_to_exitcode(status)
         self._peak = max(self._peak, maxrss_kib * 1024)
 
-    def reap(self) -> None:
+    def finish(self) -> None:
         """After the tree was ended: its first process is a zombie at most."""
         if self.status is None:
             with suppress(ChildProcessError):
                 _pid, status, usage = os.wait4(self._process.pid, 0)
                 self._ended(status, usage.ru_maxrss)
-
-    def close(self) -> None:
         self._selector.close()
         for stream in (self._process.stdout, self._process.stderr):
             if stream:
@@ -303,7 +305,7 @@ class _Watch:
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
             duration_seconds=self._ended_at - self._started_at,
-            peak_memory_bytes=max(self._peak, self.watcher.peak_memory),
+            peak_memory_bytes=max(self._peak, self._watcher.peak_memory),
             timed_out=self._timed_out and self._ended_at >= self._deadline,
             output_limit_hit=self._output.is_used_up,
             left_behind=left_behind,
