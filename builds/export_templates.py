@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -48,18 +48,18 @@ def named(project: Project, service: str, *, site: bool = False, check: Callable
     and may raise.
     """
     found: dict[PurePosixPath, Template] = {}
-    templates = [_template(project, folder, entry, service) for folder, entry in _entries(project, check)]
+    settings = read_settings(project)
+    templates = [_template(project, folder, entry, service) for folder, entry in _entries(project, settings, check)]
     if site:
-        templates.insert(0, _site_template(project, service))
+        templates.insert(0, _site_template(project, settings, service))
     for template in templates:
         if template and len(found) < MOST:
             found.setdefault(template.folder, template)
     return list(found.values())
 
 
-def _entries(project: Project, check: Callable[[], None]) -> Iterator[tuple[Path, Any]]:
+def _entries(project: Project, settings: Mapping[str, Any], check: Callable[[], None]) -> Iterator[tuple[Path, Any]]:
     """Every declared export, with the folder of the file that declares it."""
-    settings = read_settings(project)
     for holder in (settings.get("project"), settings):
         yield from ((project.folder, entry) for entry in _declared_in(holder))
     left = READ_AT_MOST
@@ -110,9 +110,9 @@ def _template(project: Project, folder: Path, entry: Any, service: str) -> Templ
     return _of_kind(project, "typst" if written.endswith("-typst") else KINDS[export.format], written, service)
 
 
-def _site_template(project: Project, service: str) -> Template | None:
+def _site_template(project: Project, settings: Mapping[str, Any], service: str) -> Template | None:
     """None where the project has no site: then ``myst`` makes none."""
-    site = read_settings(project).get("site")
+    site = settings.get("site")
     if not isinstance(site, dict):
         return None
     written = site.get("template")

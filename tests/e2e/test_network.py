@@ -25,8 +25,28 @@ REFUSED = {
 }
 
 
+def built(folder: Path, repository: dict[str, str | bytes], settings: dict[str, str], *, submissions: int = 1) -> list[str]:
+    """The logs of so many submissions of one repository, posted at once to a real service, when all have succeeded."""
+    names = [f"j-{number}" for number in range(submissions)]
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        archive.add("a", "b", repository)
+        service = Service(
+            folder / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS=str(min(submissions, 2)), **settings
+        )
+        service.start()
+        try:
+            for name in names:
+                entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": name, "uuid": f"{name}."}
+                service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
+            for name in names:
+                service.wait(name, "succeeded", timeout=60)
+            return [service.log(name) for name in names]
+        finally:
+            service.stop()
+
+
 def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Path) -> None:
-    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+    with mirror(tmp_path) as inside:
         inside.redirects["/away"] = "http://169.254.169.254/latest/meta-data/"
         urls = [f"http://{inside.host}/package", f"https://{inside.tls_host}/package", f"http://{inside.host}/away", *REFUSED]
         asks = [f"echo asked $(curl -gskL --noproxy none --max-time 20 {shlex.quote(url)} | head -c 100)" for url in urls]
@@ -34,16 +54,7 @@ def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Pa
             "BUILD_NETWORK_HOSTS": "10.0.0.1,localtest.invalid",
             "BUILD_NETWORK_PRIVATE_HOSTS": f"{inside.host},{inside.tls_host}",
         }
-        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", **hosts)
-        archive.add("a", "b", quick.repository("\n".join(asks)))
-        service.start()
-        try:
-            entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": "j", "uuid": "n."}
-            service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
-            service.wait("j", "succeeded", timeout=60)
-            log = service.log("j")
-        finally:
-            service.stop()
+        [log] = built(tmp_path, quick.repository("\n".join(asks)), hosts)
     assert log.count("asked the package") == 2
     assert [path for _method, path, _host in inside.asked] == ["/package", "/package", "/away"]
     assert {refusal for refusal in REFUSED.values() if f"The network refused the build {refusal}" not in log} == set()
@@ -55,23 +66,13 @@ def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> N
     look = (
         "cat _build/templates/typst/journal/article/template.yml; echo evil > _build/templates/typst/journal/article/template.yml"
     )
-    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+    with mirror(tmp_path) as inside:
         described = {"links": {"download": f"http://{inside.host}/article.zip"}}
         inside.files["/templates/typst/journal/article"] = json.dumps(described).encode()
         inside.files["/article.zip"] = zipped({"template.yml": "the template\n"})
         address = {"BUILD_TEMPLATES_URL": f"http://{inside.host}", "BUILD_NETWORK_PRIVATE_HOSTS": inside.host}
-        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="2", **address)
-        archive.add("a", "b", quick.repository(look, **{"myst.yml": settings}))
-        service.start()
-        try:
-            for name in ("j-1", "j-2", "j-3"):
-                entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": name, "uuid": f"{name}."}
-                service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
-            for name in ("j-1", "j-2", "j-3"):
-                service.wait(name, "succeeded", timeout=60)
-                assert "the template\n" in service.log(name)
-        finally:
-            service.stop()
+        logs = built(tmp_path, quick.repository(look, **{"myst.yml": settings}), address, submissions=3)
+        assert ["the template\n" in log for log in logs] == [True] * 3
     assert [path for _method, path, _host in inside.asked] == ["/templates/typst/journal/article", "/article.zip"]
 
 
@@ -87,23 +88,14 @@ def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
         top="thing-1.dist-info/",
     )
     look = f"cat $HOME/.pixi/config.toml; {sys.executable} -m pip download --no-cache-dir -d . thing && ls {wheel}"
-    with mirror(tmp_path) as inside, ArchiveHost() as archive, DesciServer(SECRET) as desci:
+    with mirror(tmp_path) as inside:
         inside.files["/pypi/thing/"] = f'<a href="../../{wheel}">{wheel}</a>'.encode()
         inside.files[f"/{wheel}"] = data
         address = {
             "BUILD_PACKAGE_MIRRORS": f"https://pypi.org/simple=http://{inside.host}/pypi",
             "BUILD_NETWORK_HOSTS": "none.invalid",
         }
-        service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", **address)
-        archive.add("a", "b", quick.repository(look))
-        service.start()
-        try:
-            entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": "j", "uuid": "n."}
-            service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
-            service.wait("j", "succeeded", timeout=60)
-            log = service.log("j")
-        finally:
-            service.stop()
+        [log] = built(tmp_path, quick.repository(look), address)
     assert f'"https://pypi.org/simple" = ["http://{inside.host}/pypi"]' in log
     assert f'index-url = "http://{inside.host}/pypi"' in log
     assert f"\n{wheel}\n" in log
