@@ -166,9 +166,15 @@ class Unified(Group):
 class Legacy(Group):
     """Version 1: a hierarchy for each controller."""
 
+    def __init__(self, folders: Mapping[str, Path]) -> None:
+        super().__init__(folders)
+        self._told: int | None = None
+        self._had_too_much = False
+
     def limit(self, ceilings: Ceilings) -> None:
         if ceilings.memory:
             memory = self.folders["memory"]
+            self._told = _told_when_full(memory)
             (memory / "memory.limit_in_bytes").write_text(str(ceilings.memory))
             if not _write_if_there(memory / "memory.memsw.limit_in_bytes", str(ceilings.memory)):
                 _write_if_there(memory / "memory.swappiness", "0")
@@ -185,9 +191,22 @@ class Legacy(Group):
 
     @property
     def ran_out_of_memory(self) -> bool:
-        """By the most that it has had: newer kernels do not count here (memory.failcnt) what ended in a kill."""
+        """As the kernel has told, and by the most that it has had: it is told too when a group above it is full, and what it has had
+        counts what is cached of its files, which gives way."""
+        if self._told is not None:
+            with suppress(BlockingIOError):
+                self._had_too_much = os.eventfd_read(self._told) > 0
+            if not self._had_too_much:
+                return False
         most, had = (int((self.folders["memory"] / f"memory.{name}_in_bytes").read_text()) for name in ("limit", "max_usage"))
         return had + LARGEST_PAGES >= most
+
+    def end(self, seconds: float = END_SECONDS) -> bool:
+        ended = super().end(seconds)
+        if ended and self._told is not None:
+            os.close(self._told)
+            self._told = None
+        return ended
 
     @property
     def killed_for_memory(self) -> int:
@@ -266,6 +285,21 @@ def _table(path: Path) -> dict[str, int]:
         lines = [line.split() for line in path.read_text().splitlines()]
         return {words[0]: int(words[1]) for words in lines if len(words) == 2 and words[1].isdigit()}
     return {}
+
+
+def _told_when_full(memory: Path) -> int | None:
+    """What the kernel counts up when the group has no memory left and nothing of it can give way; None where it does not tell."""
+    counter = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+    try:
+        asked = os.open(memory / "memory.oom_control", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            (memory / "cgroup.event_control").write_text(f"{counter} {asked}")
+        finally:
+            os.close(asked)
+    except OSError:
+        os.close(counter)
+        return None
+    return counter
 
 
 def _write_if_there(path: Path, text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 
 from builds import process
 from builds.ceilings import Ceilings
-from builds.cgroups import Groups, Unified, Version, choose
+from builds.cgroups import LARGEST_PAGES, Groups, Unified, Version, choose
 from builds.diagnosis import Clues
 from builds.stages import Stop
 
@@ -54,6 +55,25 @@ def test_what_ran_out_of_memory_is_told_with_the_figure_and_ended(tmp_path: Path
     assert completed.hit.text == "used more than the 200 MB of memory that it may."
     assert completed.peak_memory_bytes >= 200_000_000
     assert left(tmp_path) == []
+
+
+@pytest.mark.skipif(GROUPS.version != Version.V1, reason="version 2 counts it by itself")
+@pytest.mark.parametrize(
+    ("script", "is_full"),
+    [(f"{sys.executable} -c 'bytearray(400_000_000)'", True), ("dd if=/dev/zero of=$1 bs=1M count=400; kill -9 $$", False)],
+    ids=["memory", "cached files"],
+)
+def test_what_is_cached_of_files_is_no_lack_of_memory(tmp_path: Path, script: str, is_full: bool) -> None:
+    """A machine that is full ends programs too, and a build's files fill its group's memory, but give way."""
+    group = GROUPS.make("full", CEILINGS)
+    assert group is not None
+    command = ["/bin/sh", "-c", f"read -r go; {script}", "sh", str(tmp_path / "file")]
+    program = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    group.take_in(program.pid)
+    program.communicate(b"go\n")
+    most = int((group.folders["memory"] / "memory.max_usage_in_bytes").read_text())
+    assert (most >= CEILINGS.memory - LARGEST_PAGES, group.ran_out_of_memory, group.ran_out_of_memory) == (True, is_full, is_full)
+    assert group.end()
 
 
 @real
