@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 from builds import network, own_tools
@@ -120,23 +121,29 @@ def _copy(folder: Path, target: Path) -> None:
 @contextmanager
 def _locked(entry: Path, stop: Stop) -> Iterator[None]:
     """The entry for this build alone: of many that need it at once, one fetches it."""
-    with _lock(entry).open("w") as file:
-        while not _try_lock(file.fileno()):
-            stop.wait(0.1)
-        yield
+    while True:
+        with _lock(entry) as is_ours:
+            if is_ours:
+                yield
+                return
+        stop.wait(0.1)
 
 
-def _lock(entry: Path) -> Path:
-    """Some entries share one: a lock can't be removed, since somebody may wait for it, and there must be no end of them."""
-    return entry.with_name(f"{entry.name[:2]}.lock")
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+@contextmanager
+def _lock(entry: Path) -> Iterator[bool]:
+    """Whether the entry is ours for now. A lock goes with its holder: what is locked may be a file that has gone meanwhile."""
+    path = entry.with_suffix(".lock")
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = path.stat().st_ino == os.fstat(file.fileno()).st_ino
+        except (BlockingIOError, FileNotFoundError):
+            is_ours = False
+        try:
+            yield is_ours
+        finally:
+            if is_ours:
+                path.unlink(missing_ok=True)
 
 
 def _source(entry: Path) -> dict[str, str]:
@@ -238,10 +245,13 @@ def sweep(cache: Path) -> None:
     if not cache.is_dir():
         return
     now, room, left = time.time(), CACHE_BYTES, MOST_KEPT
-    for path in sorted(cache.iterdir(), key=lambda path: path.lstat().st_mtime, reverse=True):
-        age = now - path.lstat().st_mtime
+    for path, changed_at in sorted(_changes(cache), key=itemgetter(1), reverse=True):
+        age = now - changed_at
         if path.suffix == ".failed" and age > LEFT_SECONDS:
             path.unlink(missing_ok=True)
+        if path.suffix == ".lock" and age > LEFT_SECONDS:
+            with _lock(path):  # which takes it along, unless it is held
+                pass
         if not path.is_dir():
             continue
         if "-" in path.name:
@@ -254,7 +264,14 @@ def sweep(cache: Path) -> None:
             _remove_unless_in_use(path)
 
 
+def _changes(cache: Path) -> Iterator[tuple[Path, float]]:
+    """What is in it, and when that was changed; builds take locks away meanwhile."""
+    for path in cache.iterdir():
+        with suppress(FileNotFoundError):
+            yield path, path.lstat().st_mtime
+
+
 def _remove_unless_in_use(entry: Path) -> None:
-    with _lock(entry).open("w") as file:
-        if _try_lock(file.fileno()):
+    with _lock(entry) as is_ours:
+        if is_ours:
             shutil.rmtree(entry, ignore_errors=True)

@@ -18,7 +18,7 @@ import pytest
 
 from builds.sandbox import Policy
 from builds.sandbox_choice import choose
-from builds.stages import Context, Hosts, Project, templates
+from builds.stages import Context, Hosts, Project, Stop, templates
 from builds.stages.build import build
 from builds.toolchain import TYPST_TEMPLATE
 from tests.mirror import Mirror, mirror, private_address
@@ -339,11 +339,30 @@ def test_what_nobody_uses_and_what_is_too_much_is_removed(tmp_path: Path, monkey
     forgotten, failed = tmp_path / "a.failed", tmp_path / "b.failed"
     for path in (forgotten, failed):
         path.write_text("why")
-    for path in (left, forgotten):
-        os.utime(path, (0, 0))
-    templates.sweep(tmp_path)
-    paths = (used, old, large, later, left, new, forgotten, failed)
-    assert [path.exists() for path in paths] == [True, False, False, False, False, True, False, True]
+    lock, held = tmp_path / "c.lock", tmp_path / "d.lock"
+    with templates._locked(tmp_path / "d", Stop()):
+        lock.touch()
+        for path in (left, forgotten, lock, held):
+            os.utime(path, (0, 0))
+        templates.sweep(tmp_path)
+        paths = (used, old, large, later, left, new, forgotten, failed, lock, held)
+        assert [path.exists() for path in paths] == [True, False, False, False, False, True, False, True, False, True]
+
+
+def test_of_many_builds_one_at_a_time_has_an_entry_and_no_lock_is_left(tmp_path: Path) -> None:
+    inside: list[int] = []
+    most: list[int] = []
+
+    def take(_number: int) -> None:
+        with templates._locked(tmp_path / "entry", Stop()):
+            inside.append(1)
+            time.sleep(0.01)
+            most.append(len(inside))
+            inside.pop()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(take, range(16)))
+    assert (most, list(tmp_path.glob("*.lock"))) == ([1] * 16, [])
 
 
 def test_what_a_build_takes_just_now_is_not_removed(tmp_path: Path) -> None:
