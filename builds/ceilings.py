@@ -30,6 +30,8 @@ MEASURE_SECONDS = 1.0
 MEASURE_SHARE = 0.1
 # But no build goes unmeasured for longer, however long the last look took.
 UNMEASURED_SECONDS = 5.0
+# So long a build that holds nothing goes on while too little is free on the disk; one that holds all that it may does not.
+GIVE_WAY_SECONDS = 5.0
 # What a line costs in the log's table beside its text: without it, a build that writes empty lines would fill the database.
 LINE_BYTES = 32
 # So long a build may write faster than it may on average.
@@ -135,7 +137,8 @@ class Watcher:
         self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
-        self._pid = 0
+        self._pid = self._room = 0
+        self._short_since: float | None = None
 
     def look(self, pid: int) -> Hit | None:
         """The limit that the tree of ``pid`` is over."""
@@ -172,10 +175,10 @@ class Watcher:
 
     def _look_at_disk(self) -> Hit | None:
         most = self._ceilings
-        if most.free:
-            with suppress(OSError):
-                if shutil.disk_usage(self._workspace).free < most.free:
-                    return Hit("had to end, because the service's disk is nearly full.", "", DiskFull)
+        if not self._is_short_of_disk():
+            self._short_since = None
+        elif self._gives_way():
+            return Hit("had to end, because the service's disk is nearly full.", "", DiskFull)
         if not (most.workspace or most.files):
             return None
         if self._measuring is None:
@@ -183,6 +186,19 @@ class Watcher:
                 self._measure()
             return None
         return self._measured() if self._measuring.poll() is not None else None
+
+    def _is_short_of_disk(self) -> bool:
+        with suppress(OSError):
+            return shutil.disk_usage(self._workspace).free < self._ceilings.free
+        return False
+
+    def _gives_way(self) -> bool:
+        """Of the builds on a disk that is nearly full, who holds more ends sooner: that may make room enough for the others."""
+        now = time.monotonic()
+        if self._short_since is None:
+            self._short_since = now
+        share = min(1.0, self._room / self._ceilings.workspace) if self._ceilings.workspace else 0.0
+        return now - self._short_since >= GIVE_WAY_SECONDS * (1 - share)
 
     def _measure(self) -> None:
         """In a program of its own, which deep folders and millions of files don't hurt, and which the output does not wait for."""
@@ -211,7 +227,9 @@ class Watcher:
         self._measuring = None
         sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
         most = self._ceilings
-        if sizes[:1] and most.workspace and sizes[0] + self._unlinked() > most.workspace:
+        if sizes[:1]:
+            self._room = sizes[0] + self._unlinked()
+        if most.workspace and self._room > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if sizes[1:] and most.files and sizes[1] > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)

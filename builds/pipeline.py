@@ -29,6 +29,7 @@ from builds.errors import (
     ExportsMissing,
     Fault,
     FetchTimedOut,
+    MemoryFull,
     NobodyWaits,
     PackagesUnreachable,
     SandboxLost,
@@ -62,7 +63,7 @@ PASSING = {
     error.code
     for error in (
         *(ArchiveHostDown, FetchTimedOut, PackagesUnreachable, DesciServerDown, DesciServerJobFailed, DeliveryTimedOut),
-        SandboxLost,
+        *(SandboxLost, DiskFull, MemoryFull),
     )
 }
 

@@ -291,10 +291,12 @@ def test_a_full_disk_is_ours(bench: Bench, monkeypatch: pytest.MonkeyPatch, numb
         raise OSError(number, os.strerror(number))
 
     during(monkeypatch, "collect", full)
-    build = bench.run(bench.submission())
+    submission = bench.submission()
+    build = bench.run(submission)
     check_closed(build)
     assert build.fault == "service"
     assert build.cause_code == ("system-error" if number == errno.EIO else "disk-full")
+    assert submission.builds.count() == (1 if number == errno.EIO else 2)  # room may be made
 
 
 def test_exports_that_could_not_be_kept_leave_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,13 @@ def small(tmp_path: Path) -> Iterator[Service]:
     data.mkdir()
     wrapper = [*UNSHARE, "sh", "-c", MOUNT, str(data)]
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
-        settings = {"BUILD_COMMAND": quick.COMMAND, "DISK_RESERVE": str(RESERVE * 1_000_000), "WORKERS": "1"}
+        settings = {
+            "BUILD_COMMAND": quick.COMMAND,
+            "DISK_RESERVE": str(RESERVE * 1_000_000),
+            "BUILD_DISK_MAX_BYTES": str(MEGABYTES * 1_000_000),
+            "WORKERS": "2",
+            "AUTOMATIC_RETRIES": "0",
+        }
         service = Service(data, archive, desci, wrapper=wrapper, **settings)
         service.start()
         try:
@@ -94,3 +100,16 @@ def test_a_build_that_fills_the_disk_ends_with_that_cause(small: Service) -> Non
     assert post(small, "after").status_code == 202
     small.wait("after", "succeeded", timeout=60)
     assert not list((inside(small) / "workspaces").iterdir())
+
+
+@needs_mounts
+def test_who_fills_the_disk_makes_room_for_who_does_not(small: Service) -> None:
+    """Both are on it when less is free than must be; the one goes on until the other has ended."""
+    post(small, "modest", "until test -e go; do sleep 0.1; done")
+    small.wait("modest", "running", timeout=60)
+    post(small, "greedy", f"dd if=/dev/zero of=big bs=1M count={MEGABYTES - RESERVE + 10}; sleep 60")
+    assert small.wait("greedy", "failed", timeout=90)["cause"]["code"] == "disk-full"
+    for script in (inside(small) / "workspaces").rglob("make.sh"):
+        (script.parent / "go").touch()
+    assert small.wait("modest", "succeeded", timeout=60)["cause"] is None
+    check_one_final(small, "modest")
