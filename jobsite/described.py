@@ -146,8 +146,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "BUILD_PACKAGE_MIRRORS",
             "caching mirrors of yours from which builds fetch packages, so that each is fetched once and no build can change it for "
             "another: `https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`"
-            ". Written into the configuration that pixi, pip, uv and npm (`https://registry.npmjs.org`) read; the mirrors' hosts may be "
-            "asked, also at a private address",
+            ". `deploy/package-mirror.conf` is one, for nginx. Written into the configuration that pixi, pip, uv and npm "
+            "(`https://registry.npmjs.org`) read; the mirrors' hosts may be asked, also at a private address",
         ),
         Setting(
             "BUILD_ENVIRONMENT",

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import shutil
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 
 from tests import quick
-from tests.e2e.conftest import SECRET, Service
+from tests.e2e.conftest import BASE_DIR, SECRET, Service, free_port
+from tests.e2e.test_faults import wait_until
 from tests.mirror import mirror, private_address
 from tests.stages.test_templates import zipped
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
 
+REGISTRIES = ("https://conda.anaconda.org", "https://pypi.org", "https://files.pythonhosted.org", "https://registry.npmjs.org")
 REFUSED = {
     "http://169.254.169.254/latest/meta-data/": "'169.254.169.254': it is not on the list of hosts",
     "http://[::ffff:169.254.169.254]/": "'[::ffff:169.254.169.254]': it is not on the list of hosts",
@@ -76,27 +84,73 @@ def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> N
     assert [path for _method, path, _host in inside.asked] == ["/templates/typst/journal/article", "/article.zip"]
 
 
+WHEEL = "thing-1-py3-none-any.whl"
+DOWNLOAD = f"cat $HOME/.pixi/config.toml; {sys.executable} -m pip download --no-cache-dir -d . thing && ls {WHEEL}"
+
+
+def wheel() -> bytes:
+    files = {
+        "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
+        "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
+        "RECORD": "",
+    }
+    return zipped(files, top="thing-1.dist-info/")
+
+
 def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
     """By pip, which is here; pixi gets its configuration."""
-    wheel = "thing-1-py3-none-any.whl"
-    data = zipped(
-        {
-            "METADATA": "Metadata-Version: 2.1\nName: thing\nVersion: 1\n",
-            "WHEEL": "Wheel-Version: 1.0\nTag: py3-none-any\n",
-            "RECORD": "",
-        },
-        top="thing-1.dist-info/",
-    )
-    look = f"cat $HOME/.pixi/config.toml; {sys.executable} -m pip download --no-cache-dir -d . thing && ls {wheel}"
     with mirror(tmp_path) as inside:
-        inside.files["/pypi/thing/"] = f'<a href="../../{wheel}">{wheel}</a>'.encode()
-        inside.files[f"/{wheel}"] = data
+        inside.files["/pypi/thing/"] = f'<a href="../../{WHEEL}">{WHEEL}</a>'.encode()
+        inside.files[f"/{WHEEL}"] = wheel()
         address = {
             "BUILD_PACKAGE_MIRRORS": f"https://pypi.org/simple=http://{inside.host}/pypi",
             "BUILD_NETWORK_HOSTS": "none.invalid",
         }
-        [log] = built(tmp_path, quick.repository(look), address)
+        [log] = built(tmp_path, quick.repository(DOWNLOAD), address)
     assert f'"https://pypi.org/simple" = ["http://{inside.host}/pypi"]' in log
     assert f'index-url = "http://{inside.host}/pypi"' in log
-    assert f"\n{wheel}\n" in log
-    assert [path for _method, path, _host in inside.asked if "thing" in path] == ["/pypi/thing/", f"/{wheel}"]
+    assert f"\n{WHEEL}\n" in log
+    assert [path for _method, path, _host in inside.asked if "thing" in path] == ["/pypi/thing/", f"/{WHEEL}"]
+
+
+@contextmanager
+def caching_mirror(folder: Path, registry: str) -> Iterator[str]:
+    """deploy/package-mirror.conf in a real nginx, of a registry at another address; gives its own."""
+    own = f"{private_address()}:{free_port()}"
+    conf = (BASE_DIR / "deploy" / "package-mirror.conf").read_text()
+    for name, here in {"10.0.0.5:8081": own, "/var/cache/nginx": str(folder), **dict.fromkeys(REGISTRIES, registry)}.items():
+        assert name in conf
+        conf = conf.replace(name, here)
+    temporary = "".join(f"{name}_temp_path {folder}/{name}; " for name in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+    whole = f"daemon off; pid {folder}/pid; error_log stderr; events {{}} http {{ access_log off; {temporary}\n{conf} }}"
+    (folder / "nginx.conf").write_text(("user root; " if os.getuid() == 0 else "") + whole)
+    running = subprocess.Popen(["nginx", "-e", "stderr", "-c", str(folder / "nginx.conf")])
+    try:
+        wait_until(lambda: answers(own), lambda: "nginx does not answer")
+        yield own
+    finally:
+        running.terminate()
+        running.wait(10)
+
+
+def answers(address: str) -> bool:
+    try:
+        return requests.get(f"http://{address}/", timeout=5).status_code == 404
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.skipif(not shutil.which("nginx"), reason="no nginx")
+def test_the_mirror_that_we_ship_fetches_a_package_once_for_all(tmp_path: Path) -> None:
+    (tmp_path / "mirror").mkdir()
+    with mirror(tmp_path) as inside, caching_mirror(tmp_path / "mirror", f"http://{inside.host}") as own:
+        inside.files["/simple/thing/"] = f'<a href="http://{inside.host}/packages/{WHEEL}">{WHEEL}</a>'.encode()
+        inside.files[f"/packages/{WHEEL}"] = wheel()
+        address = {
+            "BUILD_PACKAGE_MIRRORS": f"https://pypi.org/simple=http://{own}/pypi",
+            "BUILD_NETWORK_HOSTS": "none.invalid",
+        }
+        evil = f"curl -s --noproxy none 'http://{own}/pypi/thing/?evil=1' -H 'Accept: text/evil' -H 'X-Forwarded-Host: evil'"
+        logs = built(tmp_path, quick.repository(f"{evil}; {DOWNLOAD}"), address, submissions=4)
+    assert [f"\n{WHEEL}\n" in log for log in logs] == [True] * 4
+    assert [path for _method, path, _host in inside.asked if "thing" in path] == ["/simple/thing/", f"/packages/{WHEEL}"]
