@@ -372,7 +372,9 @@ def _unified(proc: Path) -> Groups:
 
 def _settle(home: Path) -> None:
     """Move this service to a group of its own inside ``home``."""
-    family = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    own = psutil.Process()
+    # What has started it too: with `systemd-run --scope make run` that is make.
+    family = {process.pid for process in (own, *own.parents(), *own.children(recursive=True))}
     inside = {int(pid) for pid in (home / "cgroup.procs").read_text().split()}
     if inside - family:
         raise _Unusable("The control group that this service runs in (version 2) holds other programs too.")

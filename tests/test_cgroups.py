@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from builds import process
 from builds.ceilings import Ceilings
-from builds.cgroups import LARGEST_PAGES, Groups, Unified, Version, choose
+from builds.cgroups import LARGEST_PAGES, LEAF, Groups, Unified, Version, _settle, _Unusable, choose
 from builds.diagnosis import Clues
 from builds.stages import Stop
 
@@ -131,6 +132,15 @@ def test_the_files_of_version_two(tmp_path: Path) -> None:
     (tmp_path / "pids.events").write_text("max 2\n")
     (tmp_path / "memory.stat").write_text("anon 1000\nfile 5000\nshmem 300\n")
     assert (group.killed_for_memory, group.ran_out_of_memory, group.refused_processes, group.memory) == (3, True, 2, 1300)
+
+
+def test_what_has_started_the_service_moves_with_it_and_nothing_else_does(tmp_path: Path) -> None:
+    (tmp_path / "cgroup.procs").write_text(f"{os.getppid()}\n")
+    _settle(tmp_path)
+    assert (tmp_path / LEAF / "cgroup.procs").read_text() == str(os.getppid())
+    (tmp_path / "cgroup.procs").write_text(f"{os.getppid()}\n{1 << 30}\n")
+    with pytest.raises(_Unusable, match="holds other programs too"):
+        _settle(tmp_path)
 
 
 def test_none_has_no_group_and_no_strays() -> None:
