@@ -94,6 +94,8 @@ def _problem(mode: Mode, bwrap: str, policy: Policy, refused: bytes) -> str:
         return "bubblewrap is not installed."
     if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
         return f"The kernel's Landlock is version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+    if mode == Mode.LANDLOCK and not refused:
+        return f"Landlock alone wants a filter for system calls beside it: {syscalls.problem()}"
     uid = build_user("probe")
     if mode == Mode.LANDLOCK and uid is not None and (closed := _closed([*programs(), *policy.hidden])):
         return f"As root, builds run as another user, and with Landlock alone {closed} is closed to that: run Jobsite as an ordinary one."
@@ -111,6 +113,7 @@ def _closed(paths: Iterable[Path]) -> Path | None:
 LOOK = """
 import ctypes, os, sys
 open("inside", "w").close()
+os.chmod("inside", 0o600)
 assert os.getuid() != 0, "it is run as root"
 if sys.argv[1] == "refused":
     assert ctypes.CDLL(None).unshare(0x10000000) != 0, "it can make user namespaces"
