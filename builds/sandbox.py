@@ -127,6 +127,7 @@ class Sandbox:
             "parent": os.getpid(),
             "workspace": str(self.workspace),
             "processes": self.limits.get("NPROC", 0),
+            "port": self.port if self.proxy else 0,
             "asked": syscalls.asked_alone(name),
             "filter": syscalls.program_alone(name).hex(),
             "seccomp": syscalls.MACHINES[name].calls["seccomp"],
@@ -219,8 +220,8 @@ class Sandbox:
             return None
         writable = [str(self.workspace)]
         if self.mode == Mode.BUBBLEWRAP:
-            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
-        return {"read": self._readable, "write": writable, "devices": DEVICES, "ports": [self.port] if self.proxy else []}
+            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "no_ports": False}  # noqa: S108
+        return {"read": self._readable, "write": writable, "devices": DEVICES, "no_ports": True}
 
 
 def _seen(path: Path) -> list[str]:

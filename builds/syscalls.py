@@ -58,7 +58,8 @@ FORBIDDEN_ALONE = ("chown", "fchown", "lchown", "fchownat", "listen")
 UNSUPPORTED_ALONE = (
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat", "removexattrat"),
 )
-ASKED_ALONE = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat", "fork", "vfork", "clone")
+# Times of what is open may be set unasked: to unpack an archive would take its time.
+ASKED_ALONE = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat", "fork", "vfork", "clone", "connect")
 # Of the process that they name, 0 is the one that asks.
 OF_A_PROCESS = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr", "sched_setaffinity")
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
@@ -112,7 +113,7 @@ MACHINES = {
                 "sched_setaffinity": 203,
             },
             **{"setpriority": 141, "ioprio_set": 251, "fork": 57, "vfork": 58, "listen": 50, "socketpair": 53},
-            **{"sendto": 44, "sendmsg": 46, "sendmmsg": 307, "seccomp": 317},
+            **{"connect": 42, "sendto": 44, "sendmsg": 46, "sendmmsg": 307, "seccomp": 317},
             **_NEW,
         },
     ),
@@ -129,7 +130,7 @@ MACHINES = {
             **{"fchmodat": 53, "setxattr": 5, "lsetxattr": 6, "fsetxattr": 7, "removexattr": 14, "lremovexattr": 15},
             **{"fremovexattr": 16, "prlimit64": 261, "sched_setparam": 118, "sched_setscheduler": 119, "sched_setattr": 274},
             **{"sched_setaffinity": 122, "setpriority": 140, "ioprio_set": 30, "listen": 201, "socketpair": 199},
-            **{"sendto": 206, "sendmsg": 211, "sendmmsg": 269, "seccomp": 277},
+            **{"connect": 203, "sendto": 206, "sendmsg": 211, "sendmmsg": 269, "seccomp": 277},
             **_NEW,
         },
     ),
@@ -217,10 +218,16 @@ def program_alone(name: str) -> bytes:
             *_is_one_of(_numbers(name, FORBIDDEN_ALONE), "forbidden"),
             *_is_one_of(_numbers(name, ABSENT_ALONE), "absent"),
             *_is_one_of(_numbers(name, UNSUPPORTED_ALONE), "unsupported"),
+            Step(EQUAL, calls["utimensat"], "utimensat"),
             *_is_one_of(_numbers(name, ASKED_ALONE), "asked"),
             *_is_one_of(_numbers(name, OF_A_PROCESS), "first is 0"),
             *(Step(EQUAL, calls[call], call) for call in ("setpriority", "ioprio_set", "socket", "socketpair", *SENDS)),
             Step(RETURN, ALLOW),
+            "utimensat",
+            _argument(1),
+            Step(EQUAL, 0, no="asked"),
+            _upper_half(1),
+            Step(EQUAL, 0, "allowed", "asked"),
             "setpriority",
             _argument(0),
             Step(EQUAL, PRIO_PROCESS, "second is 0", "forbidden"),
@@ -281,6 +288,10 @@ def _ended() -> Iterator[Step | str]:
 
 def _argument(index: int) -> Step:
     return Step(LOAD, ARGUMENTS + 8 * index)
+
+
+def _upper_half(index: int) -> Step:
+    return Step(LOAD, ARGUMENTS + 8 * index + 4)
 
 
 def _is_one_of(values: Iterable[int], label: str) -> list[Step]:

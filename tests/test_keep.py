@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import signal
+import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -48,7 +52,8 @@ os.symlink(path, "link"); os.symlink(folder, "folder"); os.mkdir("kept")
 at, opened, reached = os.open(folder, os.O_PATH), os.open(path, os.O_RDONLY), os.open(path, os.O_PATH)
 ways = [path, os.path.relpath(path), "link", f"folder/{name}", f"kept/../folder/{name}", f"/proc/self/cwd/folder/{name}",
         f"/proc/self/fd/{at}/{name}", f"/proc/thread-self/root{path}", opened, f"/proc/self/fd/{reached}"]
-acts = [(lambda way=way: os.chmod(way, 0o666)) for way in ways] + [(lambda way=way: os.utime(way, (1, 1))) for way in ways]
+acts = [(lambda way=way: os.chmod(way, 0o666)) for way in ways]
+acts += [(lambda way=way: os.utime(way, (1, 1))) for way in ways if way != opened]
 acts += [lambda: os.chmod(name, 0o666, dir_fd=at), lambda: os.utime(name, (1, 1), dir_fd=at), lambda: os.chmod("..", 0o777)]
 for act in acts:
     try:
@@ -56,6 +61,24 @@ for act in acts:
         print("done")
     except OSError as error:
         print(error.strerror)
+"""
+CONNECT = """
+import socket, sys
+port = int(sys.argv[1])
+for address in (("127.0.0.1", port), ("127.0.0.2", port), ("127.0.0.1", port + 1)):
+    for seconds in (None, 5):
+        with socket.socket() as s:
+            s.settimeout(seconds)
+            try:
+                s.connect(address)
+                s.sendall(b"ask")
+                print(s.recv(9))
+            except OSError as error:
+                print(error.strerror)
+try:
+    print(socket.socket(socket.AF_INET6).connect(("::1", port)))
+except OSError as error:
+    print(error.strerror)
 """
 # It dies with a program of its sandbox running that has left everything by which it could be found.
 PARENT = """
@@ -115,7 +138,7 @@ def test_those_of_others_are_not(sandbox: Sandbox, workspace: Path) -> None:
     looked_at = (readable / "file", readable, workspace.parent)
     before = [path.stat() for path in looked_at]
     lines = run_code(sandbox, ANOTHERS, str(readable / "file"))
-    assert (set(lines), len(lines)) == ({"Operation not permitted"}, 23)
+    assert (set(lines), len(lines)) == ({"Operation not permitted"}, 22)
     assert [path.stat() for path in looked_at] == before
 
 
@@ -141,6 +164,25 @@ def test_who_leaves_its_parents_is_measured_all_the_same(sandbox: Sandbox) -> No
     completed, _lines = start(sandbox, ["/bin/sh", "-c", f"{hog}; sleep 30"], ceilings=Ceilings(memory=300_000_000))
     assert completed.hit is not None
     assert completed.hit.text == "used more than the 300 MB of memory that it may."
+
+
+def test_of_the_network_the_proxy_is_reached_and_nothing_else(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Also none that listens at the same port of another address: whom the port's number is told could be anywhere."""
+    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "proxy"), Answers) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        found = replace(sandbox, proxy=tmp_path / "proxy")
+        with socket.create_server(("127.0.0.2", found.port)), socket.create_server(("127.0.0.1", found.port + 1)):
+            (found.workspace / "code").write_text(CONNECT)
+            completed, lines = start(found, [sys.executable, "-I", "code", str(found.port)])
+        proxy.shutdown()
+    assert lines == ["b'answer'"] * 2 + ["Permission denied"] * 5
+    assert completed.left_behind == 0
+
+
+class Answers(socketserver.StreamRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(9)
+        self.wfile.write(b"answer")
 
 
 def test_where_the_worker_dies_nothing_of_the_build_is_left(workspace: Path) -> None:

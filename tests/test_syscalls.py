@@ -110,7 +110,7 @@ REFUSED_ALONE = [
     *("setpriority 1 EPERM", "ioprio_set 1 EPERM", "setpriority 2 EPERM", "ioprio_set 2 EPERM", "setpriority 3 EPERM"),
     *("ioprio_set 3 EPERM", "setpriority EPERM", "own setpriority done", *[f"fast {UNSUPPORTED}"] * 2),
     *("unix EAFNOSUPPORT", "UDP EACCES", "TCP done", "pair 1 done", "pair 5 done", "pair 2 ESOCKTNOSUPPORT"),
-    *("pair 3 ESOCKTNOSUPPORT", "pair to another EISCONN"),
+    *("pair 3 ESOCKTNOSUPPORT", "pair to another EACCES"),
 ]
 
 THREADS = """

@@ -4,9 +4,9 @@ Usage: enter.py PLAN PROGRAM [ARGUMENT...]
 
 PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by the name of the RLIMIT_), ``nice``, ``uid`` (of an
 ordinary user, where this is root), ``cwd``, ``refused`` (a filter for system calls, in hex: see builds/syscalls.py), ``relay`` (a
-port, and the socket behind it), ``landlock`` (paths that can be read and written, and the only TCP ports to connect to), ``keeper``
+port, and the socket behind it), ``landlock`` (paths that can be read and written, and whether no TCP port can be used), ``keeper``
 (where there are no namespaces: a second ``filter``, the calls that it has ``asked`` about, by number, and for builds/tools/keep.py the
-``parent``, ``workspace`` and ``processes``).
+``parent``, ``workspace``, ``processes`` and ``port``).
 
 Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
 """
@@ -94,7 +94,7 @@ def _keep(keeper: dict[str, Any]) -> None:
     from builds.tools.keep import below_a_keeper  # noqa: PLC0415 - bubblewrap does not show it, and has its own
 
     asked = {int(number): call for number, call in keeper["asked"].items()}
-    with below_a_keeper(keeper["parent"], keeper["workspace"], keeper["processes"], asked) as channel:
+    with below_a_keeper(keeper["parent"], keeper["workspace"], keeper["processes"], keeper["port"], asked) as channel:
         steps, libc = bytes.fromhex(keeper["filter"]), ctypes.CDLL(None, use_errno=True)
         program = ctypes.byref(_Program(len(steps) // 8, steps))
         listener = libc.syscall(keeper["seccomp"], SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, program)
@@ -153,8 +153,7 @@ def _shut_in(rules: dict[str, Any]) -> None:
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415 - only where it is asked for
 
     look = AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.EXECUTE
-    ports = rules["ports"]
-    net = AccessNet.NONE if ports is None else AccessNet.BIND_TCP | AccessNet.CONNECT_TCP
+    net = AccessNet.BIND_TCP | AccessNet.CONNECT_TCP if rules["no_ports"] else AccessNet.NONE
     scoped = Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL
     with Ruleset(handled_net=net, scoped=scoped) as ruleset:
         everything = ruleset.handled_fs
@@ -166,8 +165,6 @@ def _shut_in(rules: dict[str, Any]) -> None:
             for path in filter(os.path.exists, paths):
                 inside = rights if os.path.isdir(path) else rights & ~AccessFS.READ_DIR  # noqa: PTH112 - as the kernel sees it
                 ruleset.allow_path(path, inside & everything)
-        for port in ports or ():
-            ruleset.allow_port(port, AccessNet.CONNECT_TCP)
         ruleset.restrict()
 
 

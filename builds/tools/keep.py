@@ -3,9 +3,10 @@
 It is to them what process 1 is in a namespace. Whoever loses its parent becomes its child, so that all of a build is below it; and
 where its own parent dies, it ends them.
 
-And the kernel asks it (seccomp_unotify(2)) about two kinds of calls. To change a file's mode or times is nothing that Landlock looks
-at, and the service's files may be of the same user: it does that for them, on files of the workspace. And the kernel counts processes
-by user, of whom all builds may be: it says whether another may be started.
+And the kernel asks it (seccomp_unotify(2)) about three kinds of calls. To change a file's mode or times is nothing that Landlock looks
+at, and the service's files may be of the same user: it does that for them, on files of the workspace. Landlock knows of ports and not
+of addresses: it connects for them, to the proxy's. And the kernel counts processes by user, of whom all builds may be: it says whether
+another may be started.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ AT_FDCWD, AT_SYMLINK_NOFOLLOW, AT_EMPTY_PATH = -100, 0x100, 0x1000
 PARENT_DIED = signal.SIGUSR1
 PAGE, LONGEST_PATH, TIMES_BYTES = 4096, 4096, 32
 LAST_ADDRESS = 1 << 62
+PIDFD_GETFD, PIDFD_THREAD = 438, os.O_EXCL
 STARTS = ("fork", "vfork", "clone")
 
 # struct seccomp_notif, struct seccomp_notif_resp, and what is asked of a filter's descriptor (linux/seccomp.h).
@@ -37,9 +39,12 @@ RECEIVE, SEND, GO_ON = 0xC0502100, 0xC0182101, 1
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def below_a_keeper(parent: int, workspace: str, processes: int, calls: Mapping[int, str]) -> socket.socket:
+def below_a_keeper(parent: int, workspace: str, processes: int, port: int, calls: Mapping[int, str]) -> socket.socket:
     """From now on this is a process below one that stays; ``parent`` is who has started it. Returned is where to send the descriptor
-    of the filter that asks about ``calls``, by their numbers. There may be so many ``processes`` and threads; 0 is no limit."""
+    of the filter that asks about ``calls``, by their numbers.
+
+    There may be so many ``processes`` and threads, and connections to that ``port`` of this machine; 0 is no limit, and none.
+    """
     here, there = socket.socketpair()
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = os.fork()
@@ -49,7 +54,7 @@ def below_a_keeper(parent: int, workspace: str, processes: int, calls: Mapping[i
         return there
     there.close()
     try:
-        _Keeper(child, parent, _Calls(calls, _Files(workspace), _Processes(processes))).stay(here)
+        _Keeper(child, parent, _Calls(calls, _Files(workspace), _Processes(processes), _Network(port))).stay(here)
     finally:
         os._exit(1)  # whatever happens, this does not go on to become the program
 
@@ -125,8 +130,8 @@ def _end_all() -> NoReturn:
 class _Calls:
     """What the kernel asks about."""
 
-    def __init__(self, names: Mapping[int, str], files: _Files, processes: _Processes) -> None:
-        self._names, self._files, self._processes = names, files, processes
+    def __init__(self, names: Mapping[int, str], files: _Files, processes: _Processes, network: _Network) -> None:
+        self._names, self._files, self._processes, self._network = names, files, processes, network
 
     def answer(self, listener: int) -> None:
         """The next one."""
@@ -138,11 +143,14 @@ class _Calls:
         number, pid, _flags, call, _machine, _at, *arguments = CALL.unpack(asked)
         error, flags = 0, 0
         try:
-            if self._names[call] in STARTS:
+            name = self._names[call]
+            if name in STARTS:
                 self._processes.check()
                 flags = GO_ON
+            elif name == "connect":
+                self._network.connect(pid, *arguments)
             else:
-                getattr(self._files, self._names[call])(pid, *arguments)
+                getattr(self._files, name)(pid, *arguments)
         except OSError as problem:
             error = problem.errno or errno.EPERM
         with suppress(OSError):
@@ -180,6 +188,32 @@ def _below(top: int) -> int:
     return count
 
 
+class _Network:
+    """Of which a build reaches the proxy alone."""
+
+    def __init__(self, port: int) -> None:
+        self._address = struct.pack("=H", socket.AF_INET) + struct.pack("!H", port) + socket.inet_aton("127.0.0.1") + bytes(8)
+        self._is_there = port > 0
+
+    def connect(self, pid: int, descriptor: int, address: int, length: int, *_more: int) -> None:
+        """What is connected is the very socket, and to the address that was looked at: another thread may change it meanwhile."""
+        size = len(self._address)
+        if not self._is_there or length < size or _memory(pid, address, size)[:-8] != self._address[:-8]:
+            raise PermissionError(errno.EACCES, "Not the proxy's address")
+        process = os.pidfd_open(pid, PIDFD_THREAD)
+        try:
+            taken = LIBC.syscall(PIDFD_GETFD, process, ctypes.c_int(descriptor & 0xFFFFFFFF), 0)
+        finally:
+            os.close(process)
+        if taken < 0:
+            raise OSError(ctypes.get_errno(), "No such socket")
+        try:
+            if LIBC.connect(taken, self._address, size) != 0:
+                raise OSError(ctypes.get_errno(), "No connection")
+        finally:
+            os.close(taken)
+
+
 class _Files:
     """Does for programs below this process what they ask of the kernel, where it concerns files of the workspace.
 
@@ -202,7 +236,6 @@ class _Files:
         self._set_mode(pid, folder, path, mode, flags)
 
     def utimensat(self, pid: int, folder: int, path: int, times: int, flags: int, *_more: int) -> None:
-        flags |= 0 if path else AT_EMPTY_PATH
         given = _memory(pid, times, TIMES_BYTES) if times else None
         self._on_own(pid, folder, path, flags, lambda name: LIBC.utimensat(AT_FDCWD, name, given, 0))
 
