@@ -26,6 +26,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from builds import syscalls
 from builds.errors import SandboxUnavailable
 from builds.toolchain import TOOLS
@@ -57,6 +59,7 @@ HELP_SECONDS = 20
 # Users that nobody is: beyond what distributions and containers give out (systemd's UIDS-GIDS.md), else systemd's dynamic ones.
 UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
 INSIDE_UID = 1000
+SHARED_TIMES = 2
 # Below those that systems give out by themselves.
 RELAY_PORTS, PROXY_INSIDE = range(20_128, 32_000), "/run/jobsite/proxy.sock"
 
@@ -117,8 +120,15 @@ class Sandbox:
         return Launch([*self._bubblewrap(given), *inside], (told, *given), ready)
 
     def _limits(self) -> dict[str, int]:
-        """The kernel counts a user's processes: without a namespace of their own, all builds' and ours. Then a keeper counts them."""
-        return {name: most for name, most in self.limits.items() if name != "NPROC" or self.mode == Mode.BUBBLEWRAP}
+        """The kernel counts a user's processes: of ours and of all builds, where none has a user or a namespace of its own. There it
+        lets through twice as many, so that who starts too many is seen to (builds/ceilings.py), and ended before it does others harm
+        for long."""
+        limits = dict(self.limits)
+        if "NPROC" in limits and self.mode == Mode.LANDLOCK and self.uid is None:
+            own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
+            taken = sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+            limits["NPROC"] = taken + SHARED_TIMES * limits["NPROC"]
+        return limits
 
     def _keeper(self) -> dict[str, Any]:
         """What builds/tools/keep.py is to know."""
@@ -126,7 +136,6 @@ class Sandbox:
         return {
             "parent": os.getpid(),
             "workspace": str(self.workspace),
-            "processes": self.limits.get("NPROC", 0),
             "port": self.port if self.proxy else 0,
             "asked": syscalls.asked_alone(name),
             "filter": syscalls.program_alone(name).hex(),

@@ -1,8 +1,9 @@
 """What programs of a build may not ask of the kernel: a filter for its system calls (seccomp), which all that they start inherits.
 
 Refused are user namespaces, in which an ordinary user becomes root before much of the kernel that is otherwise shut to it; calls that
-no build needs and in which holes were found again and again; and sockets other than those of files, TCP and UDP: virtual machines'
-(AF_VSOCK) are of no network namespace, and Landlock does not take MPTCP for TCP. Everything else is allowed.
+no build needs and in which holes were found again and again; leases on files, which may be the service's too, and at which it would
+wait; and sockets other than those of files, TCP and UDP: virtual machines' (AF_VSOCK) are of no network namespace, and Landlock does
+not take MPTCP for TCP. Everything else is allowed.
 
 Where Landlock alone shuts a build in, a second filter holds what namespaces do elsewhere: no build may change another's priority or
 limits, leave messages in memory that is all programs', or find a way around Landlock's rules for sockets; and a program of ours is
@@ -34,6 +35,7 @@ NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 X32_BIT = 0x40000000
 CLONE_NEWUSER = 0x10000000
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
+F_SETLEASE = 1024
 
 NETLINK = 16  # by it, programs list the network's interfaces
 FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, NETLINK)
@@ -59,7 +61,7 @@ UNSUPPORTED_ALONE = (
     *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr", "setxattrat", "removexattrat"),
 )
 # Times of what is open may be set unasked: to unpack an archive would take its time.
-ASKED_ALONE = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat", "fork", "vfork", "clone", "connect")
+ASKED_ALONE = ("chmod", "fchmod", "fchmodat", "fchmodat2", "utimensat", "connect")
 # Of the process that they name, 0 is the one that asks.
 OF_A_PROCESS = ("prlimit64", "sched_setparam", "sched_setscheduler", "sched_setattr", "sched_setaffinity")
 PRIO_PROCESS, IOPRIO_WHO_PROCESS = 0, 1
@@ -96,7 +98,17 @@ MACHINES = {
     "x86_64": Machine(
         0xC000003E,
         {
-            **{"ioctl": 16, "socket": 41, "clone": 56, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "syslog": 103},
+            **{
+                "ioctl": 16,
+                "fcntl": 72,
+                "socket": 41,
+                "clone": 56,
+                "unshare": 272,
+                "setns": 308,
+                "mount": 165,
+                "umount2": 166,
+                "syslog": 103,
+            },
             **{"pivot_root": 155, "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321, "perf_event_open": 298},
             **{"userfaultfd": 323, "kexec_load": 246, "kexec_file_load": 320, "init_module": 175, "finit_module": 313},
             **{"delete_module": 176, "open_by_handle_at": 304},
@@ -112,7 +124,7 @@ MACHINES = {
                 "sched_setattr": 314,
                 "sched_setaffinity": 203,
             },
-            **{"setpriority": 141, "ioprio_set": 251, "fork": 57, "vfork": 58, "listen": 50, "socketpair": 53},
+            **{"setpriority": 141, "ioprio_set": 251, "listen": 50, "socketpair": 53},
             **{"connect": 42, "sendto": 44, "sendmsg": 46, "sendmmsg": 307, "seccomp": 317},
             **_NEW,
         },
@@ -120,7 +132,17 @@ MACHINES = {
     "aarch64": Machine(
         0xC00000B7,
         {
-            **{"ioctl": 29, "socket": 198, "clone": 220, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "syslog": 116},
+            **{
+                "ioctl": 29,
+                "fcntl": 25,
+                "socket": 198,
+                "clone": 220,
+                "unshare": 97,
+                "setns": 268,
+                "mount": 40,
+                "umount2": 39,
+                "syslog": 116,
+            },
             **{"pivot_root": 41, "add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280, "perf_event_open": 241},
             **{"userfaultfd": 282, "kexec_load": 104, "kexec_file_load": 294, "init_module": 105, "finit_module": 273},
             **{"delete_module": 106, "open_by_handle_at": 265},
@@ -187,7 +209,11 @@ def program(name: str) -> bytes:
             *_is_one_of((calls["clone"], calls["unshare"]), "namespaces"),
             *_is_one_of([calls["ioctl"]], "terminal"),
             *_is_one_of([calls["socket"]], "family"),
+            *_is_one_of([calls["fcntl"]], "lease"),
             Step(RETURN, ALLOW),
+            "lease",
+            _argument(1),
+            Step(EQUAL, F_SETLEASE, "forbidden", "allowed"),
             "namespaces",
             _argument(0),
             Step(ANY_BIT, CLONE_NEWUSER, "forbidden", "allowed"),

@@ -148,15 +148,19 @@ def test_how_it_ended_is_told(sandbox: Sandbox, script: str, code: int) -> None:
     assert (completed.exit_code, completed.signal, completed.left_behind) == (code, None, 0)
 
 
-def test_there_are_no_more_processes_than_there_may_be(workspace: Path) -> None:
-    sandbox = choose("landlock", Policy()).sandbox(workspace, "a build", limits={"NPROC": 12})
-    assert sandbox is not None
-    in_turn = "for i in $(seq 40); do /bin/true; done; echo end"
-    assert start(sandbox, ["/bin/sh", "-c", in_turn])[1] == ["end"]
-    at_once = "for i in $(seq 40); do (setsid sleep 60 &) ; touch $i; done"
-    completed, lines = start(sandbox, ["/bin/sh", "-c", at_once])
-    assert "fork" in lines[-1]
-    assert 8 <= completed.left_behind <= 12
+def test_who_starts_too_many_is_ended(sandbox: Sandbox) -> None:
+    bomb = "for i in $(seq 300); do (setsid sleep 60 &) ; done; sleep 60"
+    limited = replace(sandbox, limits={"NPROC": 50})
+    completed, _lines = start(limited, ["/bin/sh", "-c", bomb], ceilings=Ceilings(processes=50))
+    assert completed.hit is not None
+    assert completed.hit.text == "started more than the 50 processes and threads that it may."
+
+
+def test_a_signal_breaks_no_start_of_a_process_off(sandbox: Sandbox) -> None:
+    """A shell is told of each child's end by a signal, while it starts the next."""
+    script = "i=0; while [ $i -lt 300 ]; do /bin/true | /bin/true & chmod 600 code; i=$((i+1)); done; wait; echo end"
+    (sandbox.workspace / "code").touch()
+    assert start(sandbox, ["/bin/sh", "-c", script])[1] == ["end"]
 
 
 def test_who_leaves_its_parents_is_measured_all_the_same(sandbox: Sandbox) -> None:

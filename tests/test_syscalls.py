@@ -46,6 +46,7 @@ call("setns", -1, 0)
 for high in (0, 1 << 32):
     call("ioctl", -1, 0x5412 | high, told="TIOCSTI")
     call("ioctl", -1, 0x541C | high, told="TIOCLINUX")
+    call("fcntl", -1, 1024 | high, 1, told="F_SETLEASE")
 for name in {syscalls.FORBIDDEN[1:]}:
     call(name, -1, -1, -1, -1, -1)
 for name in {syscalls.ABSENT[1:]}:
@@ -59,7 +60,7 @@ for told, numbers in dict(VSOCK=(40, 1, 0), ALG=(38, 5, 0), PACKET=(17, 3, 0), M
 """
 REFUSED = [
     *("unshare EPERM", "unshare all EPERM", "clone EPERM", "clone3 ENOSYS", "setns EPERM"),
-    *("TIOCSTI EPERM", "TIOCLINUX EPERM") * 2,
+    *("TIOCSTI EPERM", "TIOCLINUX EPERM", "F_SETLEASE EPERM") * 2,
     *(f"{name} EPERM" for name in syscalls.FORBIDDEN[1:]),
     *(f"{name} ENOSYS" for name in syscalls.ABSENT[1:]),
     *(f"{name} EAFNOSUPPORT" for name in ("VSOCK", "ALG", "PACKET")),

@@ -6,7 +6,7 @@ PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by 
 ordinary user, where this is root), ``cwd``, ``refused`` (a filter for system calls, in hex: see builds/syscalls.py), ``relay`` (a
 port, and the socket behind it), ``landlock`` (paths that can be read and written, and whether no TCP port can be used), ``keeper``
 (where there are no namespaces: a second ``filter``, the calls that it has ``asked`` about, by number, and for builds/tools/keep.py the
-``parent``, ``workspace``, ``processes`` and ``port``).
+``parent``, ``workspace`` and ``port``).
 
 Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
 """
@@ -26,7 +26,8 @@ from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 1, 38, 24, 63
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
-SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER = 1, 8
+# By a descriptor; and what is being done for a program is not broken off by a signal, so that it is not done twice.
+SECCOMP_SET_MODE_FILTER, NEW_LISTENER, WAIT_KILLABLE_RECV = 1, 8, 32
 
 
 def main(plan: dict[str, Any], argv: list[str]) -> None:
@@ -94,10 +95,10 @@ def _keep(keeper: dict[str, Any]) -> None:
     from builds.tools.keep import below_a_keeper  # noqa: PLC0415 - bubblewrap does not show it, and has its own
 
     asked = {int(number): call for number, call in keeper["asked"].items()}
-    with below_a_keeper(keeper["parent"], keeper["workspace"], keeper["processes"], keeper["port"], asked) as channel:
+    with below_a_keeper(keeper["parent"], keeper["workspace"], keeper["port"], asked) as channel:
         steps, libc = bytes.fromhex(keeper["filter"]), ctypes.CDLL(None, use_errno=True)
         program = ctypes.byref(_Program(len(steps) // 8, steps))
-        listener = libc.syscall(keeper["seccomp"], SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, program)
+        listener = libc.syscall(keeper["seccomp"], SECCOMP_SET_MODE_FILTER, NEW_LISTENER | WAIT_KILLABLE_RECV, program)
         if listener < 0:
             raise OSError(ctypes.get_errno(), "The filter that asks was not taken")
         socket.send_fds(channel, [b"."], [listener])

@@ -3,10 +3,9 @@
 It is to them what process 1 is in a namespace. Whoever loses its parent becomes its child, so that all of a build is below it; and
 where its own parent dies, it ends them.
 
-And the kernel asks it (seccomp_unotify(2)) about three kinds of calls. To change a file's mode or times is nothing that Landlock looks
+And the kernel asks it (seccomp_unotify(2)) about two kinds of calls. To change a file's mode or times is nothing that Landlock looks
 at, and the service's files may be of the same user: it does that for them, on files of the workspace. Landlock knows of ports and not
-of addresses: it connects for them, to the proxy's. And the kernel counts processes by user, of whom all builds may be: it says whether
-another may be started.
+of addresses: it connects for them, to the proxy's.
 """
 
 from __future__ import annotations
@@ -30,20 +29,19 @@ PARENT_DIED = signal.SIGUSR1
 PAGE, LONGEST_PATH, TIMES_BYTES = 4096, 4096, 32
 LAST_ADDRESS = 1 << 62
 PIDFD_GETFD, PIDFD_THREAD = 438, os.O_EXCL
-STARTS = ("fork", "vfork", "clone")
 
 # struct seccomp_notif, struct seccomp_notif_resp, and what is asked of a filter's descriptor (linux/seccomp.h).
 CALL, ANSWER = struct.Struct("=QIIiIQ6Q"), struct.Struct("=QqiI")
-RECEIVE, SEND, GO_ON = 0xC0502100, 0xC0182101, 1
+RECEIVE, SEND = 0xC0502100, 0xC0182101
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def below_a_keeper(parent: int, workspace: str, processes: int, port: int, calls: Mapping[int, str]) -> socket.socket:
+def below_a_keeper(parent: int, workspace: str, port: int, calls: Mapping[int, str]) -> socket.socket:
     """From now on this is a process below one that stays; ``parent`` is who has started it. Returned is where to send the descriptor
     of the filter that asks about ``calls``, by their numbers.
 
-    There may be so many ``processes`` and threads, and connections to that ``port`` of this machine; 0 is no limit, and none.
+    There may be connections to that ``port`` of this machine; 0 is none.
     """
     here, there = socket.socketpair()
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -54,7 +52,7 @@ def below_a_keeper(parent: int, workspace: str, processes: int, port: int, calls
         return there
     there.close()
     try:
-        _Keeper(child, parent, _Calls(calls, _Files(workspace), _Processes(processes), _Network(port))).stay(here)
+        _Keeper(child, parent, _Calls(calls, _Files(workspace), _Network(port))).stay(here)
     finally:
         os._exit(1)  # whatever happens, this does not go on to become the program
 
@@ -130,8 +128,8 @@ def _end_all() -> NoReturn:
 class _Calls:
     """What the kernel asks about."""
 
-    def __init__(self, names: Mapping[int, str], files: _Files, processes: _Processes, network: _Network) -> None:
-        self._names, self._files, self._processes, self._network = names, files, processes, network
+    def __init__(self, names: Mapping[int, str], files: _Files, network: _Network) -> None:
+        self._names, self._files, self._network = names, files, network
 
     def answer(self, listener: int) -> None:
         """The next one."""
@@ -141,51 +139,13 @@ class _Calls:
         except OSError:  # who asked has ended
             return
         number, pid, _flags, call, _machine, _at, *arguments = CALL.unpack(asked)
-        error, flags = 0, 0
+        name, error = self._names[call], 0
         try:
-            name = self._names[call]
-            if name in STARTS:
-                self._processes.check()
-                flags = GO_ON
-            elif name == "connect":
-                self._network.connect(pid, *arguments)
-            else:
-                getattr(self._files, name)(pid, *arguments)
+            getattr(self._network if name == "connect" else self._files, name)(pid, *arguments)
         except OSError as problem:
             error = problem.errno or errno.EPERM
         with suppress(OSError):
-            fcntl.ioctl(listener, SEND, ANSWER.pack(number, 0, -error, flags))
-
-
-class _Processes:
-    """Those below this one. They are counted anew only where there could be too many, if none had ended since."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._at_most = most, most
-
-    def check(self) -> None:
-        """Before another is started."""
-        if self._most and self._at_most >= self._most:
-            self._at_most = _below(os.getpid())
-            if self._at_most >= self._most:
-                raise BlockingIOError(errno.EAGAIN, "As many processes as there may be")
-        self._at_most += 1
-
-
-def _below(top: int) -> int:
-    """How many threads there are in all processes below this one."""
-    children: dict[int, list[tuple[int, int]]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(OSError):
-                told = (entry / "stat").read_bytes().rpartition(b")")[2].split()  # from the state on: the name may have spaces
-                children.setdefault(int(told[1]), []).append((int(entry.name), int(told[17])))
-    count, unseen = 0, [top]
-    while unseen:
-        for pid, threads in children.get(unseen.pop(), ()):
-            count += threads
-            unseen.append(pid)
-    return count
+            fcntl.ioctl(listener, SEND, ANSWER.pack(number, 0, -error, 0))
 
 
 class _Network:

@@ -17,7 +17,7 @@ from tests.nobody import BASE_DIR, as_nobody, folder_of_nobody
 NAMES = [
     *("environment", "processes", "database", "neighbour", "memory-of-the-worker", "ptrace"),
     *("rights-of-files", "lowered-worker", "watched-folders", "shared-memory"),
-    *("queue-store-and-loopback", "sent-without-connecting", "names", "signal-storm", "fork-bomb", "memory-hogs-that-leave"),
+    *("queue-store-and-loopback", "sent-without-connecting", "names", "signal-storm", "memory-hogs-that-leave"),
 ]
 SECONDS = 300
 
