@@ -37,7 +37,7 @@ print(libc.shmget({SHARED}, 1 << 20, 0o1666), libc.msgget({SHARED}, 0o1666), lib
 WATCHED = """
 import ctypes, os
 libc = ctypes.CDLL(None)
-for path in ("{data_dir}", "{data_dir}/workspaces"):
+for path in ("{data_dir}/jobsite.sqlite3", "{data_dir}/queue"):  # folders that lead to the workspace are the sandbox's own
     if libc.inotify_add_watch(libc.inotify_init(), os.fsencode(path), 0xFFF) > 0:
         print("REACHED a watch on", path)
 """
@@ -57,7 +57,7 @@ HARM = [
     Case(
         "watched-folders",
         python(WATCHED),
-        tries="Has itself told what is written into the service's folders, and by which names.",
+        tries="Has itself told when the service's database and folders are written to.",
         control=Control(("REACHED a watch on",)),
     ),
     Case(
