@@ -38,12 +38,14 @@ LINE_BYTES = 32
 BURST_SECONDS = 10
 # Programs of the sandbox's own in a tree: bubblewrap, and its first process inside.
 OWN_PROCESSES = 2
-# Folders that a build has closed to its own user, who may be ours, are opened.
+# Folders that a build has closed to its own user, who may be ours, are opened. Of folders that are moved meanwhile, du may tell nothing.
 MEASURE = """
 room() { du -sx --block-size=1 -- "$1"; }
 found=$(room "$1") || { find "$1" -xdev -type d ! -perm -500 -exec chmod u+rx {} +; found=$(room "$1"); }
-echo "$found"; du -sx --inodes -- "$1"
+echo "room $found"; echo "files $(du -sx --inodes -- "$1")"
 """
+# Who moves its folders about so that one look after the other tells nothing could hide what it writes.
+LOOKS_IN_VAIN = 10
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Watcher:
         self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
-        self._pid = self._room = 0
+        self._pid = self._room = self._looks_in_vain = 0
         self._short_since: float | None = None
 
     def look(self, pid: int) -> Hit | None:
@@ -225,14 +227,17 @@ class Watcher:
         self._measure_at = time.monotonic() + min(max(MEASURE_SECONDS, took / MEASURE_SHARE), UNMEASURED_SECONDS)
         output = self._measuring.communicate()[0] if self._measuring else ""
         self._measuring = None
-        sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
+        lines = [line.split() for line in output.splitlines()]
+        sizes = {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
+        self._looks_in_vain = 0 if len(sizes) == len(lines) > 0 else self._looks_in_vain + 1
         most = self._ceilings
-        if sizes[:1]:
-            self._room = sizes[0] + self._unlinked()
+        self._room = sizes.get("room", 0) + self._unlinked()
         if most.workspace and self._room > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
-        if sizes[1:] and most.files and sizes[1] > most.files:
+        if most.files and sizes.get("files", 0) > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)
+        if self._looks_in_vain >= LOOKS_IN_VAIN:
+            return Hit("moved its folders about so fast that what they hold could not be measured.", CLEANER)
         return None
 
 

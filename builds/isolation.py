@@ -12,6 +12,8 @@ from builds.queue_models import REFUSED
 from builds.sandbox import Mode, Policy, Sandbox
 from builds.sandbox_choice import Choice, choose
 
+ALONE = "builds are shut in by Landlock alone: they can see that other files and processes exist, and can't run notebooks"
+
 
 def choice() -> Choice:
     """Found out once per process, in a tenth of a second; a work-horse has it from its worker."""
@@ -65,5 +67,5 @@ def in_words() -> list[str]:
     told.extend(found.lacks)
     if found.mode == Mode.BUBBLEWRAP:
         return told
-    how = "builds run UNSANDBOXED, as BUILD_SANDBOX allows" if found.mode == Mode.NONE else "builds are shut in by Landlock alone"
+    how = "builds run UNSANDBOXED, as BUILD_SANDBOX allows" if found.mode == Mode.NONE else ALONE
     return [f"{how}.", *found.problems, *told]

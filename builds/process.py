@@ -24,20 +24,20 @@ from builds.ceilings import Ceilings, Hit, OutputAllowance, Watcher
 from builds.cgroups import WAIT, Group, Groups
 from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
 from builds.output import LineSplitter
-from builds.sandbox import Launch, Mode, Sandbox
+from builds.sandbox import Launch, Sandbox
 from builds.stages import Stop
 
 READ_BYTES = 64 * 1024
 TICK_SECONDS = 0.1
 SAMPLE_SECONDS = 0.2
 READY = b"R"
-KILLED = 128 + signal.SIGKILL  # as bubblewrap tells it of what it has started
+KILLED = 128 + signal.SIGKILL  # as a sandbox tells it of what it has started
 DEFAULT_OUTPUT_BYTES = 200_000_000
 
 
 @dataclass(frozen=True)
 class Completed:
-    """How a command ended. Of ``exit_code`` and ``signal`` one is None; in bubblewrap a signal is told as the code 128 + its number.
+    """How a command ended. Of ``exit_code`` and ``signal`` one is None; in a sandbox a signal is told as the code 128 + its number.
 
     Memory is the whole tree's, sampled, and the kernel's peak. ``hit`` is the limit for which it was ended.
     """
@@ -85,8 +85,8 @@ def run(
     ceilings = ceilings or Ceilings()
     group = _group(groups, marker, ceilings)
     process = _start(launch, group, cwd=cwd, env={**env, process_tree.MARKER: marker})
-    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds. Landlock's first process is the program.
-    spared = {process.pid} if sandbox and sandbox.mode == Mode.BUBBLEWRAP else set()
+    # Bubblewrap takes a TERM for its own, and would leave no grace to what it holds.
+    spared = {process.pid} if sandbox else set()
     watcher = Watcher(ceilings, sandbox.workspace if sandbox else cwd, group)
     output = output or OutputAllowance(DEFAULT_OUTPUT_BYTES)
     watch = _Watch(process, on_line, time.monotonic() + deadline_seconds, stop, output, redact, watcher)

@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cache
@@ -27,6 +29,7 @@ from typing import Any
 import psutil
 
 from builds import syscalls
+from builds.errors import SandboxUnavailable
 from builds.toolchain import TOOLS
 
 ENTER = TOOLS / "enter.py"
@@ -49,13 +52,16 @@ ETC = (
     "/etc/mime.types",
     "/etc/localtime",
 )
-DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/pts", "/dev/ptmx", "/dev/fd")
+# Without namespaces, no terminals: they are those of whoever the service's user is.
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/fd")
 
 HELP_SECONDS = 20
 # Users that nobody is: beyond what distributions and containers give out (systemd's UIDS-GIDS.md), else systemd's dynamic ones.
 UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
 INSIDE_UID = 1000
-RELAY_PORT, PROXY_INSIDE = 20_128, "/run/jobsite/proxy.sock"
+SHARED_TIMES = 2
+# Below those that systems give out by themselves.
+RELAY_PORTS, PROXY_INSIDE = range(20_128, 32_000), "/run/jobsite/proxy.sock"
 
 
 class Mode(StrEnum):
@@ -104,8 +110,7 @@ class Sandbox:
         plan["landlock"] = self._landlock()
         if self.mode == Mode.LANDLOCK:
             plan["refused"] = self.refused.hex()
-            # Landlock lets through to all named Unix sockets that the user may write to: a database's, a session's, Docker's.
-            plan["cut_off"] = syscalls.program(syscalls.machine_name(), named_sockets=False).hex() if self.refused else ""
+            plan["keeper"] = self._keeper()
         if self.proxy:
             plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE if self.mode == Mode.BUBBLEWRAP else str(self.proxy)}
         inside = [sys.executable, "-I", str(ENTER), json.dumps(plan), *argv]
@@ -115,12 +120,27 @@ class Sandbox:
         return Launch([*self._bubblewrap(given), *inside], (told, *given), ready)
 
     def _limits(self) -> dict[str, int]:
-        """The kernel counts a user's processes: of ours, where builds have neither a user nor a namespace of their own."""
+        """The kernel counts a user's processes: of ours and of all builds, where none has a user or a namespace of its own. There it
+        lets through twice as many, so that who starts too many is seen to (builds/ceilings.py), and ended before it does others harm
+        for long."""
         limits = dict(self.limits)
         if "NPROC" in limits and self.mode == Mode.LANDLOCK and self.uid is None:
             own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
-            limits["NPROC"] += sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+            taken = sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
+            limits["NPROC"] = taken + SHARED_TIMES * limits["NPROC"]
         return limits
+
+    def _keeper(self) -> dict[str, Any]:
+        """What builds/tools/keep.py is to know."""
+        name = syscalls.machine_name()
+        return {
+            "parent": os.getpid(),
+            "workspace": str(self.workspace),
+            "port": self.port if self.proxy else 0,
+            "asked": syscalls.asked_alone(name),
+            "filter": syscalls.program_alone(name).hex(),
+            "seccomp": syscalls.MACHINES[name].calls["seccomp"],
+        }
 
     def seeing(self, *paths: Path) -> Sandbox:
         """The same, in which ``paths`` can be read too."""
@@ -128,8 +148,8 @@ class Sandbox:
 
     @property
     def port(self) -> int:
-        """Where the proxy is asked: in a network of its own any port will do; on the machine's, one that is each build's."""
-        return RELAY_PORT if self.mode == Mode.BUBBLEWRAP else RELAY_PORT + zlib.crc32(str(self.workspace).encode()) % 20_000
+        """Where the proxy is asked: in a network of its own any port will do; on the machine's, one that nobody has."""
+        return RELAY_PORTS[0] if self.mode == Mode.BUBBLEWRAP else _free_port(str(self.workspace))
 
     def hand_over(self) -> None:
         """Give the workspace to the build's user, where that is another. Nothing of the build runs."""
@@ -209,8 +229,8 @@ class Sandbox:
             return None
         writable = [str(self.workspace)]
         if self.mode == Mode.BUBBLEWRAP:
-            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "ports": None}  # noqa: S108
-        return {"read": self._readable, "write": writable, "devices": DEVICES, "ports": [self.port] if self.proxy else []}
+            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "no_ports": False}  # noqa: S108
+        return {"read": self._readable, "write": writable, "devices": DEVICES, "no_ports": True}
 
 
 def _seen(path: Path) -> list[str]:
@@ -240,6 +260,16 @@ def _data(text: bytes) -> int:
     descriptor = os.dup(file.fileno())
     file.close()
     return descriptor
+
+
+@cache
+def _free_port(workspace: str) -> int:
+    """For all commands of the workspace's build the same. Where builds look at once, each begins elsewhere."""
+    first = zlib.crc32(workspace.encode()) % len(RELAY_PORTS)
+    for port in (*RELAY_PORTS[first:], *RELAY_PORTS[:first]):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return int(port)
+    raise SandboxUnavailable("No port of this machine is free for builds' network.")
 
 
 def landlock_version() -> int:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
@@ -16,7 +16,7 @@ from typing import Any
 
 from builds import syscalls
 from builds.errors import SandboxUnavailable
-from builds.sandbox import Mode, Policy, Sandbox, build_user, landlock_version, programs
+from builds.sandbox import SYSTEM, Mode, Policy, Sandbox, build_user, landlock_version, programs
 
 # Landlock alone must keep a build from the service's processes, which it does from this version on (Linux 6.12).
 LANDLOCK_ALONE = 6
@@ -94,11 +94,25 @@ def _problem(mode: Mode, bwrap: str, policy: Policy, refused: bytes) -> str:
         return "bubblewrap is not installed."
     if mode == Mode.LANDLOCK and landlock_version() < LANDLOCK_ALONE:
         return f"The kernel's Landlock is version {landlock_version()}; alone it is enough from {LANDLOCK_ALONE} on (Linux 6.12)."
+    if mode == Mode.LANDLOCK and not refused:
+        return f"Landlock alone wants a filter for system calls beside it: {syscalls.problem()}"
+    if inside := _inside(
+        policy.hidden, [*programs(), *([*map(Path, SYSTEM), *policy.readable] if mode == Mode.LANDLOCK else [])]
+    ):
+        return (
+            f"With {mode} builds could read {inside[0]}, because it lies in {inside[1]}, which they may read: put it elsewhere."
+        )
     uid = build_user("probe")
     if mode == Mode.LANDLOCK and uid is not None and (closed := _closed([*programs(), *policy.hidden])):
         return f"As root, builds run as another user, and with Landlock alone {closed} is closed to that: run Jobsite as an ordinary one."
     with tempfile.TemporaryDirectory(prefix="jobsite-probe-") as folder:
         return _tried(Sandbox(mode, Path(folder), policy, bwrap, uid=uid, refused=refused))
+
+
+def _inside(hidden: Iterable[Path], readable: Sequence[Path]) -> tuple[Path, Path] | None:
+    """The first folder that is to be hidden, but lies in one that can't be read without it."""
+    found = ((path, seen) for path in hidden for seen in readable if path.resolve().is_relative_to(seen.resolve()))
+    return next(found, None)
 
 
 def _closed(paths: Iterable[Path]) -> Path | None:
@@ -111,6 +125,7 @@ def _closed(paths: Iterable[Path]) -> Path | None:
 LOOK = """
 import ctypes, os, sys
 open("inside", "w").close()
+os.chmod("inside", 0o600)
 assert os.getuid() != 0, "it is run as root"
 if sys.argv[1] == "refused":
     assert ctypes.CDLL(None).unshare(0x10000000) != 0, "it can make user namespaces"

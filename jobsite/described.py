@@ -172,8 +172,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting(
             "BUILD_SANDBOX",
             "`require`: builds are shut in by bubblewrap, or, where user namespaces are refused, by Landlock (Linux "
-            "6.12); without either none is run; `bubblewrap`, `landlock`: only by that; `may-build-unsandboxed`: where "
-            "neither works, builds run with no protection at all",
+            "6.12), which hides less (see below); without either none is run; `bubblewrap`, `landlock`: only by that; "
+            "`may-build-unsandboxed`: where neither works, builds run with no protection at all",
         ),
         Setting("BUILD_READABLE", "further folders that builds may read (a TeX outside `/usr`), comma-separated"),
         Setting("BUILD_MEMORY_MAX_BYTES", "the most memory of a build's programs together", unit="bytes"),

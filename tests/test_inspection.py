@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pytest
 from pypdf import PdfWriter
 
-from builds.errors import ExportBroken
+from builds import inspection, own_tools, process_tree
+from builds.ceilings import Ceilings
+from builds.errors import DiskFull, ExportBroken
 from builds.inspection import Asked, inspect
 from builds.sandbox import Policy
 from builds.sandbox_choice import choose
@@ -134,6 +137,71 @@ def test_a_document_of_one_endless_word_is_not_parsed(context: Context, large: s
     meca(path, {"manifest.xml": b"<manifest/>", large: b"<m a='" + bytes(64 << 20)})
     with pytest.raises(ExportBroken, match=f"its {large} is .*larger than 67 MB"):
         look(context, "meca", path, "the MECA")
+
+
+@pytest.mark.parametrize("kind", ["page", "pdf"])
+def test_a_parser_that_never_comes_back_is_ended_by_its_alarm(
+    context: Context, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """A pipe to which nobody writes is read for ever. The whole program has its minute still."""
+    monkeypatch.setattr(inspection, "_seconds", lambda export, limits: 1)
+    path = context.workspace / "pipe"
+    os.mkfifo(path)
+    with pytest.raises(ExportBroken, match=r"it was made but could not be read within 1 s\."):
+        look(context, kind, path, "it")
+    assert process_tree.strays().get(context.build_id) is None
+
+
+def test_what_is_read_after_one_that_hangs_is_not_told_broken(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "_seconds", lambda export, limits: 1)
+    page, path = context.workspace / "index.json", context.workspace / "pipe"
+    page.write_text("{}")
+    os.mkfifo(path)
+    with pytest.raises(ExportBroken, match="the pipe was made but could not be read within"):
+        inspect(context, [Asked("page", page, "the first"), Asked("page", path, "the pipe"), Asked("page", page, "the last")])
+
+
+def test_a_parser_that_takes_all_memory_is_told(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By Python, which the kernel gives no more."""
+    monkeypatch.setattr(inspection, "READER_MEMORY_BYTES", 150 << 20)
+    path = context.workspace / "index.json"
+    path.write_text("[" + "[]," * 4_000_000)
+    with pytest.raises(ExportBroken, match=r"the page was made but is not valid JSON \(it is too large\)"):
+        look(context, "page", path, "the page")
+
+
+def test_a_parser_that_takes_the_build_s_memory_is_ended(context: Context) -> None:
+    """Where the build may have less than the reader might: it is of the build."""
+    path = context.workspace / "index.json"
+    path.write_text("[" + "[]," * 8_000_000)
+    small = replace(context, limits=replace(context.limits, ceilings=Ceilings(memory=150_000_000)))
+    with pytest.raises(ExportBroken, match=r"the page was made but is not valid JSON \(used more than the 150 MB of memory"):
+        look(small, "page", path, "the page")
+    assert process_tree.strays().get(context.build_id) is None
+    path.write_text("{}")
+    look(small, "page", path, "the page")
+
+
+def test_a_reader_that_is_killed_is_no_export_that_is_whole(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the kernel kills it where the machine has no memory left."""
+    tools = context.workspace / "tools"
+    tools.mkdir()
+    (tools / "read_exports.py").write_text("import os\nos.kill(os.getpid(), 9)")
+    monkeypatch.setattr(own_tools, "TOOLS", tools)
+    path = context.workspace / "index.json"
+    path.write_text("{}")
+    with pytest.raises(ExportBroken, match=r"the page was made but is not valid JSON \(no reason given\)"):
+        look(context, "page", path, "the page")
+
+
+def test_a_reader_that_ends_for_the_service_s_own_fault_is_told_as_that(context: Context) -> None:
+    path = context.workspace / "pipe"
+    os.mkfifo(path)
+    full = replace(context, limits=replace(context.limits, ceilings=Ceilings(free=1 << 60)))
+    with pytest.raises(
+        DiskFull, match="while the page was read, the build had to end, because the service's disk is nearly full"
+    ):
+        look(full, "page", path, "the page")
 
 
 def test_a_page_is_read(context: Context) -> None:

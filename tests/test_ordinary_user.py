@@ -3,66 +3,29 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 
 import pytest
 
 from builds.sandbox import landlock_version
 from builds.sandbox_choice import LANDLOCK_ALONE
+from tests.nobody import as_nobody, folder_of_nobody
 
-BASE_DIR = Path(__file__).parents[1]
-NOBODY = 65534
 LOOK = """
 from builds.sandbox import Policy
 from builds.sandbox_choice import choose
 for wanted in ("bubblewrap", "landlock"):
     print(choose(wanted, Policy()).problems[:1] or wanted)
 """
-TESTS = ["tests/test_sandbox.py", "tests/test_syscalls.py", "tests/stages/test_landlock.py"]
+TESTS = ["tests/test_sandbox.py", "tests/test_syscalls.py", "tests/test_keep.py", "tests/stages/test_landlock.py"]
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """Nobody's, as pytest's own are not."""
-    with tempfile.TemporaryDirectory(prefix="jobsite-nobody-") as name:
-        os.chown(name, NOBODY, NOBODY)
-        (Path(name) / "kept").mkdir()
-        yield Path(name)
-
-
-def as_nobody(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    script = "\n".join(["set -e", *_opened(), f'exec setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups "$@"'])
-    return subprocess.run(
-        ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "as-nobody", *command],
-        cwd=BASE_DIR,
-        env={"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "LC_ALL": "C.UTF-8"},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-
-
-def _opened() -> Iterator[str]:
-    """Commands that put others in the place of folders that are root's alone, which hold no more than this Python and ours: in a view
-    of files that is the command's own."""
-    needed = sorted({Path(sys.base_prefix).resolve(), Path(sys.prefix).resolve(), BASE_DIR})
-    for closed, paths in groupby(needed, _closed):
-        if closed:
-            yield f'mount --rbind {closed} "$TMPDIR/kept"; mount -t tmpfs -o mode=755 opened {closed}'
-            for path in paths:
-                yield f'mkdir -p {path}; mount --rbind "$TMPDIR/kept/{path.relative_to(closed)}" {path}'
-            yield 'umount -l "$TMPDIR/kept"'
-
-
-def _closed(path: Path) -> Path | None:
-    return next((folder for folder in reversed(path.parents) if not folder.stat().st_mode & 0o001), None)
+    with folder_of_nobody() as made:
+        yield made
 
 
 @pytest.fixture

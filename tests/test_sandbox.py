@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from builds import process, process_tree
+from builds import ceilings, process, process_tree
 from builds.ceilings import Ceilings
 from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
 from builds.sandbox import Mode, Policy, Sandbox, landlock_version
@@ -26,6 +26,7 @@ MODES = [wanted for wanted in ("bubblewrap", "landlock") if choose(wanted, POLIC
 pytestmark = pytest.mark.skipif(not MODES, reason="neither bubblewrap nor Landlock can shut anything in here")
 
 Run = Callable[..., tuple[process.Completed, list[str]]]
+UNMEASURED = "moved its folders about so fast that what they hold could not be measured."
 
 
 @pytest.fixture(params=MODES or ["none"])
@@ -162,6 +163,23 @@ def test_too_much_on_the_disk_is_named(run: Run) -> None:
     assert completed.hit.text == "wrote more than the 10 MB that it may have on the disk."
 
 
+@pytest.mark.parametrize(
+    ("fails", "told"),
+    [("mkdir once 2> /dev/null", "wrote more than the 10 MB that it may have on the disk."), ("true", UNMEASURED)],
+    ids=["once", "always"],
+)
+def test_what_can_not_be_measured_is_measured_again_but_not_for_ever(
+    run: Run, monkeypatch: pytest.MonkeyPatch, fails: str, told: str
+) -> None:
+    """As du tells nothing where a folder is moved while it looks."""
+    monkeypatch.setattr(ceilings, "MEASURE", f'cd "$1"; if {fails}; then echo room; echo files; exit; fi; {ceilings.MEASURE}')
+    monkeypatch.setattr(ceilings, "MEASURE_SECONDS", 0.01)
+    monkeypatch.setattr(ceilings, "MEASURE_SHARE", 1)
+    completed, _lines = run("head -c 50000000 /dev/zero > big; sleep 30", ceilings=Ceilings(workspace=10_000_000))
+    assert completed.hit is not None
+    assert completed.hit.text == told
+
+
 def test_too_many_files_are_named(run: Run) -> None:
     completed, _lines = run("mkdir f; cd f; seq 3000 | xargs touch; sleep 30", ceilings=Ceilings(files=1000))
     assert completed.hit is not None
@@ -230,6 +248,19 @@ def test_where_roots_builds_could_not_enter_a_folder_that_is_said(tmp_path: Path
     tmp_path.chmod(0o700)
     told = choose("landlock", Policy(hidden=(tmp_path,))).problems[0]
     assert re.fullmatch(r"As root, builds run as another user, and with Landlock alone /\S+ is closed to that: .*", told)
+
+
+@pytest.mark.parametrize("wanted", ["bubblewrap", "landlock"])
+def test_where_a_folder_could_not_be_hidden_no_build_is_run(tmp_path: Path, wanted: str) -> None:
+    """As with a data folder in the virtual environment; or in /usr, where Landlock alone shuts in."""
+    inside, problem = Path(sys.prefix) / "lib", choose(wanted, POLICY).problems
+    told = choose(wanted, Policy(hidden=(tmp_path, inside))).problems
+    assert problem or told[0] == (
+        f"With {wanted} builds could read {inside}, because it lies in {sys.prefix}, which they may read: put it elsewhere."
+    )
+    if wanted == "landlock":
+        told = choose(wanted, Policy(hidden=(tmp_path / "data",), readable=(tmp_path,))).problems
+        assert problem or told[0].startswith(f"With landlock builds could read {tmp_path}/data, because it lies in {tmp_path}, ")
 
 
 def test_folders_of_the_service_are_hidden_where_they_lie_inside_what_is_seen(tmp_path: Path) -> None:

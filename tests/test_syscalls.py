@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,6 +46,7 @@ call("setns", -1, 0)
 for high in (0, 1 << 32):
     call("ioctl", -1, 0x5412 | high, told="TIOCSTI")
     call("ioctl", -1, 0x541C | high, told="TIOCLINUX")
+    call("fcntl", -1, 1024 | high, 1, told="F_SETLEASE")
 for name in {syscalls.FORBIDDEN[1:]}:
     call(name, -1, -1, -1, -1, -1)
 for name in {syscalls.ABSENT[1:]}:
@@ -58,11 +60,58 @@ for told, numbers in dict(VSOCK=(40, 1, 0), ALG=(38, 5, 0), PACKET=(17, 3, 0), M
 """
 REFUSED = [
     *("unshare EPERM", "unshare all EPERM", "clone EPERM", "clone3 ENOSYS", "setns EPERM"),
-    *("TIOCSTI EPERM", "TIOCLINUX EPERM") * 2,
+    *("TIOCSTI EPERM", "TIOCLINUX EPERM", "F_SETLEASE EPERM") * 2,
     *(f"{name} EPERM" for name in syscalls.FORBIDDEN[1:]),
     *(f"{name} ENOSYS" for name in syscalls.ABSENT[1:]),
     *(f"{name} EAFNOSUPPORT" for name in ("VSOCK", "ALG", "PACKET")),
     *(f"{name} EPROTONOSUPPORT" for name in ("MPTCP", "SCTP")),
+]
+
+# The same for the second filter, where Landlock alone shuts in; "other" is the number of a process that is not to be touched.
+CALLS_ALONE = f"""
+import ctypes, errno, os, socket, sys
+libc, calls, other = ctypes.CDLL(None, use_errno=True), {KNOWN}, int(sys.argv[1])
+def call(name, *arguments, told=None):
+    if name in calls:
+        ctypes.set_errno(0)
+        answer = libc.syscall(calls[name], *map(ctypes.c_long, arguments))
+        print(told or name, errno.errorcode.get(ctypes.get_errno(), answer))
+def tried(told, act):
+    try:
+        print(told, act() or "done")
+    except OSError as error:
+        print(told, errno.errorcode[error.errno])
+for name in {(*syscalls.FORBIDDEN_ALONE, *syscalls.ABSENT_ALONE, *syscalls.UNSUPPORTED_ALONE)}:
+    call(name, -1, -1, -1, -1, -1)
+for name in {syscalls.OF_A_PROCESS}:
+    call(name, other, 0, 0, 0)
+    call(name, 1 << 32, 0, 0, 0, told="own " + name)
+for which in (1, 2, 3):
+    call("setpriority", which, 0, 5, told=f"setpriority {{which}}")
+    call("ioprio_set", which, other, 0, told=f"ioprio_set {{which}}")
+call("setpriority", 0, other, 5)
+tried("own setpriority", lambda: os.setpriority(os.PRIO_PROCESS, 0, 19))
+inet, stream, datagram = socket.AF_INET, socket.SOCK_STREAM, socket.SOCK_DGRAM
+for send in (lambda: socket.socket().sendto(b"x", 0x20000000, ("127.0.0.1", 9)), lambda: socket.socket().sendmsg([b"x"], (), 0x20000000)):
+    tried("fast", send)
+tried("unix", lambda: socket.socket(socket.AF_UNIX) and None)
+tried("UDP", lambda: socket.socket(inet, datagram | socket.SOCK_NONBLOCK) and None)
+tried("TCP", lambda: socket.socket(inet, stream | socket.SOCK_CLOEXEC) and None)
+for kind in (stream, socket.SOCK_SEQPACKET, datagram, socket.SOCK_RAW):
+    tried(f"pair {{int(kind)}}", lambda: socket.socketpair(socket.AF_UNIX, kind) and None)
+a, b = socket.socketpair()
+tried("pair to another", lambda: a.connect(sys.argv[2]))
+"""
+UNSUPPORTED = errno.errorcode[errno.EOPNOTSUPP]
+REFUSED_ALONE = [
+    *(f"{name} EPERM" for name in syscalls.FORBIDDEN_ALONE if name in KNOWN),
+    *(f"{name} ENOSYS" for name in syscalls.ABSENT_ALONE if name in KNOWN),
+    *(f"{name} {UNSUPPORTED}" for name in syscalls.UNSUPPORTED_ALONE if name in KNOWN),
+    *(f"{name} EPERM" for name in syscalls.OF_A_PROCESS),
+    *("setpriority 1 EPERM", "ioprio_set 1 EPERM", "setpriority 2 EPERM", "ioprio_set 2 EPERM", "setpriority 3 EPERM"),
+    *("ioprio_set 3 EPERM", "setpriority EPERM", "own setpriority done", *[f"fast {UNSUPPORTED}"] * 2),
+    *("unix EAFNOSUPPORT", "UDP EACCES", "TCP done", "pair 1 done", "pair 5 done", "pair 2 ESOCKTNOSUPPORT"),
+    *("pair 3 ESOCKTNOSUPPORT", "pair to another EACCES"),
 ]
 
 THREADS = """
@@ -73,7 +122,7 @@ print(subprocess.run(["/bin/echo", "program"], capture_output=True, text=True).s
 pid = os.fork() or os._exit(7)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 for family in (socket.AF_INET, socket.AF_INET6): socket.socket(family).close()
-socket.socket(socket.AF_INET, socket.SOCK_DGRAM).close(); socket.socketpair(); socket.if_nameindex()
+socket.socketpair(); socket.if_nameindex()
 """
 NODE = """
 const {Worker} = require("worker_threads"), {execFile} = require("child_process"), fs = require("fs"), os = require("os");
@@ -117,6 +166,18 @@ def lines_of(sandbox: Sandbox, script: str, code: str = "") -> list[str]:
 
 def test_what_a_build_has_no_need_of_is_refused(sandbox: Sandbox) -> None:
     assert lines_of(sandbox, f"{sys.executable} -I code", CALLS) == REFUSED
+
+
+def test_what_namespaces_do_elsewhere_a_second_filter_does(sandbox: Sandbox, tmp_path: Path) -> None:
+    if sandbox.mode != Mode.LANDLOCK:
+        pytest.skip("bubblewrap's have namespaces")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        lines = lines_of(sandbox, f"{sys.executable} -I code {os.getpid()} {tmp_path}/s", CALLS_ALONE)
+    own = [line for line in lines if line.startswith("own ") and "setpriority" not in line]
+    assert [line for line in lines if line not in own] == REFUSED_ALONE
+    assert [line for line in own if line.endswith("EPERM")] == [], "where no other process is named"
 
 
 def test_it_is_the_filter_that_refuses(sandbox: Sandbox) -> None:
@@ -170,7 +231,8 @@ def test_the_numbers_are_those_of_the_kernel(name: str) -> None:
     assert {call: str(number) for call, number in calls.items() if call in known} == {
         call: known[call] for call in calls if call in known
     }
-    assert set(calls) - set(known) <= {"open_tree_attr"}, "newer than the headers may be"
+    newer = {"open_tree_attr", "fchmodat2", "setxattrat", "removexattrat", "file_setattr"}
+    assert set(calls) - set(known) <= newer, "newer than the headers may be"
 
 
 # Takes the filters away, as a kernel without them: the calls that set one are answered EINVAL.

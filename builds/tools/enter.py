@@ -4,7 +4,9 @@ Usage: enter.py PLAN PROGRAM [ARGUMENT...]
 
 PLAN is JSON: ``ready`` (a descriptor that is told how it went), ``limits`` (by the name of the RLIMIT_), ``nice``, ``uid`` (of an
 ordinary user, where this is root), ``cwd``, ``refused`` (a filter for system calls, in hex: see builds/syscalls.py), ``relay`` (a
-port, and the socket behind it), ``landlock`` (paths that can be read and written, and the only TCP ports to connect to).
+port, and the socket behind it), ``landlock`` (paths that can be read and written, and whether no TCP port can be used), ``keeper``
+(where there are no namespaces: a second ``filter``, the calls that it has ``asked`` about, by number, and for builds/tools/keep.py the
+``parent``, ``workspace`` and ``port``).
 
 Told is ``R`` once all of it is done; then, if the program can't be started, the number of the error.
 """
@@ -20,10 +22,12 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 38, 24, 63
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS, PR_CAPBSET_DROP, LAST_CAPABILITY = 1, 38, 24, 63
 PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
+# By a descriptor; and what is being done for a program is not broken off by a signal, so that it is not done twice.
+SECCOMP_SET_MODE_FILTER, NEW_LISTENER, WAIT_KILLABLE_RECV = 1, 8, 32
 
 
 def main(plan: dict[str, Any], argv: list[str]) -> None:
@@ -37,9 +41,9 @@ def main(plan: dict[str, Any], argv: list[str]) -> None:
     if plan.get("refused"):
         _refuse(bytes.fromhex(plan["refused"]))
     if plan.get("relay"):  # held by the filter too: the build's programs could make it act for them
-        _relay(plan["relay"]["port"], plan["relay"]["socket"])
-    if plan.get("cut_off"):
-        _refuse(bytes.fromhex(plan["cut_off"]))
+        _relay(plan["relay"]["port"], plan["relay"]["socket"], stays=bool(plan.get("keeper")))
+    if plan.get("keeper"):
+        _keep(plan["keeper"])
     if plan.get("landlock"):
         _shut_in(plan["landlock"])
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -85,23 +89,47 @@ def _refuse(steps: bytes) -> None:
         raise OSError(ctypes.get_errno(), "The filter for system calls was not taken")
 
 
-def _relay(port: int, path: str) -> None:
-    """What programs can only ask by TCP: a port of this sandbox's loopback, behind which is the proxy's socket."""
+def _keep(keeper: dict[str, Any]) -> None:
+    """What follows is done below the keeper, who is told of the filter that asks it."""
+    sys.path.append(str(Path(__file__).parents[2]))
+    from builds.tools.keep import below_a_keeper  # noqa: PLC0415 - bubblewrap does not show it, and has its own
+
+    asked = {int(number): call for number, call in keeper["asked"].items()}
+    with below_a_keeper(keeper["parent"], keeper["workspace"], keeper["port"], asked) as channel:
+        steps, libc = bytes.fromhex(keeper["filter"]), ctypes.CDLL(None, use_errno=True)
+        program = ctypes.byref(_Program(len(steps) // 8, steps))
+        listener = libc.syscall(keeper["seccomp"], SECCOMP_SET_MODE_FILTER, NEW_LISTENER | WAIT_KILLABLE_RECV, program)
+        if listener < 0:
+            raise OSError(ctypes.get_errno(), "The filter that asks was not taken")
+        socket.send_fds(channel, [b"."], [listener])
+        os.close(listener)
+
+
+def _relay(port: int, path: str, *, stays: bool) -> None:
+    """What programs can only ask by TCP: a port of this sandbox's loopback, behind which is the proxy's socket. It ends with this
+    process, if that ``stays``; else it is no child of what the program takes for its own."""
     listening = socket.create_server(("127.0.0.1", port), backlog=256)
     if os.fork() == 0:
         os.setsid()
-        if os.fork() == 0:
-            null = os.open(os.devnull, os.O_RDWR)
-            for descriptor in (0, 1, 2):  # else the build's output would never end
-                os.dup2(null, descriptor)
-            os.closerange(3, listening.fileno())
-            os.closerange(listening.fileno() + 1, 256)
-            while True:
-                client, _address = listening.accept()
-                threading.Thread(target=_join, args=(client, path), daemon=True).start()
-        os._exit(0)
-    os.wait()
+        if stays:
+            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        elif os.fork():
+            os._exit(0)
+        _serve(listening, path)
+    if not stays:
+        os.wait()
     listening.close()
+
+
+def _serve(listening: socket.socket, path: str) -> NoReturn:
+    null = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):  # else the build's output would never end
+        os.dup2(null, descriptor)
+    os.closerange(3, listening.fileno())
+    os.closerange(listening.fileno() + 1, 256)
+    while True:
+        client, _address = listening.accept()
+        threading.Thread(target=_join, args=(client, path), daemon=True).start()
 
 
 def _join(client: socket.socket, path: str) -> None:
@@ -126,8 +154,7 @@ def _shut_in(rules: dict[str, Any]) -> None:
     from landlockpy import AccessFS, AccessNet, Ruleset, Scope  # noqa: PLC0415 - only where it is asked for
 
     look = AccessFS.READ_FILE | AccessFS.READ_DIR | AccessFS.EXECUTE
-    ports = rules["ports"]
-    net = AccessNet.NONE if ports is None else AccessNet.BIND_TCP | AccessNet.CONNECT_TCP
+    net = AccessNet.BIND_TCP | AccessNet.CONNECT_TCP if rules["no_ports"] else AccessNet.NONE
     scoped = Scope.ABSTRACT_UNIX_SOCKET | Scope.SIGNAL
     with Ruleset(handled_net=net, scoped=scoped) as ruleset:
         everything = ruleset.handled_fs
@@ -139,8 +166,6 @@ def _shut_in(rules: dict[str, Any]) -> None:
             for path in filter(os.path.exists, paths):
                 inside = rights if os.path.isdir(path) else rights & ~AccessFS.READ_DIR  # noqa: PTH112 - as the kernel sees it
                 ruleset.allow_path(path, inside & everything)
-        for port in ports or ():
-            ruleset.allow_port(port, AccessNet.CONNECT_TCP)
         ruleset.restrict()
 
 

@@ -63,10 +63,19 @@ class Cause:
 
 
 @dataclass(frozen=True)
+class Alone:
+    """How a case ends where Landlock alone shuts builds in, if not as elsewhere, and why."""
+
+    cause: Cause
+    why: str
+
+
+@dataclass(frozen=True)
 class Case:
     """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
 
-    ``grouped`` is its cause where control groups tell who was killed for memory: without them it can only be guessed.
+    ``grouped`` is its cause where control groups tell who was killed for memory: without them it can only be guessed. ``alone`` is
+    its end where Landlock alone shuts builds in.
 
     ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
     the attack did nothing; else ``uncontrolled`` says why it can't be shown.
@@ -84,8 +93,11 @@ class Case:
     uncontrolled: str = ""
     document: dict[str, Any] = field(default_factory=dict)
     grouped: Cause | None = None
+    alone: Alone | None = None
 
-    def cause(self, *, by_groups: bool) -> Cause:
+    def cause(self, *, by_groups: bool, alone: bool = False) -> Cause:
+        if alone and self.alone:
+            return self.alone.cause
         told = Cause(self.code, self.fault, self.words)
         return (self.grouped or told) if by_groups else told
 

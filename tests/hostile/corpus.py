@@ -8,12 +8,14 @@ from __future__ import annotations
 from tests.hostile.archives import ARCHIVES
 from tests.hostile.case import Case
 from tests.hostile.exports import EXPORTS
+from tests.hostile.harm import HARM
 from tests.hostile.limits import LIMITS
 from tests.hostile.secrets import NETWORK, SECRETS
 from tests.hostile.texts import TEXTS
 
 KINDS: dict[str, list[Case]] = {
     "Reading what is not its own": SECRETS,
+    "Changing what is not its own": HARM,
     "The network": NETWORK,
     "Taking too much, and not ending": LIMITS,
     "The archive of the repository": ARCHIVES,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from base64 import b64encode
 
-from tests.hostile.case import Case, Control, export, instead, packed, script, zeros
+from tests.hostile.case import Alone, Case, Cause, Control, export, instead, packed, script, zeros
 
 PDF = ({"format": "pdf", "output": "exports/a.pdf"}, {"format": "meca", "output": "exports/article.meca.zip"})
 # A page tree that is its own branch, and a stream that says it is longer than the file.
@@ -236,6 +236,7 @@ EXPORTS = [
         "export-not-made",
         "manuscript",
         tries="Puts a socket in the place of an export.",
+        alone=Alone(Cause("build-failed", "manuscript", "Address family not supported"), "It can't make the socket."),
     ),
     Case(
         "export-is-a-sparse-monster",

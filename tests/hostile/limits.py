@@ -61,6 +61,19 @@ LIMITS = [
         control=Control(("REACHED 100 MB",), script(HOG)),
     ),
     Case(
+        "memory-hogs-that-leave",
+        script(
+            "for i in 1 2 3 4 5 6; do (setsid env -i python3 -c 'import time; a = bytearray(400_000_000); time.sleep(60)' &) ; done\n"
+            "sleep 60"
+        ),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "1.5 GB of memory",
+        tries="The same in processes that have left its session, have nothing of its environment, and whose parents have ended.",
+        control=Control(("REACHED 100 MB",), script(HOG)),
+    ),
+    Case(
         "killed-by-itself",
         script("kill -9 $$"),
         "failed",

@@ -149,6 +149,8 @@ def _done(service: subprocess.Popen[bytes]) -> Iterator[str]:
     if not _answers():  # it was killed, so that it ends, if it has not yet
         service.wait(SECONDS)
         yield "REACHED the service, which has ended"
+    if len(Path("/proc/sysvipc/shm").read_text().splitlines()) > 1:
+        yield "LEFT shared memory"
     for path in Path("/proc").glob("[0-9]*"):
         if int(path.name) not in (1, os.getpid(), service.pid):
             command = path.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()

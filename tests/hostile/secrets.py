@@ -205,6 +205,19 @@ for what, family, address in [("the web server", inet, ("127.0.0.1", {port})), (
         except OSError as error:
             print("no", error)
 """
+FAST_OPEN = """
+import socket
+inet, inet6, flag, request = socket.AF_INET, socket.AF_INET6, socket.MSG_FASTOPEN, b"GET /readyz HTTP/1.0\\r\\n\\r\\n"
+for what, family, address in [("the web server", inet, ("127.0.0.1", {port})), ("a port", inet, ("127.0.0.1", {listening})),
+                              ("IPv6", inet6, ("::1", {port}))]:
+    for send in (lambda s: s.sendto(request, flag, address), lambda s: s.sendmsg([request], (), flag, address)):
+        with socket.socket(family) as s:
+            try:
+                send(s)
+                print("REACHED", what, s.getpeername())
+            except OSError as error:
+                print("no", error)
+"""
 RAW = """
 import socket
 try:
@@ -239,6 +252,12 @@ NETWORK = [
                 )
             )
         ),
+    ),
+    Case(
+        "sent-without-connecting",
+        python(FAST_OPEN),
+        tries="Sends to the web server and others on this machine at once, without asking for a connection before.",
+        control=Control(("REACHED the web server", "REACHED a port", "REACHED IPv6")),
     ),
     Case(
         "raw-sockets",

@@ -21,8 +21,12 @@ stands for any that begins so. "How it is shown" says how we know that the case 
 sandbox, on a machine that is thrown away, where they must get what they want; {by_cause} would not fail if they did nothing; of the
 other {uncontrolled} the table says what is tested.
 
+The same cases are run where Landlock alone shuts builds in, as an ordinary user: `python -m tests.hostile.alone`. What then ends
+otherwise is in the last table.
+
 This page is written by `python -m tests.hostile.table`.
 """
+ALONE = "## Where Landlock alone shuts builds in\n\n| Case | How it ends | What is told | Why |\n|---|---|---|---|"
 HEAD = "| Case | What it tries | How it ends | What is told | How it is shown |\n|---|---|---|---|---|"
 
 
@@ -37,12 +41,20 @@ def page() -> str:
 def _tables() -> Iterator[str]:
     for kind, cases in KINDS.items():
         yield f"## {kind}\n\n{HEAD}"
-        yield from map(_row, cases)
+        yield from (_row(f"`{case.name}`", case.tries, _end(case), _told(case.words), _shown(case)) for case in cases)
         yield ""
+    yield ALONE
+    for case in CASES:
+        if alone := case.alone:
+            cause = alone.cause
+            yield _row(
+                f"`{case.name}`", f"{case.state}: `{cause.code}`" if cause.code else case.state, _told(cause.words), alone.why
+            )
+    yield ""
 
 
-def _row(case: Case) -> str:
-    return "| " + " | ".join(_cell(text) for text in (f"`{case.name}`", case.tries, _end(case), _told(case), _shown(case))) + " |"
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
 
 
 def _cell(text: str) -> str:
@@ -56,8 +68,8 @@ def _end(case: Case) -> str:
     return f"{case.state}: `{case.code}`{grouped}"
 
 
-def _told(case: Case) -> str:
-    return f"… {case.words} …" if case.words else ""
+def _told(words: str) -> str:
+    return f"… {words} …" if words else ""
 
 
 def _shown(case: Case) -> str:
