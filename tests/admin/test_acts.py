@@ -180,6 +180,20 @@ def test_an_act_on_very_many_is_refused(admin_page: Client, build: Build, more: 
     assert build.submission.builds.count() == 1
 
 
+@pytest.mark.parametrize("wrong", ["abc", "1,2", "", "9" * 30, "-", "1'"])
+@pytest.mark.parametrize("more", [{}, {"confirmed": "yes", **ANSWERS["retry"]}])
+def test_what_was_never_in_the_list_is_refused(admin_page: Client, build: Build, wrong: str, more: dict[str, str]) -> None:
+    for row in (build, build.submission):
+        response = admin_page.post(list_of(row), {"action": "retry", "_selected_action": [str(row.pk), wrong], **more})
+        assert told(response) == ["What was chosen is not in this list. Nothing was done."]
+    assert build.submission.builds.count() == 1
+
+
+def test_what_is_gone_is_said(admin_page: Client, build: Build) -> None:
+    response = admin_page.post(list_of(build.submission), {"action": "retry", "_selected_action": [build.submission_id + 1]})
+    assert told(response) == ["Nothing of what was chosen is there any more. Nothing was done."]
+
+
 def test_what_authors_wrote_is_text_when_it_is_asked_about(admin_page: Client, failed: MakeBuild) -> None:
     build = failed(title="<script>alert(1)</script>")
     assert "<script>alert" not in choose(admin_page, "retry", build).content.decode()
