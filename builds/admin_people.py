@@ -75,6 +75,8 @@ class StaffAdmin(CheckBoxAdmin, AnyUserAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
             return self.add_fieldsets
+        if not self.has_change_permission(request, obj):  # nor is a new password offered
+            return ((None, {"fields": ("username",)}), *self.fieldsets[1:])
         return (*self.fieldsets, self.superuser_fieldset) if request.user.is_superuser else self.fieldsets
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:

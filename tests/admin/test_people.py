@@ -84,6 +84,8 @@ def test_superusers_are_out_of_an_admins_reach(admin: Client) -> None:
         admin.post(page, posted(root, is_active="", password1="taken-over-now-1", password2="taken-over-now-1"))
     root.refresh_from_db()
     assert (root.is_active, root.check_password("before")) == (True, True)
+    shown = admin.get(change(root)).text
+    assert "root" in shown and "../password/" not in shown and "pbkdf2" not in shown
 
 
 def test_roles_are_seen_and_not_changed_by_admins(admin: Client) -> None:
