@@ -77,6 +77,14 @@ def test_an_admin_closes_an_account_and_deletes_none(admin: Client) -> None:
     assert not user.is_active
 
 
+def test_a_superuser_deletes_no_account_either(admin_page: Client) -> None:
+    """Whose log entries would go with it."""
+    user = person(EDITORS)
+    assert admin_page.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"}).status_code == 403
+    admin_page.post(LIST, {"action": "delete_selected", "_selected_action": [user.pk], "post": "yes"})
+    assert User.objects.filter(pk=user.pk).exists()
+
+
 def test_superusers_are_out_of_an_admins_reach(admin: Client) -> None:
     root = User.objects.create_superuser("root", password="before")
     pages = [change(root), reverse("admin:auth_user_password_change", args=[root.pk])]
