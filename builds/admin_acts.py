@@ -75,6 +75,9 @@ class Acting(AnyModelAdmin):
             self.message_user(request, sentence, messages.ERROR)
             return None
         submissions = list(self.submissions_of(self.model._default_manager.filter(pk__in=chosen)).order_by("id"))
+        if not submissions:
+            self.message_user(request, "Nothing of what was chosen is there any more. Nothing was done.", messages.WARNING)
+            return None
         form = act.form(request.POST if "confirmed" in request.POST else None)
         if not form.is_valid():
             return self._ask(request, act, submissions, form=form)

@@ -6,9 +6,11 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.forms import Media, ModelChoiceField
@@ -123,6 +125,16 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
         context["history_url"] = self.history_url(context["original"])
         context["desk_url"] = self.desk_url(context["original"])
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        """Django asks the database for whatever was posted; what can't be a row's key is refused before."""
+        try:
+            for chosen in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.clean(chosen, None)
+        except ValidationError:
+            self.message_user(request, "What was chosen is not in this list. Nothing was done.", messages.ERROR)
+            return None
+        return super().response_action(request, *args, **kwargs)
 
     def history_url(self, row: Any) -> str:
         """The events of a row; empty where its model has none of its own."""

@@ -8,9 +8,13 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
+
+from builds.lifecycle import NO_PERSONS
+from builds.roles import ROLES
 
 if TYPE_CHECKING:
     AnyUserAdmin = UserAdmin[User]
@@ -21,6 +25,11 @@ else:
 
 admin.site.unregister(User)
 admin.site.unregister(Group)
+
+
+def of_a_person(name: str) -> None:
+    if name.casefold() in NO_PERSONS:
+        raise ValidationError("The history calls a part of Jobsite, or desci-server, by this name. Choose another.")
 
 
 class CheckBoxAdmin(AnyAdmin):
@@ -66,19 +75,39 @@ class StaffAdmin(CheckBoxAdmin, AnyUserAdmin):
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
         if obj is None:
             return self.add_fieldsets
+        if not self.has_change_permission(request, obj):  # nor is a new password offered
+            return ((None, {"fields": ("username",)}), *self.fieldsets[1:])
         return (*self.fieldsets, self.superuser_fieldset) if request.user.is_superuser else self.fieldsets
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """The history says by name who acted: a name is never changed, nor free for somebody else."""
+        return (*self.readonly_fields, "username") if obj else self.readonly_fields
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         if obj is not None and obj.is_superuser and not request.user.is_superuser:
             return False
         return super().has_change_permission(request, obj)
 
+    def save_related(self, request: Any, form: Any, formsets: Any, change: bool) -> None:
+        """Groups that are no roles are a superuser's: who is not one neither gives nor takes them."""
+        others = [] if request.user.is_superuser else list(form.instance.groups.exclude(name__in=ROLES))
+        super().save_related(request, form, formsets, change)
+        form.instance.groups.add(*others)
+
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         """Who has acted stays known: an account is closed (not active), never deleted."""
         return False
 
+    def formfield_for_manytomany(self, db_field: Any, request: Any = None, **kwargs: Any) -> Any:
+        if db_field.name == "groups" and not request.user.is_superuser:
+            kwargs["queryset"] = Group.objects.filter(name__in=ROLES)
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and db_field.name == "username":
+            field.validators.append(of_a_person)
+            field.help_text = f"{field.help_text} It stands in the history, and can't be changed later."
         if field is not None and db_field.name == "groups":
             field.label, field.help_text = "Roles", "Viewers see all; editors also retry, cancel and deliver; admins do all."
             field.widget.can_add_related = False

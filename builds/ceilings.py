@@ -231,7 +231,8 @@ class Watcher:
         sizes = {words[0]: int(words[1]) for words in lines if len(words) > 1 and words[1].isdigit()}
         self._looks_in_vain = 0 if len(sizes) == len(lines) > 0 else self._looks_in_vain + 1
         most = self._ceilings
-        self._room = sizes.get("room", 0) + self._unlinked()
+        if "room" in sizes:
+            self._room = sizes["room"] + self._unlinked()
         if most.workspace and self._room > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if most.files and sizes.get("files", 0) > most.files:

@@ -41,11 +41,21 @@ def serve(extra: Sequence[Program] = ()) -> None:
     with _alone_on(Path(settings.DATA_DIR)):
         listening = _listening_socket(settings.HOST, settings.PORT)
         queue_store = [_queue_store()] if settings.REDIS_EMBEDDED else []
-        for sentence in (*toolchain.missing(), *isolation.in_words()):
+        for sentence in (*toolchain.missing(), *isolation.in_words(), *unknown_clients()):
             sys.stderr.write(f"jobsite: {sentence}\n")
         call_command("migrate", verbosity=0)
         process_tree.take_in_orphans()
         Supervisor([*queue_store, *_programs(listening), *extra], tend=_end_orphans).run()
+
+
+def unknown_clients() -> list[str]:
+    """Whether people can't be told apart by their address."""
+    if not settings.HTTPS or settings.PROXIES:
+        return []
+    return [
+        "PUBLIC_URL is https, so that a proxy stands before Jobsite, but PROXIES is 0: all people seem to come from its address, and five "
+        "wrong passwords for a name lock it for everybody. Set PROXIES to the number of your proxies that add to X-Forwarded-For."
+    ]
 
 
 def _programs(listening: socket.socket) -> list[Program]:

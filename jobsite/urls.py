@@ -1,13 +1,13 @@
 """Every address that the service answers."""
 
 from django.contrib import admin
-from django.contrib.auth.decorators import login_not_required
 from django.urls import include, path
-from django.views.generic import RedirectView
+
+from builds.desk import sign_in
 
 urlpatterns = [
     path("", include("builds.api.urls")),
-    path("admin/login/", login_not_required(RedirectView.as_view(pattern_name="desk:sign-in", query_string=True))),
+    path("admin/login/", sign_in.admin_door),
     path("admin/", admin.site.urls),
     path("", include("builds.desk.urls")),
 ]

@@ -23,7 +23,6 @@ from builds.lifecycle import ActRefused, JobConflict, StaleBuild
 from builds.manuscript_url import ManuscriptUrl
 from builds.models import Build, Mode, Submission
 
-ACTOR = "the API"
 ACCEPTED = "Job queued for processing"
 
 
@@ -82,7 +81,7 @@ class CancelView(APIView):
         reason = _checked(CancelRequest, request.data)["reason"]
         submission = _submission(job_id)
         try:
-            lifecycle.request_cancel(submission.newest_build(), actor=ACTOR, reason=reason or "No reason given.")
+            lifecycle.request_cancel(submission.newest_build(), actor=lifecycle.API, reason=reason or "No reason given.")
         except StaleBuild as stale:
             raise Conflict("This submission has ended already; there is nothing to cancel.") from stale
         return success(status(_submission(job_id)), status=202)
@@ -94,7 +93,7 @@ class RetryView(APIView):
         """Queue a new attempt at a submission that has ended."""
         values = _checked(RetryRequest, request.data)
         try:
-            lifecycle.retry(_submission(job_id), Mode(values["mode"]), actor=ACTOR, reason=values["reason"])
+            lifecycle.retry(_submission(job_id), Mode(values["mode"]), actor=lifecycle.API, reason=values["reason"])
         except ActRefused as refused:
             raise Conflict(str(refused)) from refused
         return success(status(_submission(job_id)), status=202)

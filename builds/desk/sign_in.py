@@ -7,9 +7,12 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views
+from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
-from django.http import HttpRequest, HttpResponse
-from django.urls import reverse_lazy
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse, reverse_lazy
+from django.utils.decorators import method_decorator
 
 
 class SignInView(views.LoginView):
@@ -26,6 +29,21 @@ class PasswordView(views.PasswordChangeView):
     def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
         messages.success(self.request, "Your password is changed. Your other browsers are signed out.")
         return super().form_valid(form)
+
+
+@method_decorator(login_not_required, name="dispatch")
+class SignOutView(views.LogoutView):
+    """Also for who is signed out by now: to sign in would lead back here, to be signed out again."""
+
+
+@login_not_required
+def admin_door(request: HttpRequest) -> HttpResponse:
+    """Where the admin sends whom it does not let in. The sign-in would send who is signed in back to it, for ever."""
+    if request.user.is_authenticated and not request.user.is_staff:
+        raise PermissionDenied(
+            "The admin is for those whose account is marked “May use the admin”. Ask an admin of Jobsite for it."
+        )
+    return HttpResponseRedirect(f"{reverse('desk:sign-in')}?{request.META['QUERY_STRING']}")
 
 
 def client_address(request: HttpRequest) -> str:

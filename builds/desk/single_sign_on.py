@@ -20,6 +20,7 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_safe
 
+from builds.lifecycle import NO_PERSONS
 from builds.roles import ADMINS, ROLES
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def known_user(claims: dict[str, Any]) -> User:
         Refused: there is no name, it is not verified, or the account is not to be taken.
     """
     name = str(claims.get(settings.OIDC_USERNAME_CLAIM) or "").strip()
-    if not name or len(name) > LONGEST_NAME:
+    if not name or len(name) > LONGEST_NAME or name.casefold() in NO_PERSONS:
         raise Refused("The provider does not say who you are. Tell an admin of Jobsite.")
     if settings.OIDC_USERNAME_CLAIM == "email" and claims.get("email_verified") is False:
         raise Refused("Your e-mail address is not verified yet at the provider.")

@@ -1,4 +1,3 @@
-from django.contrib.auth import views as auth
 from django.urls import path
 from django.views.generic import RedirectView
 
@@ -36,5 +35,5 @@ urlpatterns = [
     path("sign-in/oidc/callback/", single_sign_on.callback, name="oidc-callback"),
     path("sign-in/", sign_in.SignInView.as_view(), name="sign-in"),
     path("account/password/", sign_in.PasswordView.as_view(), name="password"),
-    path("sign-out/", auth.LogoutView.as_view(), name="sign-out"),
+    path("sign-out/", sign_in.SignOutView.as_view(), name="sign-out"),
 ]

@@ -6,12 +6,14 @@ desci-server must hear beside it. A verb that comes too late raises :class:`Stal
 
 from builds.lifecycle.cancelling import finish_cancel, request_cancel
 from builds.lifecycle.ending import fail, give_up, hand_over, lose, succeed
-from builds.lifecycle.rows import ActRefused, StaleBuild
+from builds.lifecycle.rows import API, NO_PERSONS, ActRefused, StaleBuild
 from builds.lifecycle.running import cancel_asked, claim, enter_stage, leave_stage, pin, renew
 from builds.lifecycle.submitting import JobConflict, Request, retry, retry_source, submit
 from builds.lifecycle.updates import ask_whether_wanted, nobody_waits, push
 
 __all__ = [
+    "API",
+    "NO_PERSONS",
     "ActRefused",
     "JobConflict",
     "Request",

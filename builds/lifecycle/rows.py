@@ -10,8 +10,9 @@ from builds import front_matter
 from builds.models import FINAL, Build, Event, Stage, State, Submission
 from builds.outbox_models import StatusUpdate
 
-DESCI_SERVER = "desci-server"
-JOBSITE = "jobsite"
+# Who acts in the history without being a person. No account may be called so: what it did would pass for theirs.
+DESCI_SERVER, JOBSITE, API = "desci-server", "jobsite", "the API"
+NO_PERSONS = frozenset(name.casefold() for name in (DESCI_SERVER, JOBSITE, API))
 LONGEST_MESSAGE = 4000
 
 TRANSITIONS: dict[State, frozenset[State]] = {

@@ -60,6 +60,16 @@ def test_rows_are_filtered_by_a_submission_that_is_typed(admin_page: Client, fai
     assert [result["text"] for result in found["results"]] == ["On builds 1"]
 
 
+def test_without_a_script_a_submission_is_chosen_by_its_number(admin_page: Client, failed: MakeBuild) -> None:
+    """What is typed comes after the choice that is made by a script, which is then empty."""
+    build, _ = failed("1"), failed("2")
+    page = reverse("admin:builds_event_changelist")
+    form = admin_page.get(page).text.partition('class="submission-filter"')[2].partition("</form>")[0]
+    assert re.findall(r'<(\w+) name="submission__id__exact"', form) == ["select", "input"]
+    found = admin_page.get(page, {"submission__id__exact": ["", str(build.submission_id)]})
+    assert {event.submission_id for event in found.context["cl"].result_list} == {build.submission_id}
+
+
 @pytest.mark.parametrize("wrong", ["x", "-1", "9" * 30, "1,2", "'"])
 def test_a_wrong_number_of_a_submission_breaks_nothing(admin_page: Client, build: Build, wrong: str) -> None:
     assert admin_page.get(reverse("admin:builds_event_changelist"), {"submission__id__exact": wrong}).status_code in (200, 302)

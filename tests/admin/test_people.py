@@ -77,6 +77,14 @@ def test_an_admin_closes_an_account_and_deletes_none(admin: Client) -> None:
     assert not user.is_active
 
 
+def test_a_superuser_deletes_no_account_either(admin_page: Client) -> None:
+    """Whose log entries would go with it."""
+    user = person(EDITORS)
+    assert admin_page.post(reverse("admin:auth_user_delete", args=[user.pk]), {"post": "yes"}).status_code == 403
+    admin_page.post(LIST, {"action": "delete_selected", "_selected_action": [user.pk], "post": "yes"})
+    assert User.objects.filter(pk=user.pk).exists()
+
+
 def test_superusers_are_out_of_an_admins_reach(admin: Client) -> None:
     root = User.objects.create_superuser("root", password="before")
     pages = [change(root), reverse("admin:auth_user_password_change", args=[root.pk])]
@@ -84,12 +92,40 @@ def test_superusers_are_out_of_an_admins_reach(admin: Client) -> None:
         admin.post(page, posted(root, is_active="", password1="taken-over-now-1", password2="taken-over-now-1"))
     root.refresh_from_db()
     assert (root.is_active, root.check_password("before")) == (True, True)
+    shown = admin.get(change(root)).text
+    assert "root" in shown and "../password/" not in shown and "pbkdf2" not in shown
 
 
 def test_roles_are_seen_and_not_changed_by_admins(admin: Client) -> None:
     role = Group.objects.get(name=ADMINS)
     page = reverse("admin:auth_group_change", args=[role.pk])
     assert (admin.get(page).status_code, admin.post(page, {"name": "x", "permissions": []}).status_code) == (200, 403)
+
+
+@pytest.mark.parametrize("name", ["desci-server", "Jobsite", "JOBSITE"])
+def test_nobody_is_called_like_a_part_of_the_service(admin: Client, name: str) -> None:
+    password = {"usable_password": "true", "password1": "a-long-passphrase-1", "password2": "a-long-passphrase-1"}
+    answer = admin.post(ADD, {"username": name, **password})
+    assert "Choose another." in answer.text and not User.objects.filter(username=name).exists()
+
+
+def test_nobody_takes_the_name_of_who_has_acted(admin_page: Client) -> None:
+    """Superusers neither: what ada did is known by her name."""
+    ada = person(EDITORS, "ada")
+    assert 'name="username"' not in admin_page.get(change(ada)).text
+    admin_page.post(change(ada), posted(ada, username="eve", email="ada@example.org"))
+    ada.refresh_from_db()
+    assert (ada.username, ada.email) == ("ada", "ada@example.org")
+
+
+def test_groups_that_are_no_roles_are_a_superuser_s(admin: Client) -> None:
+    beyond, user = Group.objects.create(name="platform"), person(VIEWERS)
+    admin.post(change(user), posted(user, groups=[beyond.pk]))
+    assert user.groups.get().name == VIEWERS
+    user.groups.add(beyond)
+    assert "platform" not in admin.get(change(user)).text.split("<form")[-1]
+    admin.post(change(user), posted(user, groups=[Group.objects.get(name=EDITORS).pk]))
+    assert sorted(user.groups.values_list("name", flat=True)) == [EDITORS, "platform"]
 
 
 def test_a_superuser_sees_what_lies_beyond_roles(admin_page: Client) -> None:

@@ -79,9 +79,13 @@ def test_everything_asks_to_sign_in(client: Client, build: Build) -> None:
     assert {client.get(page).headers["Location"].split("?")[0] for page in pages} == {reverse("desk:sign-in")}
 
 
-def test_a_user_who_is_no_staff_is_asked_to_sign_in(client: Client, build: Build) -> None:
+def test_who_is_signed_in_and_no_staff_is_told_so(client: Client, build: Build) -> None:
+    """The sign-in would send them back to the page that they came from, for ever."""
     client.force_login(User.objects.create_user("reader"))
-    assert {client.get(page).status_code for page in own_pages(build)} == {302}
+    for page in (*own_pages(build), "/admin/", "/sign-in/?next=/admin/"):
+        answer = client.get(page, follow=True)
+        assert answer.status_code == 403
+        assert "The admin is for those whose account is marked “May use the admin”." in answer.text
 
 
 def test_inlines_are_for_those_who_may_view_their_model(staff_page: Callable[..., Client], build: Build) -> None:

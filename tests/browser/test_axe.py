@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.template.loader import render_to_string
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.browser.conftest import PASSWORD, PATIENCE, Open, pk_of, serious, submit
@@ -19,6 +20,9 @@ PAGES = {
     "succeeded": "/submissions/{succeeded}/",
     "retry": "/submissions/{failed}/act/retry/",
     "cancel": "/submissions/{running}/act/cancel/",
+    "deliver": "/submissions/{succeeded}/act/deliver/",
+    "push": "/submissions/{failed}/act/push/",
+    "refused": "/submissions/{failed}/act/cancel/",
     "many": "/submissions/act/?act=retry&id={failed}&id={succeeded}&id={running}",
     "log": "/submissions/{failed}/attempts/1/log/",
     "running log": "/submissions/{running}/attempts/1/log/",
@@ -27,6 +31,9 @@ PAGES = {
     "xml": "/submissions/{succeeded}/attempts/1/exports/1/preview/?entry=manifest.xml",
     "json": "/submissions/{succeeded}/attempts/1/exports/2/preview/",
     "queue": "/queue/",
+    "pause": "/queue/pause/",
+    "drain": "/queue/drain/",
+    "resume": "/queue/resume/",
     "overview": "/overview/",
     "password": "/account/password/",
     "not found": "/nothing/",
@@ -100,6 +107,31 @@ def test_the_pages_for_anybody_have_none_either(desk: Service, browser: Browser,
     page.get_by_role("alert").wait_for()
     assert serious(page) == []
     assert looked_at(page, "/nothing/") == []
+    page.route("**/fault/", lambda route: route.fulfill(status=500, content_type="text/html", body=render_to_string("500.html")))
+    page.goto("/fault/")
+    assert serious(page) == []
+    context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_who_is_locked_out_meets_none(desk: Service, browser: Browser, theme: str) -> None:
+    context = browser.new_context(base_url=desk.url, color_scheme="dark" if theme == "dark" else "light")
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    for _ in range(5):
+        page.goto("/sign-in/")
+        page.get_by_label("User name").fill(f"somebody-{theme}")
+        page.get_by_label("Password").fill("wrong")
+        page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Locked for a while").wait_for()
+    assert serious(page) == []
+    page.goto("/sign-in/")
+    context.clear_cookies()
+    page.get_by_label("User name").fill("viewer")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="This page was open for too long").wait_for()
+    assert serious(page) == []
     context.close()
 
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect
 from tests import quick
 from tests.browser.conftest import PATIENCE, Open, pk_of, submit
 from tests.e2e.conftest import Service
-from tests.e2e.test_faults import not_again
+from tests.e2e.test_faults import not_again, running_with, wait_for_stage
 from tests.e2e.test_stories import submission
 
 # A picture of one dot.
@@ -107,10 +107,11 @@ def test_the_line_that_says_why_is_marked_and_reached(desk: Service, open_as: Op
 @both_ways
 def test_an_admin_cancels_what_runs_and_sees_it_when_nothing_runs(desk: Service, open_as: Open, script: bool) -> None:
     job = f"cancelled-{script}".lower()
-    release = desk.gates / f"{job}.release"
-    # A build that does not end when it is asked to, until the test lets it.
-    submit(desk, job, f"trap '' TERM\nuntil [ -e {release} ]; do sleep 0.1; done")
+    mark = "3001" if script else "3002"
+    # A build that does not end when it is asked to: it lives on for a while, until it is killed.
+    submit(desk, job, f"trap '' TERM\nsleep 7{mark}")
     desk.wait(job, "running", timeout=60)
+    wait_for_stage(desk, mark, 1)
     page = open_as("admin", java_script_enabled=script)
     page.goto(f"/submissions/{pk_of(desk, job)}/")
     page.get_by_role("link", name="Cancel", exact=True).click()
@@ -119,6 +120,7 @@ def test_an_admin_cancels_what_runs_and_sees_it_when_nothing_runs(desk: Service,
     page.get_by_role("button", name="Cancel it").click()
     expect(page.get_by_text("is being stopped; it is shown as cancelled")).to_be_visible()
     comes_to(page, "cancelled", script=script)
+    assert running_with(mark) == []
     assert desk.status(job)["state"] == "cancelled"
     page.reload()
     expect(page.get_by_role("region", name="History")).to_contain_text("A newer version has come.")

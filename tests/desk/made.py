@@ -59,7 +59,11 @@ def failed(name: str = "1", **described: str) -> Build:
 
 
 def succeeded(name: str = "1", **described: str) -> Build:
-    build = running(name, **described)
+    return delivered(running(name, **described))
+
+
+def delivered(build: Build) -> Build:
+    """Its exports made, kept and received."""
     keep(build, 1, "typst", "exports/paper.pdf", b"%PDF-1.7 content")
     keep(build, 2, "meca", "exports/paper.meca.zip", meca())
     keep(build, 3, "page-content", "index.json", b'{"kind": "Article", "title": "<script>"}')

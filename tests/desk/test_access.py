@@ -16,6 +16,7 @@ OPEN = {
     "sign-in/oidc/",
     "sign-in/oidc/callback/",
     "admin/login/",
+    "sign-out/",
     "readyz",
     "v1/schema",
     *(f"v1/services/process-journal-submission{rest}" for rest in ("", "/1", "/1/cancel", "/1/retry", "/1/log")),

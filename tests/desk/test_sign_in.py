@@ -33,6 +33,26 @@ def test_with_the_password_one_comes_to_where_one_was_going(client: Client, ada:
     assert client.get("/submissions/").status_code == 302
 
 
+def test_who_is_signed_out_by_now_signs_out_all_the_same(client: Client, ada: User) -> None:
+    """As when a session has run out: to sign in first would lead to an address that only takes posts."""
+    assert client.post("/sign-out/")["Location"] == "/sign-in/"
+
+
+def test_only_a_press_signs_out(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    assert client.get("/sign-out/").status_code == 405
+    assert client.get("/submissions/").status_code == 200
+
+
+def test_a_session_that_somebody_else_has_made_is_not_gone_on_with(client: Client, ada: User) -> None:
+    client.get("/sign-in/")
+    session = client.session
+    session.save()
+    before = session.session_key
+    sign_in(client, PASSWORD)
+    assert client.session.session_key != before
+
+
 def test_a_stranger_s_address_is_not_gone_to(client: Client, ada: User) -> None:
     answer = client.post("/sign-in/", {"username": "ada", "password": PASSWORD, "next": "https://evil.example/"})
     assert answer["Location"] == "/submissions/"
@@ -92,4 +112,8 @@ def test_each_page_has_its_policies(admin_client: Client, path: str) -> None:
 def test_cookies_are_marked(client: Client, ada: User) -> None:
     cookies = sign_in(client, PASSWORD).cookies
     session = cookies["sessionid"]
-    assert (session["httponly"], session["samesite"], session["max-age"]) == (True, "Lax", 36000)
+    assert session["max-age"] == 36000
+    assert {(name, cookie["httponly"], cookie["samesite"]) for name, cookie in cookies.items()} == {
+        ("sessionid", True, "Lax"),
+        ("csrftoken", True, "Lax"),
+    }

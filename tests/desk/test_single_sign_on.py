@@ -85,7 +85,10 @@ def test_an_account_that_is_not_the_provider_s_is_not_taken(client: Client, prov
     assert not set(user.groups.values_list("name", flat=True)) & set(ROLES)
 
 
-@pytest.mark.parametrize("claims", [{}, {"email": ""}, {"email": "a@b.c", "email_verified": False}, {"email": "x" * 200}])
+NOBODY: list[dict[str, Any]] = [{}, {"email": ""}, {"email": "x" * 200}, {"email": "Desci-Server"}]
+
+
+@pytest.mark.parametrize("claims", [*NOBODY, {"email": "a@b.c", "email_verified": False}])
 def test_who_has_no_verified_name_does_not_come_in(client: Client, provider: OidcProvider, claims: dict[str, Any]) -> None:
     provider.claims = claims
     assert 'class="message error"' in sign_in(client, provider).text
