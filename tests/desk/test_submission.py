@@ -29,6 +29,7 @@ def test_it_names_the_manuscript_and_where_it_is(viewer: Client) -> None:
         'Zoë Ångström <a class="small mono nowrap" href="https://orcid.org/0000-0002-1825-0097"',
         'href="https://github.com/lab/paper-1"',
         f'href="https://github.com/lab/paper-1/commit/{made.COMMIT}"',
+        'href="https://nodes.desci.com/node/node-1"',
         'href="/submissions/?node=node-1."',
         "job-1",
     ):
