@@ -115,8 +115,13 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "acts": _acts(request, newest.build, pending),
         "goes_on": newest.build.state in UNFINISHED or bool(pending),
         "node_link": node_link(submission.node_uuid),
-        "ref": newest.build.ref or ref_of(submission.url),
+        "ref": _branch([attempt.build for attempt in attempts]) or ref_of(submission.url),
     }
+
+
+def _branch(builds: list[Build]) -> str:
+    """The newest ref that was built: who builds a commit again has only that."""
+    return next((build.ref for build in builds if build.ref and build.ref != build.commit), "")
 
 
 def node_link(node_uuid: str) -> str:
