@@ -95,6 +95,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             secret=True,
         ),
         Setting("DESCI_SERVER_URL", "where desci-server is"),
+        Setting("NODES_URL", "where people look at nodes: pages link to `NODES_URL/node/UUID`"),
         Setting(
             "SUBMISSION_ACCEPTED_STATUS",
             "what a submission is answered with: `202`, or `200` for a desci-server that knows only that",

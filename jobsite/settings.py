@@ -241,6 +241,7 @@ SUBMISSION_MAX_BYTES = env.integer("SUBMISSION_MAX_BYTES", 100_000_000, least=1)
 REQUIRE_DECLARED_EXPORTS = env.boolean("REQUIRE_DECLARED_EXPORTS", default=False)
 
 DESCI_SERVER_URL = env.url("DESCI_SERVER_URL", "http://host.docker.internal:5420")
+NODES_URL = env.url("NODES_URL", "https://nodes.desci.com")
 REPORT_COMPLETED = env.boolean("REPORT_COMPLETED", default=True)
 DELIVERY_PATIENCE = env.integer("DELIVERY_PATIENCE", 900, least=1)
 

@@ -73,6 +73,63 @@ def test_a_submission_is_found(asked: str) -> None:
     assert found(asked) == [submission]
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        *(f"{scheme}github.com/Ocean-Lab/coral_growth" for scheme in ("", "https://", "http://www.", "ssh://git@", "git://")),
+        *(
+            f"https://github.com/ocean-lab/coral_growth{rest}"
+            for rest in ("/", ".git", "#readme", "?tab=readme-ov-file", "/issues/3")
+        ),
+        *(
+            f"https://github.com/ocean-lab/coral_growth/{rest}"
+            for rest in ("blob/main/paper.md#L118", "tree/x/docs", "archive/x.zip")
+        ),
+        *("git@github.com:ocean-lab/coral_growth.git", "ocean-lab/coral_growth.git", "https://github.com/ocean-lab"),
+        *(
+            "https://raw.githubusercontent.com/ocean-lab/coral_growth/main/myst.yml",
+            "(https://github.com/ocean-lab/coral_growth)",
+        ),
+        *(
+            f"https://github.com/ocean-lab/coral_growth/commit/{COMMIT}",
+            f"https://github.com/ocean-lab/coral_growth/commits/{COMMIT[:9]}",
+        ),
+        *(
+            f"https://nodes.desci.com/node/3f2a9c1e-8f4b-4c8e-9a1d-5e6f7a8b9c0d{rest}"
+            for rest in ("", "/root/index.md", "?shareId=9")
+        ),
+        *("ORCID: 0000-0002-1825-0097", "orcid:0000-0002-1825-0097", "corals https://github.com/ocean-lab/coral_growth, Zoë"),
+    ],
+)
+def test_a_submission_is_found_by_what_people_paste(asked: str) -> None:
+    submission = made()
+    submit("another")
+    assert found(asked) == [submission]
+
+
+@pytest.mark.parametrize(
+    "asked", [f"https://github.com/ocean-lab/coral_growth/commit/{'ab' * 20}", "https://github.com/ocean-lab/coral"]
+)
+def test_a_pasted_address_of_something_else_does_not_find_it(asked: str) -> None:
+    submission = made()
+    assert found(asked) == ([submission] if asked.endswith("coral") else [])
+
+
+@pytest.mark.parametrize("name", ["Łukasz Sørensen", "łukasz sørensen", "Lukasz Sorensen", "LUKASZ SORENSEN"])
+def test_a_name_is_found_without_a_key_for_its_letters(name: str) -> None:
+    submission = submit("one")
+    for written in ("Łukasz Sørensen", "Lukasz Sorensen"):
+        Submission.objects.update(authors=written)
+        search.index(submission.pk)
+        assert found(name) == [submission]
+
+
+def test_a_name_is_found_as_an_older_release_kept_it() -> None:
+    submission = submit("one")
+    SearchWords.objects.filter(submission=submission).update(words="łukasz wojcik")
+    assert found("Łukasz Wójcik") == [submission]
+
+
 @pytest.mark.parametrize("asked", ["0000-0002-1825-0097", "000000021825", "https://orcid.org/0000-0002-1825-0097", "Ada"])
 def test_an_orcid_is_found_however_the_author_wrote_it(asked: str) -> None:
     submission = submit("one")

@@ -28,7 +28,10 @@ def test_a_size_in_words(count: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("seconds", "words"),
     [
-        (-1, "0.0 s"),
+        (-1, "0 s"),
+        (0, "0 s"),
+        (0.004, "<0.1 s"),
+        (0.05, "0.1 s"),
         (0.44, "0.4 s"),
         (9.96, "10 s"),
         (60, "1 min"),

@@ -35,7 +35,7 @@ RUNS_LONG = timedelta(minutes=10)  # longer than the time limit of a build
 MOST_LATE = 1000
 # How a submission came to more than one attempt.
 RETRIED = {"itself": "by Jobsite itself", "asked": "because somebody asked"}
-ORCID = re.compile(r"(?:https?://orcid\.org/)?(\d{4})-?(\d{4})-?(\d{4})-?(\d{3}[\dXx])/?")
+ORCID = re.compile(r"(?:(?:https?://)?(?:www\.)?orcid\.org/)?(\d{4})[-\s]?(\d{4})[-\s]?(\d{4})[-\s]?(\d{3}[\dXx])/?")
 # Ids follow the time of submission but for those that were made at the same moment.
 SLACK = 1000
 
@@ -81,6 +81,12 @@ class FilterForm(forms.Form):
             raise forms.ValidationError("An ORCID is written as 0000-0002-1825-0097.")
         return "-".join(found.groups()).upper() if text and found else ""
 
+    def clean_repository(self) -> str:
+        return search.without_addresses(self.cleaned_data["repository"]).strip("/ ")
+
+    def clean_node(self) -> str:
+        return search.without_addresses(self.cleaned_data["node"]).strip()
+
     def clean(self) -> None:
         first, last = self.cleaned_data.get("start"), self.cleaned_data.get("end")
         if first and last and last < first:
@@ -124,7 +130,8 @@ class Filters:
     def _ids(self, *, before: int | None, after: int | None, most: int) -> list[int]:
         """Of each part the first ``most``: each is read from an index in the order of ids, however many there are."""
         found: set[int] = set()
-        words = f"{self.values.get('q') or ''} {self.values.get('orcid') or ''}"
+        # A repository is looked for by its words first: no index knows it whatever the size of its letters.
+        words = " ".join(self.values.get(name) or "" for name in ("q", "orcid", "repository"))
         for part in self._parts():
             found.update(search.ids(part, words, search.Window(most, before, after)))
         return sorted(found, reverse=after is None)[:most]
@@ -143,9 +150,13 @@ class Filters:
     def _chosen(self) -> QuerySet[Submission]:
         values = self.values
         chosen = Submission.objects.all()
-        for name, field in (("state", "state"), ("fault", "fault"), ("repository", "repository"), ("node", "node_uuid")):
+        for name in ("state", "fault"):
             if values.get(name):
-                chosen = chosen.filter(**{field: values[name]})
+                chosen = chosen.filter(**{name: values[name]})
+        if repository := values.get("repository"):
+            chosen = chosen.filter(repository__iexact=repository)
+        if node := str(values.get("node") or "").rstrip("."):
+            chosen = chosen.filter(node_uuid__in=[node, f"{node}."])  # desci-server writes it with a dot, people without
         if cause := values.get("cause"):
             chosen = chosen.filter(pk__in=_failed_by(str(cause)))
         if retried := values.get("retried"):

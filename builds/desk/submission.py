@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
+from urllib.parse import quote
 
+from django.conf import settings
 from django.db.models import Count, Prefetch
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
@@ -112,8 +114,19 @@ def context(request: HttpRequest, submission: Submission) -> dict[str, Any]:
         "events": list(submission.events.select_related("build").order_by("-id")[:MOST_EVENTS]),
         "acts": _acts(request, newest.build, pending),
         "goes_on": newest.build.state in UNFINISHED or bool(pending),
-        "ref": newest.build.ref or ref_of(submission.url),
+        "node_link": node_link(submission.node_uuid),
+        "ref": _branch([attempt.build for attempt in attempts]) or ref_of(submission.url),
     }
+
+
+def _branch(builds: list[Build]) -> str:
+    """The newest ref that was built: who builds a commit again has only that."""
+    return next((build.ref for build in builds if build.ref and build.ref != build.commit), "")
+
+
+def node_link(node_uuid: str) -> str:
+    """The page of a node: its address has the uuid without the dot that desci-server stores it with."""
+    return f"{settings.NODES_URL}/node/{quote(node_uuid.rstrip('.='), safe='')}"
 
 
 def _attempts(submission: Submission) -> list[Attempt]:

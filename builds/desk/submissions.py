@@ -10,6 +10,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
+from builds import search
 from builds.acts import ACTS
 from builds.desk import table
 from builds.desk.access import desk_page
@@ -40,6 +41,7 @@ def submission_list(request: HttpRequest) -> HttpResponse:
         "filters": filters,
         "form": filters.form,
         "rows": rows(page.ids),
+        "alike": {} if page.ids else _alike(request),
         "page": page,
         "is_first": before is None and page.newer is None,
         "views": _views(request),
@@ -52,6 +54,14 @@ def submission_list(request: HttpRequest) -> HttpResponse:
 def _views(request: HttpRequest) -> list[dict[str, Any]]:
     present = _query(request)
     return [{"words": words, "query": query, "is_present": query == present} for words, query in SAVED_VIEWS]
+
+
+def _alike(request: HttpRequest) -> dict[str, str]:
+    """What is found by words that are written almost like those that were looked for; empty where nothing is."""
+    asked = request.GET.copy()
+    words = asked["q"] = search.alike(Filters(asked).values.get("q") or "")
+    is_found = words and Filters(asked).page(size=1).ids
+    return {"words": words, "query": asked.urlencode()} if is_found else {}
 
 
 def _query(request: HttpRequest) -> str:

@@ -204,6 +204,29 @@ def test_what_a_reader_points_to_stays_where_it_is(desk: Service, open_as: Open)
     assert (after["top"], after["height"] > before["height"]) == (before["top"], True)
 
 
+def test_what_a_reader_has_selected_stays_until_they_let_go_of_it(desk: Service, open_as: Open) -> None:
+    release = desk.gates / "selected.release"
+    submit(desk, "selected", f"until [ -e {release} ]; do sleep 0.1; done\n{BREAKS}", title="To be selected")
+    desk.wait("selected", "running", timeout=60)
+    page, beside = open_as("viewer"), open_as("viewer")
+    page.goto(f"/submissions/{pk_of(desk, 'selected')}/")
+    beside.goto("/submissions/?q=selected")
+    page.locator("[data-part=timeline] .step-name").first.select_text()
+    beside.locator(".row-source").select_text()
+    selected = [one.evaluate("getSelection().toString()") for one in (page, beside)]
+    assert "main" in selected[1]
+    release.touch()
+    expect(page.locator(STATE).first).to_have_text("failed")
+    expect(beside.locator(".row-state .state").first).to_have_text("failed")
+    assert [one.evaluate("getSelection().toString()") for one in (page, beside)] == selected
+    expect(page.locator(".step-failed")).to_have_count(0)
+    expect(beside.locator(".row-cause")).to_have_count(0)
+    for one in (page, beside):
+        one.evaluate("getSelection().removeAllRanges()")
+    expect(page.locator(".step-failed")).to_have_count(1)
+    expect(beside.locator(".row-cause")).to_have_count(1)
+
+
 def test_a_signed_out_reader_is_told(desk: Service, open_as: Open) -> None:
     page = open_as("viewer")
     page.context.clear_cookies()

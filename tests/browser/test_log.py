@@ -226,6 +226,23 @@ def test_lines_are_linked_and_chosen(desk: Service, open_as: Open, long: str) ->
     expect(page.locator("#L500.chosen")).to_be_in_viewport()
 
 
+def test_a_linked_line_stays_in_place_when_other_lines_come_late(desk: Service, open_as: Open, long: str) -> None:
+    """The page begins at another place, for which lines are asked for while those of the link are on their way."""
+    held: list[Route] = []
+    page = open_as("viewer")
+    page.route("**/lines/?from=*", lambda route: route.continue_() if "from=69" in route.request.url else held.append(route))
+    open_log(page, desk, long, "#L70000-L70005")
+    expect(page.locator("#L70000.chosen")).to_be_in_viewport()
+    rows = page.locator("#stage-build .line")
+    before = seen(page), rows.first.get_attribute("id")
+    assert held
+    for route in held:
+        with page.expect_response(route.request.url):
+            route.continue_()
+    page.wait_for_timeout(500)
+    assert (seen(page), rows.first.get_attribute("id")) == before
+
+
 def test_times_are_the_reader_s_on_a_phone_too(desk: Service, open_as: Open, long: str) -> None:
     page = open_as("viewer", viewport={"width": 360, "height": 740}, timezone_id="America/New_York")
     open_log(page, desk, long, "#L500")

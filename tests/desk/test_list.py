@@ -7,7 +7,9 @@ import io
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
 from django.test import Client
@@ -109,6 +111,46 @@ def test_filters_are_in_the_address(viewer: Client) -> None:
         "state=nonsense": ["On builds 3", "Corals", "On builds 1"],
     }.items():
         assert titles(viewer, f"{LIST}?{query}") == found, query
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        *("repository=LAB/Paper-2", "repository=https://github.com/lab/paper-2/blob/main/index.md", "repository=lab/paper-2.git"),
+        *("node=node-x", "node=https://nodes.desci.com/node/node-x", "q=coral&repository=lab/paper-2"),
+        *("orcid=0000 0002 1825 0097&q=coral", "orcid=orcid.org/0000-0002-1825-0097&q=coral"),
+    ],
+)
+def test_filters_take_what_people_paste(viewer: Client, query: str) -> None:
+    made.submitted("2", title="Corals", node="node-x.")
+    made.submitted("22")
+    assert titles(viewer, f"{LIST}?{query}") == ["Corals"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [
+        *(("Gonzales", "gonzalez"), ("gonsalez", "gonzalez"), ("Mueller", "muller"), ("Gonzalez Muler", "gonzalez muller")),
+        *(("J. González", "gonzalez"), ("Prof González", "gonzalez"), ("job id job-1", "job job 1"), ("hopper 1954", "hopper")),
+    ],
+)
+def test_a_name_that_is_misspelt_leads_to_the_right_one(viewer: Client, asked: str, meant: str) -> None:
+    made.failed("1", title="Corals", author="José González and Rosa Müller")
+    page = viewer.get(LIST, {"q": asked, "state": "failed"}).text
+    assert "Nothing matches" in page
+    [query] = re.findall(r"Did you mean <a href=\"\?([^\"]*)\">", page)
+    assert parse_qs(unescape(query)) == {"q": [meant], "state": ["failed"]}
+    assert titles(viewer, f"{LIST}?{unescape(query)}") == ["Corals"]
+
+
+@pytest.mark.parametrize(
+    "query", ["q=Dijkstra", "q=gonzales&state=running", "q=gonz%C3%A1lez&state=running", "q=0000-0002-1825-0098"]
+)
+def test_nothing_is_suggested_where_nothing_is_alike(viewer: Client, query: str) -> None:
+    made.failed("1", author="José González")
+    page = viewer.get(f"{LIST}?{query}").text
+    assert "Nothing matches" in page
+    assert "Did you mean" not in page
 
 
 def test_days_are_filtered_to_their_ends(viewer: Client) -> None:

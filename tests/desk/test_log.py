@@ -48,10 +48,19 @@ def ask(client: Client, build: Build, rest: str, **query: Any) -> dict[str, Any]
 # --- the page
 
 
+def test_without_a_script_every_form_keeps_what_is_looked_for(viewer: Client) -> None:
+    html = page(viewer, written.failed(), q='"needle')
+    kept = '<input type="hidden" name="q" value="&quot;needle">'
+    assert [kept in re.findall(f'<form id="{name}".*?</form>', html, re.DOTALL)[0] for name in ("errors", "place")] == [
+        True,
+        True,
+    ]
+
+
 def test_stages_fold_with_duration_and_exit_code_and_the_failed_one_is_open(viewer: Client) -> None:
     html = page(viewer, written.failed())
     assert stages(html) == [("fetch", False), ("build", True)]
-    assert re.search(r'exit code 2</span> <span>18 lines</span> <span class="stage-time">0\.\d s</span>', html)
+    assert re.search(r'exit code 2</span> <span>18 lines</span> <span class="stage-time">(&lt;)?0\.\d s</span>', html)
     assert "<span>2 lines</span>" in html
     assert numbers(html) == list(range(1, 21))
 

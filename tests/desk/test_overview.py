@@ -106,6 +106,8 @@ def test_everything_can_be_read_as_a_table(viewer: Client) -> None:
     text = words(viewer.get("/overview/"))
     assert f"{timezone.now():%a} {timezone.now().day} {timezone.now():%b %Y} 2 1 1 0" in text
     assert "waiting for a worker 2 times 8.0 s 8.0 s" in text and "build 2 times 1 min 30 s 1 min 30 s" in text
+    Stage.objects.filter(build__submission__job_id="job-1").update(name="collect")
+    assert "collect 1 time 1 min 30 s" in words(viewer.get("/overview/"))
     assert "Manuscript 1 build-failed Failed to build the repo files. 1" in text
 
 

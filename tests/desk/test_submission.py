@@ -29,10 +29,23 @@ def test_it_names_the_manuscript_and_where_it_is(viewer: Client) -> None:
         'Zoë Ångström <a class="small mono nowrap" href="https://orcid.org/0000-0002-1825-0097"',
         'href="https://github.com/lab/paper-1"',
         f'href="https://github.com/lab/paper-1/commit/{made.COMMIT}"',
+        'href="https://nodes.desci.com/node/node-1"',
         'href="/submissions/?node=node-1."',
         "job-1",
     ):
         assert words in shown
+
+
+def test_a_commit_that_is_built_again_is_not_taken_for_a_branch(viewer: Client) -> None:
+    first = made.failed()
+    Build.objects.filter(pk=first.pk).update(ref="feature/tides")
+    lifecycle.retry(first.submission, Mode.SAME_COMMIT, actor="ed")
+    again = lifecycle.claim(str(first.submission.newest_build().pk), worker="host:1")
+    assert again is not None
+    lifecycle.pin(again, commit=made.COMMIT, ref=made.COMMIT, path="docs/myst.yml")
+    assert '<dt>Branch</dt><dd class="mono"><bdi>feature/tides</bdi>' in page(viewer, again)
+    row = viewer.get("/submissions/").text
+    assert made.COMMIT not in row and made.COMMIT[:10] in row
 
 
 def test_of_many_authors_the_first_are_shown_and_the_others_folded(viewer: Client) -> None:

@@ -21,13 +21,18 @@ export function rough (seconds) {
   return `${Math.floor(seconds)} s`
 }
 
-/** `3 min 5 s`, as the server writes it. */
-export function duration (seconds) {
-  if (seconds < 9.95) return `${Math.max(seconds, 0).toFixed(1)} s`
-  const whole = Math.round(seconds)
+/** `3 min 5 s`, as the server writes it, but in whole seconds. */
+function duration (seconds) {
+  const whole = Math.max(Math.floor(seconds), 0)
   const parts = [[Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's']]
   const first = Math.max(parts.findIndex(([value]) => value), 0)
-  return parts.slice(first, first + 2).filter(([value]) => value).map(([value, unit]) => `${value} ${unit}`).join(' ')
+  return parts.slice(first, first + 2).filter(([value]) => value).map(([value, unit]) => `${value} ${unit}`).join(' ') || '0 s'
+}
+
+/** Whether the reader has something of a place selected: what is selected must not move. */
+export function isSelected (place) {
+  const selection = getSelection()
+  return !selection.isCollapsed && selection.getRangeAt(0).intersectsNode(place)
 }
 
 function age (seconds) {
@@ -60,7 +65,7 @@ function tick (root = document) {
 
 function tickDurations () {
   for (const running of document.querySelectorAll('[data-since]')) {
-    setText(running, duration(Math.floor((Date.now() - new Date(running.dataset.since)) / 1000)))
+    setText(running, duration((Date.now() - new Date(running.dataset.since)) / 1000))
   }
 }
 

@@ -1,6 +1,6 @@
 /* The list of submissions, kept up to date where it is: rows change in place, new ones wait behind a bar, nothing moves by itself. */
 
-import { announce, live, localise, poll, steadily } from './desk.js'
+import { announce, isSelected, live, localise, poll, steadily } from './desk.js'
 
 const EVERY = 2000
 const list = document.querySelector('.rows')
@@ -20,7 +20,7 @@ function update (row, html) {
   const fresh = now.map(cell => cell.outerHTML)
   let changed = false
   row.querySelectorAll('[data-cell]').forEach((cell, index) => {
-    if (stable(known[index]) === stable(fresh[index]) || cell.contains(document.activeElement)) return
+    if (stable(known[index]) === stable(fresh[index]) || cell.contains(document.activeElement) || isSelected(cell)) return
     cell.replaceWith(now[index])
     known[index] = fresh[index]
     changed = true

@@ -265,6 +265,7 @@ export class LogWindow {
       const answer = await this.fetchLines(from, from + CHUNK - 1)
       if (turn !== this.turn) return true
       if (!answer?.lines?.length) return false
+      this.turn++ // what was asked for meanwhile is for the place that is left now
       this.take(answer)
     }
     this.putAt(line, this.scroller.clientHeight / 3)

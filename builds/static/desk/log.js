@@ -1,6 +1,6 @@
 /* The page of a log: live while the build runs, followed until the reader scrolls up, with places, search and looks. Works without. */
 
-import { announce, live, poll } from './desk.js'
+import { announce, isSelected, live, poll } from './desk.js'
 import { Hits, count, words } from './log-find.js'
 import { parsed, showTime } from './log-places.js'
 import { LogWindow } from './log-window.js'
@@ -123,12 +123,6 @@ log.addEventListener('wheel', event => { if (event.deltaY < 0 && following) foll
 log.addEventListener('keydown', event => { if (['ArrowUp', 'PageUp', 'Home'].includes(event.key) && following) follow(false) })
 followButton.addEventListener('click', () => { toTail(); announce('Following the log'); log.focus() })
 
-/** Whether the reader has something of the log selected: what is selected must not move. */
-function selects () {
-  const selection = getSelection()
-  return !selection.isCollapsed && log.contains(selection.anchorNode)
-}
-
 function showSections (sections) {
   lines.keepPlace(() => lines.update(sections))
   for (const section of sections) {
@@ -154,7 +148,7 @@ async function step () {
   total = answer.total
   showSections(answer.sections)
   if (following && answer.lines?.length) lines.keepPlace(() => lines.take(answer))
-  if (following && selects()) follow(false)
+  if (following && isSelected(log)) follow(false)
   if (following) { seenTotal = total; lines.toEnd() } else lines.fill()
   setHtml('log-state', answer.state)
   setHtml('end', answer.end)

@@ -1,6 +1,6 @@
 /* The page of one submission, as it happens: a part is put in anew when it has changed, and stays as it is under the reader's hand. */
 
-import { announce, live, localise, poll, steadily } from './desk.js'
+import { announce, isSelected, live, localise, poll, steadily } from './desk.js'
 
 const EVERY = 1500
 const SLOWLY = 15000
@@ -31,8 +31,10 @@ function renew (part, now) {
   const fresh = stable(html)
   if (known.get(part.dataset.part) === fresh) return
   // The first answer only tells how the server writes what is shown already, but for what has changed in between.
-  if (known.has(part.dataset.part) || page.dataset.words !== now.words) put(part, html)
-  known.set(part.dataset.part, fresh)
+  const isChanged = known.has(part.dataset.part) || page.dataset.words !== now.words
+  const waits = isChanged && isSelected(part) // until the reader has let go of it
+  if (isChanged && !waits) put(part, html)
+  known.set(part.dataset.part, waits ? '' : fresh)
 }
 
 let slow = 0
