@@ -6,12 +6,9 @@ they are counted here; the kernel's other limits (builds/tools/enter.py) hold fo
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from builds import units
+from builds import units, unlinked
 from builds.errors import BuildError, DiskFull, LimitHit, MemoryFull
 
 if TYPE_CHECKING:
@@ -136,6 +133,7 @@ class Watcher:
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
         self._pid = 0
+        self._free_at_start = shutil.disk_usage(workspace).free if workspace.is_dir() else 0
 
     def look(self, pid: int) -> Hit | None:
         """The limit that the tree of ``pid`` is over."""
@@ -192,17 +190,12 @@ class Watcher:
             command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
-    def _unlinked(self) -> int:
-        """The room of files of the workspace's disk that have no name any more, but are open."""
+    def _room(self, visible: int) -> int:
+        """What is seen of the workspace, and what is not. Of a build that hides something unseen, all that the disk has lost since."""
         pids = self._group.members if self._group else {process.pid for process in _processes(self._pid)}
-        device = self._workspace.stat().st_dev
-        found = {
-            found.st_ino: found.st_blocks * 512
-            for pid in pids
-            for found in _open_files(pid)
-            if found.st_nlink == 0 and found.st_dev == device and stat.S_ISREG(found.st_mode)
-        }
-        return sum(found.values())
+        hidden = unlinked.held(pids, self._workspace)
+        lost = 0 if hidden.is_all else self._free_at_start - shutil.disk_usage(self._workspace).free
+        return max(visible + hidden.size, lost)
 
     def _measured(self) -> Hit | None:
         took = time.monotonic() - self._started_at
@@ -211,18 +204,11 @@ class Watcher:
         self._measuring = None
         sizes = [int(line.split()[0]) for line in output.splitlines() if line.split()[0].isdigit()]
         most = self._ceilings
-        if sizes[:1] and most.workspace and sizes[0] + self._unlinked() > most.workspace:
+        if sizes[:1] and most.workspace and self._room(sizes[0]) > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if sizes[1:] and most.files and sizes[1] > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)
         return None
-
-
-def _open_files(pid: int) -> Iterator[os.stat_result]:
-    with suppress(OSError):
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                yield file.stat()
 
 
 def out_of_memory(most: int) -> Hit:
