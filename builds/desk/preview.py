@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlencode
@@ -13,15 +10,13 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 from builds.admin_columns import laid_out, visible
-from builds.toolchain import TOOLS
+from builds.toolchain import read_text
 
 BEGINNING = 4096
 MOST_TEXT = 400_000
 MOST_LAID_OUT = 2 * MOST_TEXT  # what is nested deeply grows by more
 # A browser is slow with more colours than this has.
 MOST_COLOURED = 200_000
-# The program that colours has a limit of its own; this is for a machine that is too busy to run it.
-COLOURING_SECONDS = 20
 
 PDF = "application/pdf"
 MAGIC = (
@@ -92,26 +87,9 @@ def text(data: bytes, kind: Kind) -> Text:
     readable = _laid_out(written) if kind.language == "json" else written
     words = visible(readable)
     is_cut, is_laid_out = len(data) > MOST_TEXT, readable != written
-    coloured = _coloured(words, kind.language) if kind.language and len(words) <= MOST_COLOURED else None
-    return Text(coloured or SafeString(escape(words)), is_cut, is_laid_out)
-
-
-def _coloured(words: str, language: str) -> SafeString | None:
-    """None where it takes too long. In a program of its own: what keeps an expression busy would hold up every request here."""
-    command = [sys.executable, "-I", str(TOOLS / "colour.py"), language]
-    try:
-        answer = subprocess.run(
-            command,
-            input=words.encode(),
-            env={"PATH": os.defpath},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            timeout=COLOURING_SECONDS,
-            check=True,
-        )
-    except (subprocess.SubprocessError, OSError):
-        return None
-    return mark_safe(answer.stdout.decode())  # noqa: S308 - the formatter escapes all of it
+    coloured = read_text(words.encode(), "colour", kind.language) if kind.language and len(words) <= MOST_COLOURED else None
+    html = mark_safe(coloured) if coloured else SafeString(escape(words))  # noqa: S308 - the formatter escapes all of it
+    return Text(html, is_cut, is_laid_out)
 
 
 def _laid_out(written: str) -> str:

@@ -59,6 +59,12 @@ EXPORTS = [
         uncontrolled="It may do so: what is tested is that the service does not wait at it for ever.",
     ),
     Case(
+        "account-without-end",
+        script('mkdir -p _build/logs; python3 -c \'print("[" + "[]," * 22_000_000 + "[]]")\' > _build/logs/myst.build.json'),
+        tries="Makes a file that the service reads after the build, of 22 million lists, which take 1.6 GB of memory and 20 seconds.",
+        uncontrolled="It may do so: what is tested is that the service does not read it: it could not renew its lease meanwhile.",
+    ),
+    Case(
         "export-is-a-pipe",
         instead("mkfifo"),
         "failed",
