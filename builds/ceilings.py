@@ -6,12 +6,9 @@ they are counted here; the kernel's other limits (builds/tools/enter.py) hold fo
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 import subprocess
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
-from builds import units
+from builds import units, unlinked
 from builds.errors import BuildError, DiskFull, LimitHit, MemoryFull
 
 if TYPE_CHECKING:
@@ -139,8 +136,9 @@ class Watcher:
         self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
-        self._pid = self._room = self._looks_in_vain = 0
+        self._pid = self._holds = self._looks_in_vain = 0
         self._short_since: float | None = None
+        self._free_at_start = shutil.disk_usage(workspace).free if workspace.is_dir() else 0
 
     def look(self, pid: int) -> Hit | None:
         """The limit that the tree of ``pid`` is over."""
@@ -199,7 +197,7 @@ class Watcher:
         now = time.monotonic()
         if self._short_since is None:
             self._short_since = now
-        share = min(1.0, self._room / self._ceilings.workspace) if self._ceilings.workspace else 0.0
+        share = min(1.0, self._holds / self._ceilings.workspace) if self._ceilings.workspace else 0.0
         return now - self._short_since >= GIVE_WAY_SECONDS * (1 - share)
 
     def _measure(self) -> None:
@@ -210,17 +208,12 @@ class Watcher:
             command, env={"PATH": "/usr/bin:/bin"}, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )
 
-    def _unlinked(self) -> int:
-        """The room of files of the workspace's disk that have no name any more, but are open."""
+    def _room(self, visible: int) -> int:
+        """What is seen of the workspace, and what is not. Of a build that hides something unseen, all that the disk has lost since."""
         pids = self._group.members if self._group else {process.pid for process in _processes(self._pid)}
-        device = self._workspace.stat().st_dev
-        found = {
-            found.st_ino: found.st_blocks * 512
-            for pid in pids
-            for found in _open_files(pid)
-            if found.st_nlink == 0 and found.st_dev == device and stat.S_ISREG(found.st_mode)
-        }
-        return sum(found.values())
+        hidden = unlinked.held(pids, self._workspace)
+        lost = 0 if hidden.is_all else self._free_at_start - shutil.disk_usage(self._workspace).free
+        return max(visible + hidden.size, lost)
 
     def _measured(self) -> Hit | None:
         took = time.monotonic() - self._started_at
@@ -232,21 +225,14 @@ class Watcher:
         self._looks_in_vain = 0 if len(sizes) == len(lines) > 0 else self._looks_in_vain + 1
         most = self._ceilings
         if "room" in sizes:
-            self._room = sizes["room"] + self._unlinked()
-        if most.workspace and self._room > most.workspace:
+            self._holds = self._room(sizes["room"])
+        if most.workspace and self._holds > most.workspace:
             return Hit(f"wrote more than the {units.size(most.workspace)} that it may have on the disk.", CLEANER)
         if most.files and sizes.get("files", 0) > most.files:
             return Hit(f"made more than the {most.files} files that it may.", CLEANER)
         if self._looks_in_vain >= LOOKS_IN_VAIN:
             return Hit("moved its folders about so fast that what they hold could not be measured.", CLEANER)
         return None
-
-
-def _open_files(pid: int) -> Iterator[os.stat_result]:
-    with suppress(OSError):
-        for file in Path(f"/proc/{pid}/fd").iterdir():
-            with suppress(OSError):
-                yield file.stat()
 
 
 def out_of_memory(most: int) -> Hit:

@@ -39,7 +39,8 @@ DELIVERED = ("pdf", "typst", "meca")
 OWN_MECA = "exports/manuscript.meca.zip"
 OWN_FOLDER = "_build/jobsite"
 LONGEST_NAME, LONGEST_PATH = 240, 2000
-READ_BYTES = 64 << 20
+# Of JSON, so much may take 200 MB of memory, and seconds in which this process does nothing else.
+READ_BYTES = 8 << 20
 BUILD_LOG = "_build/logs/myst.build.json"
 
 

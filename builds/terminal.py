@@ -17,8 +17,10 @@ from builds.cgroups import Groups
 from builds.clients.archive import ArchiveHost
 from builds.clients.desci import DesciServer
 from builds.errors import ProjectFileMissing
+from builds.front_matter import UNPRINTABLE
 from builds.manuscript_url import ManuscriptUrl
 from builds.myst import read_settings
+from builds.output import COLOUR
 from builds.sandbox import Sandbox
 from builds.stages import Archive, Context, Export, Hosts, Limits, NoReport, Project, Stop
 from builds.stages.build import build
@@ -30,6 +32,11 @@ SandboxOf = Callable[[str, Path], Sandbox | None]
 NO_ADDRESS = ManuscriptUrl("local", "archive", ("local", "myst.yml"))
 
 
+def printable(text: str) -> str:
+    """``text`` without what a terminal would obey: a stranger's words are in it."""
+    return UNPRINTABLE.sub(" ", COLOUR.sub("", text))
+
+
 class PrintedLog:
     """A build's log, printed as it comes."""
 
@@ -39,6 +46,7 @@ class PrintedLog:
 
     def line(self, text: str, *, stream: str = "service") -> int:
         self._number += 1
+        text = printable(text)
         print(text if stream == "stdout" else f"[{stream}] {text}", file=self._out, flush=True)
         return self._number
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from builds.stages import Project
@@ -24,6 +23,8 @@ TYPST_TEMPLATE = TOOLS / "typst-template"
 SYSTEM_PATH = "/usr/local/bin:/usr/bin:/bin"
 PIXI_TASK = "build-meca"
 MANIFEST_BYTES = 1_000_000
+# The program that reads has a limit of its own; this is for a machine that is too busy to run it.
+READING_SECONDS = 20
 PYPI, NPM = "https://pypi.org/simple", "https://registry.npmjs.org"
 
 # A port that nothing listens on: what asks the network is refused at once instead of waiting for ever (myst's requests have no time
@@ -113,7 +114,7 @@ def pixi_version(path: str) -> str:
 
 def has_pixi_task(project: Project) -> bool:
     """Whether the repository has the task, and pixi is installed here."""
-    return bool(shutil.which("pixi")) and any(PIXI_TASK in tasks for tasks in _pixi_tasks(project))
+    return bool(shutil.which("pixi")) and PIXI_TASK in _pixi_tasks(project)
 
 
 def pixi_folder() -> Path | None:
@@ -122,37 +123,44 @@ def pixi_folder() -> Path | None:
     return Path(program).parent if program else None
 
 
-def _pixi_tasks(project: Project) -> Iterator[Mapping[str, Any]]:
+def _pixi_tasks(project: Project) -> list[str]:
     """The tasks of the manifest that pixi would use: the nearest one, from the project's folder up to the repository's."""
     for folder in [project.folder, *project.folder.parents]:
         if not folder.is_relative_to(project.root):
-            return
+            break
         for manifest, keys in ((folder / "pixi.toml", ()), (folder / "pyproject.toml", ("tool", "pixi"))):
-            table = _table(manifest, keys)
-            if table:
-                yield from _tasks_of(table)
-                return
+            tasks = _tasks(manifest, keys)
+            if tasks is not None:
+                return tasks
+    return []
 
 
-def _table(manifest: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+def _tasks(manifest: Path, keys: tuple[str, ...]) -> list[str] | None:
+    """None where there is nothing that pixi would read, or nobody can in a short time."""
     try:
-        if manifest.stat().st_size > MANIFEST_BYTES:
-            return {}
-        table: Any = tomllib.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    for key in keys:
-        table = table.get(key) if isinstance(table, dict) else None
-    return table if isinstance(table, dict) else {}
+        text = manifest.read_bytes() if manifest.stat().st_size <= MANIFEST_BYTES else b""
+    except OSError:
+        return None
+    tasks: list[str] | None = json.loads(read_text(text, "tasks", *keys) or "null")
+    return tasks
 
 
-def _tasks_of(table: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The tasks of the default environment, of each feature, and of each platform."""
-    features = table.get("feature")
-    parts = [table, *(features.values() if isinstance(features, dict) else ())]
-    for part in parts:
-        targets = part.get("target") if isinstance(part, dict) else None
-        for holder in [part, *(targets.values() if isinstance(targets, dict) else ())]:
-            tasks = holder.get("tasks") if isinstance(holder, dict) else None
-            if isinstance(tasks, dict):
-                yield tasks
+def read_text(text: bytes, *arguments: str) -> str | None:
+    """What our own program says of a text of a stranger's (builds/tools/read_text.py); None where it can't be read in a short time.
+
+    In this process, what keeps a parser busy would keep it for hours, and all that it does beside.
+    """
+    command = [sys.executable, "-I", str(TOOLS / "read_text.py"), *arguments]
+    try:
+        answer = subprocess.run(
+            command,
+            input=text,
+            env={"PATH": os.defpath},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=READING_SECONDS,
+            check=True,
+        )
+    except (subprocess.SubprocessError, OSError):
+        return None
+    return answer.stdout.decode()

@@ -104,7 +104,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("DELIVERY_PATIENCE", "for how long one delivery is tried again", unit="seconds"),
         Setting(
             "API_RATE_PER_CLIENT",
-            "requests to the API a minute by one address; more are answered 429 with `Retry-After`; 0 is no limit",
+            "requests to the API a minute by one address, of IPv6 one network of 64 bits; more are answered 429 with `Retry-After`; 0 is "
+            "no limit",
             unit="requests a minute",
         ),
         Setting("API_RATE", "the same by all addresses together", unit="requests a minute"),

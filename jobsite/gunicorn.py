@@ -12,6 +12,7 @@ worker_class = "jobsite.web_worker.Worker"  # a slow client keeps no thread
 threads = 4
 worker_connections = settings.WEB_CONNECTIONS
 limit_request_line = 4094
+forwarder_headers = ""  # a client that is let through by a proxy on this machine would choose where its request seems to go
 limit_request_fields = settings.REQUEST_HEADERS_MAX
 sendfile = False  # the kernel's way knows no pace
 preload_app = True  # the processes share what they have loaded

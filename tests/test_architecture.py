@@ -32,6 +32,7 @@ RANKS = {
         "syscalls",
         "network",
         "ceilings",
+        "unlinked",
         "cgroups",
         "stages",
         "models",

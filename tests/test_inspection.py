@@ -86,6 +86,16 @@ def test_what_is_no_meca_is_told(context: Context, entries: dict[str, bytes | st
         look(context, "meca", path, "the MECA")
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_what_unpacks_to_any_size_at_once_is_refused(context: Context, method: int) -> None:
+    """It would do so for who delivers it, too, whose memory nobody limits."""
+    path = context.workspace / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("manifest.xml", "<m/>")
+    with pytest.raises(ExportBroken, match=r"'manifest\.xml', which is packed in another way than by Deflate"):
+        look(context, "meca", path, "the MECA")
+
+
 def test_of_sources_that_are_no_xml_the_first_are_named(context: Context) -> None:
     path = context.workspace / "a.zip"
     meca(path, {"manifest.xml": "<m href='bundle/'/>", **{f"bundle/{n}.xml": "<" for n in range(25)}})

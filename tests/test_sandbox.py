@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -143,18 +146,64 @@ def test_a_memory_hog_of_many_is_named_with_the_figure(run: Run) -> None:
     assert completed.hit.text == "used more than the 300 MB of memory that it may."
 
 
-@pytest.mark.parametrize(
-    "script",
-    [
-        "exec 3> big; rm big; head -c 50000000 /dev/zero >&3; sleep 30",
-        "mkdir d; chmod 300 d; head -c 50000000 /dev/zero > d/big; sleep 30",
-    ],
-    ids=["without a name", "in a closed folder"],
+HIDING = """
+import ctypes, os, socket, threading, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+size, file = 50_000_000, os.open("big", os.O_RDWR | os.O_CREAT)
+os.unlink("big")
+"""
+MAP = "os.truncate(file, size); place = libc.mmap(None, size, 3, 1, file, 0); os.close(file)"
+FILL = "libc.memset(ctypes.c_void_p(place), 1, size); time.sleep(30)"
+IN_A_THREAD = """
+def write():
+    libc.unshare(0x400)  # CLONE_FILES
+    ready.set()
+    time.sleep(0.5)
+    os.write(file, bytes(size))
+    time.sleep(30)
+ready = threading.Event()
+threading.Thread(target=write).start()
+ready.wait()
+os.close(file)
+"""
+SENT = (
+    "a, b = socket.socketpair(); os.write(file, bytes(size)); socket.send_fds(a, [b'x'], [file]); os.close(file); time.sleep(3)"
 )
+
+
+def hiding(code: str) -> str:
+    """A shell's script that runs Python."""
+    return f"cat > hide.py <<'END'\n{HIDING}\n{code}\nEND\n{sys.executable} -I hide.py"
+
+
+WHAT_HIDES = {
+    "without a name": "exec 3> big; rm big; head -c 50000000 /dev/zero >&3; sleep 30",
+    "in a closed folder": "mkdir d; chmod 300 d; head -c 50000000 /dev/zero > d/big; sleep 30",
+    "mapped": hiding(f"{MAP}\n{FILL}"),
+    "open in a thread": hiding(IN_A_THREAD),
+    "mapped by a thread that is left": hiding(
+        f"{MAP}\ndef fill():\n    time.sleep(0.5)\n    {FILL}\nthreading.Thread(target=fill).start()\nlibc.pthread_exit(None)"
+    ),
+}
+
+
+@pytest.mark.parametrize("script", WHAT_HIDES.values(), ids=WHAT_HIDES)
 def test_what_is_hidden_on_the_disk_is_counted_too(run: Run, script: str) -> None:
-    completed, _lines = run(script, ceilings=Ceilings(workspace=10_000_000))
-    assert completed.hit is not None
+    completed, lines = run(script, ceilings=Ceilings(workspace=10_000_000))
+    assert completed.hit is not None, lines
     assert completed.hit.text == "wrote more than the 10 MB that it may have on the disk."
+
+
+@pytest.mark.parametrize(("lost", "is_hit"), [(50_000_000, True), (5_000_000, False)])
+def test_what_nobody_can_measure_is_what_the_disk_has_lost(
+    run: Run, monkeypatch: pytest.MonkeyPatch, lost: int, is_hit: bool
+) -> None:
+    """A file that was sent through a socket, and not taken: it is open nowhere."""
+    free = chain([100_000_000], repeat(100_000_000 - lost))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
+    completed, _lines = run(hiding(SENT), ceilings=Ceilings(workspace=10_000_000))
+    assert (completed.hit is not None) is is_hit
 
 
 def test_too_much_on_the_disk_is_named(run: Run) -> None:

@@ -49,3 +49,24 @@ def test_the_numbers_that_stand_for_a_longer_record_are_none(tmp_path: Path) -> 
     path.write_bytes(long(bytes(data), (3, 150)))
     end = zip_end.read(path)
     assert (end.entries, end.list_bytes) == (3, 150)
+
+
+def test_what_is_listed_is_counted(tmp_path: Path) -> None:
+    """Readers go on to the end of the list, whatever the number that stands there."""
+    path = archive(tmp_path / "a", entries=70_000)
+    data = path.read_bytes()
+    at = data.rindex(b"PK\x05\x06")
+    path.write_bytes(data[: at - 76] + data[at : at + 8] + struct.pack("<2H", 3, 3) + data[at + 12 :])
+    assert len(zipfile.ZipFile(path).infolist()) == 70_000
+    assert zip_end.read(path).entries == 70_000
+
+
+def test_a_list_without_end_is_taken_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(zip_end, "MOST_COUNTED", 1000)
+    assert zip_end.read(archive(tmp_path / "a", entries=100)).entries == (100 * 47 + 90 + 76) // 46
+
+
+def test_the_order_is_that_of_folders(tmp_path: Path) -> None:
+    names = ["a/b", "a-b", "a/b/c", "a", "é", "a/é", "b"]
+    infos = [zipfile.ZipInfo(name) for name in names]
+    assert [info.filename for info in sorted(infos, key=zip_end.order)] == ["a", "a/b", "a/b/c", "a/é", "a-b", "b", "é"]

@@ -49,15 +49,17 @@ def _told_when(response: HttpResponse) -> HttpResponse:
 
 
 def _is_over(what: str, client: str, most: int, most_of_all: int) -> bool:
+    """What one client is refused does not count for all: it could lock out the others."""
     window = int(time.time()) // WINDOW_SECONDS
     try:
-        counts = [(_count(f"{what}{client[:64]}:{window}"), most)]
-        if most_of_all:
-            counts.append((_count(f"{what}all:{window}"), most_of_all))
+        return _passes(f"{what}{client}:{window}", most) or _passes(f"{what}all:{window}", most_of_all)
     except (RedisError, OSError) as error:
         logger.debug("requests are not counted: %s", error)
         return False
-    return any(limit and count > limit for count, limit in counts)
+
+
+def _passes(key: str, limit: int) -> bool:
+    return bool(limit) and _count(key) > limit
 
 
 def _count(key: str) -> int:

@@ -6,6 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,14 @@ from django.http import Http404
 from builds import zip_end
 
 MOST_LISTED = 2000
+# Of their names, each of which may have 65,535.
+MOST_CHARACTERS = 500_000
 MOST_ENTRIES = 100_000
-MOST_LIST_BYTES = 64 << 20
+MOST_LIST_BYTES = 32 << 20
+# Of the folders that a file is in so many are shown by their own line, and the rest in the file's.
+MOST_FOLDERS = 20
+# These two are unpacked by pieces of the size that is asked for; of others, a few bytes may become gigabytes at once.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Unpacked, one file of it; what is larger can be downloaded with the bundle.
 MOST_SENT = 64 << 20
 CHUNK = 1 << 16
@@ -43,19 +50,22 @@ def tree(file: Path) -> Tree:
     """The archive's folders and files in the order of their names."""
     try:
         with _opened(file) as archive:
-            files = sorted((info for info in archive.infolist() if not info.is_dir()), key=lambda info: info.filename.split("/"))
+            files = sorted((info for info in archive.infolist() if not info.is_dir()), key=zip_end.order)
     except (ValueError, zipfile.BadZipFile, OSError) as error:
         return Tree([], 0, f"This bundle can't be opened: {error}.")
     listed: list[Listed] = []
     before: list[str] = []
-    for info in files[:MOST_LISTED]:
-        *folders, name = info.filename.split("/")
+    shown = len(
+        list(takewhile(lambda size: size <= MOST_CHARACTERS, accumulate(len(info.filename) for info in files[:MOST_LISTED])))
+    )
+    for info in files[:shown]:
+        *folders, name = info.filename.split("/", MOST_FOLDERS)
         for depth, folder in enumerate(folders):
             if before[: depth + 1] != folders[: depth + 1]:
                 listed.append(Listed(folder, "", depth, None))
         listed.append(Listed(name, info.filename, len(folders), info.file_size))
         before = folders
-    return Tree(listed, max(len(files) - MOST_LISTED, 0))
+    return Tree(listed, len(files) - shown)
 
 
 def _opened(file: Path) -> zipfile.ZipFile:
@@ -77,9 +87,11 @@ class Entry:
         """The entry called so; nothing is there where the archive has none, or can't be opened."""
         try:
             with _opened(archive) as opened:
-                opened.getinfo(name)
+                method = opened.getinfo(name).compress_type
         except (ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
             raise Http404("The bundle holds no such file.") from error
+        if method not in METHODS:
+            raise Http404("The file is packed in a way that is not opened here.")
         return cls(archive, name)
 
     def beginning(self) -> bytes:

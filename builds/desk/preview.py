@@ -8,22 +8,15 @@ from urllib.parse import urlencode
 
 from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
-from pygments import highlight
-from pygments.formatters.html import HtmlFormatter
-from pygments.lexer import Lexer
-from pygments.lexers.data import JsonLexer, YamlLexer
-from pygments.lexers.html import XmlLexer
-from pygments.lexers.markup import MarkdownLexer, TexLexer
-from pygments.lexers.python import PythonLexer
 
 from builds.admin_columns import laid_out, visible
+from builds.toolchain import read_text
 
 BEGINNING = 4096
 MOST_TEXT = 400_000
 MOST_LAID_OUT = 2 * MOST_TEXT  # what is nested deeply grows by more
-# Colouring takes time that grows with the text; a line without an end, more than that.
+# A browser is slow with more colours than this has.
 MOST_COLOURED = 200_000
-LONGEST_COLOURED_LINE = 20_000
 
 PDF = "application/pdf"
 MAGIC = (
@@ -33,15 +26,14 @@ MAGIC = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
-LEXERS: dict[str, type[Lexer]] = {
-    **dict.fromkeys((".xml", ".jats", ".svg", ".html", ".xsl"), XmlLexer),
-    **dict.fromkeys((".json", ".ipynb"), JsonLexer),
-    **dict.fromkeys((".yml", ".yaml", ".cff"), YamlLexer),
-    **dict.fromkeys((".md", ".markdown"), MarkdownLexer),
-    **dict.fromkeys((".tex", ".sty", ".cls"), TexLexer),
-    ".py": PythonLexer,
+LANGUAGES = {
+    **dict.fromkeys((".xml", ".jats", ".svg", ".html", ".xsl"), "xml"),
+    **dict.fromkeys((".json", ".ipynb"), "json"),
+    **dict.fromkeys((".yml", ".yaml", ".cff"), "yaml"),
+    **dict.fromkeys((".md", ".markdown"), "markdown"),
+    **dict.fromkeys((".tex", ".sty", ".cls"), "tex"),
+    ".py": "python",
 }
-FORMATTER = HtmlFormatter(nowrap=True, classprefix="c-")
 
 
 @dataclass(frozen=True)
@@ -51,7 +43,7 @@ class Kind:
     media_type: str = ""
     is_bundle: bool = False
     is_text: bool = False
-    lexer: type[Lexer] | None = None
+    language: str = ""
 
     @property
     def is_pdf(self) -> bool:
@@ -86,20 +78,18 @@ def kind_of(start: bytes, name: str) -> Kind:
         return Kind(is_bundle=True)
     if b"\0" in start:
         return Kind()
-    return Kind(is_text=True, lexer=LEXERS.get(PurePosixPath(name).suffix.lower()))
+    return Kind(is_text=True, language=LANGUAGES.get(PurePosixPath(name).suffix.lower(), ""))
 
 
 def text(data: bytes, kind: Kind) -> Text:
     """The text as markup that holds nothing of it but text: with colours where it is short enough, and of a kind that is known."""
     written = data[:MOST_TEXT].decode("utf-8-sig", "replace")
-    readable = _laid_out(written) if kind.lexer is JsonLexer else written
+    readable = _laid_out(written) if kind.language == "json" else written
     words = visible(readable)
     is_cut, is_laid_out = len(data) > MOST_TEXT, readable != written
-    long_lines = any(len(line) > LONGEST_COLOURED_LINE for line in words.splitlines())
-    if kind.lexer is None or len(words) > MOST_COLOURED or long_lines:
-        return Text(SafeString(escape(words)), is_cut, is_laid_out)
-    html = highlight(words, kind.lexer(), FORMATTER)
-    return Text(mark_safe(html), is_cut, is_laid_out)  # noqa: S308 - the formatter escapes all of it
+    coloured = read_text(words.encode(), "colour", kind.language) if kind.language and len(words) <= MOST_COLOURED else None
+    html = mark_safe(coloured) if coloured else SafeString(escape(words))  # noqa: S308 - the formatter escapes all of it
+    return Text(html, is_cut, is_laid_out)
 
 
 def _laid_out(written: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from typing import Any
 
 from django.conf import settings
@@ -53,6 +55,22 @@ def client_address(request: HttpRequest) -> str:
     """
     connected: str = request.META.get("REMOTE_ADDR", "")
     forwarded = [address.strip() for address in request.headers.get("X-Forwarded-For", "").split(",") if address.strip()]
-    if not settings.PROXIES or len(forwarded) < settings.PROXIES:
-        return connected
-    return forwarded[-settings.PROXIES]
+    seen = forwarded[-settings.PROXIES] if settings.PROXIES and len(forwarded) >= settings.PROXIES else connected
+    return _client(seen) or _client(connected) or connected
+
+
+WITH_PORT = re.compile(r"\[([^]]*)](?::\d+)?|([\d.]+):\d+")
+OWN_BITS = 64
+
+
+def _client(text: str) -> str:
+    """The address that stands for a client: without a port; of IPv6 the network, in which it may have any. Empty where it is none."""
+    try:
+        found = WITH_PORT.fullmatch(text)
+        address = ipaddress.ip_address(found[1] or found[2] if found else text.partition("%")[0])
+    except ValueError:
+        return ""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped
+        return str(inner or ipaddress.IPv6Network((int(address), OWN_BITS), strict=False).network_address)
+    return str(address)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from builds import units
+from builds import units, zip_end
 from builds.clients.desci import Answer, Outcome, classify
 from builds.clients.multipart import FilePart, Multipart, WrongSize
 from builds.clients.waiting import Backoff, until_stopped
@@ -126,4 +126,4 @@ def _parts(export: Export, stack: ExitStack) -> Iterator[FilePart]:
 def meca_files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """The files of a MECA, depth first, each folder's entries in byte order. Of two with one name the later one, as unzip has it."""
     files = {info.filename: info for info in archive.infolist() if not info.is_dir()}
-    return sorted(files.values(), key=lambda info: [part.encode("utf-8", "replace") for part in info.filename.split("/")])
+    return sorted(files.values(), key=zip_end.order)

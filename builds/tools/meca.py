@@ -22,6 +22,9 @@ MANIFEST = "manifest.xml"
 SOURCES = "bundle/"
 CHUNK = 1 << 20
 MOST_WARNINGS, MOST_NAMED = 20, 10
+# These two are unpacked by pieces of the size that is asked for; of others, a few bytes may become gigabytes at once, also for who
+# delivers them.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, OSError, ValueError)
 HREF = re.compile(rb'(?<=href=)"([^"]*)"')
 # What no XML document may hold (XML 1.0 §2.2), in UTF-8.
@@ -75,6 +78,8 @@ def _check_entries(path: Path, entries: int, most: int) -> None:
             raise _Broken(f"holds {info.orig_filename[:300]!r}, a path that leads out of it")
         if info.create_system == 3 and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
             raise _Broken(f"holds {info.filename[:300]!r}, which is no ordinary file")
+        if info.compress_type not in METHODS:
+            raise _Broken(f"holds {info.filename[:300]!r}, which is packed in another way than by Deflate")
 
 
 def _read_through(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:

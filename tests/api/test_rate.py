@@ -76,3 +76,15 @@ def test_a_client_that_gives_itself_many_addresses_is_still_one(api: ApiClient) 
 
 def test_readiness_is_not_limited(api: ApiClient) -> None:
     assert [api.call("GET", "/readyz").status_code for _ in range(7)] == [200] * 7
+
+
+def test_what_one_client_is_refused_locks_out_no_other(api: ApiClient) -> None:
+    assert codes(api, 50, REMOTE_ADDR="192.0.2.51").count(200) == 3
+    assert codes(api, 1, REMOTE_ADDR="192.0.2.52") == [200]
+
+
+def test_a_network_of_one_client_is_one_client(api: ApiClient) -> None:
+    """Who has one IPv6 address has 2⁶⁴ of them."""
+    asked = [codes(api, 1, REMOTE_ADDR=f"2001:db8:0:1::{n}") for n in range(4)]
+    assert asked == [[200], [200], [200], [429]]
+    assert codes(api, 1, REMOTE_ADDR="2001:db8:0:2::1") == [200]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import html
+import io
 import re
+import struct
+import zipfile
 from typing import Any
 
 import pytest
 from django.test import Client
 
+from builds.desk import bundle
 from builds.models import Build
 from tests.desk import made
 
@@ -137,3 +141,61 @@ def test_what_is_gone_or_leads_elsewhere_is_not_found(viewer: Client, rest: str)
     build.artifacts.filter(position=3).update(file="../../../etc/passwd")
     assert viewer.get(address(build, 3, rest)).status_code == 404
     assert viewer.get(address(build, 9, rest)).status_code == 404
+
+
+def zipped(*entries: tuple[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", method) as archive:
+        for name, content in entries:
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def kept(data: bytes) -> Build:
+    """An attempt whose MECA is this."""
+    build = made.succeeded()
+    build.artifacts.get(position=2).path.write_bytes(data)
+    return build
+
+
+def test_folders_without_end_are_not_taken_apart(viewer: Client) -> None:
+    build = kept(zipped(*((f"{number}/" + "d/" * 30_000 + "f", b"x") for number in range(3))))
+    page = viewer.get(address(build, 2, "preview/")).text
+    assert page.count('<li class="depth-') == 3 * (bundle.MOST_FOLDERS + 1)
+
+
+def test_names_without_end_are_left_out(viewer: Client) -> None:
+    build = kept(zipped(*((f"{number:02}" + "n" * 60_000, b"x") for number in range(20))))
+    page = viewer.get(address(build, 2, "preview/")).text
+    assert "And 12 files more" in page
+    assert len(page) < 3 * bundle.MOST_CHARACTERS
+
+
+def test_a_list_that_is_longer_than_the_bundle_says_is_not_read(viewer: Client) -> None:
+    """Readers read all of it, whatever number stands at the end."""
+    data = zipped(*((str(number), b"") for number in range(3)))
+    at = data.index(b"PK\x01\x02")
+    listed = data[at : at + 47] * (bundle.MOST_ENTRIES + 1)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 3, 3, len(listed), at, 0)
+    build = kept(data[:at] + listed + end)
+    assert "it lists 100,001 files" in viewer.get(address(build, 2, "preview/")).text
+    assert viewer.get(address(build, 2, "raw/?entry=0")).status_code == 404
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+@pytest.mark.parametrize("what", ["preview", "raw"])
+def test_what_unpacks_to_any_size_at_once_is_not_opened(viewer: Client, method: int, what: str) -> None:
+    build = kept(zipped(("figure.png", b"\x89PNG\r\n\x1a\n"), method=method))
+    assert "figure.png" in viewer.get(address(build, 2, "preview/")).text
+    assert viewer.get(address(build, 2, f"{what}/?entry=figure.png")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("a.xml", ("&" * 19_000 + "\n") * 10), ("a.md", " \n" * 50_000), ("a.yml", ("&" * 19_000 + "\n") * 10)]
+)
+def test_what_takes_for_ever_to_colour_is_shown_plain(viewer: Client, name: str, text: str) -> None:
+    """Without holding up anybody: the limit is the kernel's, on the processor's time."""
+    page = viewer.get(address(kept(zipped((name, text.encode()))), 2, f"preview/?entry={name}")).text
+    shown = re.findall(r"<pre[^>]*>(.*?)</pre>", page, re.DOTALL)[0]
+    assert "<span" not in shown
+    assert html.unescape(shown).strip() == text.strip()

@@ -170,6 +170,13 @@ def test_an_honest_client_is_served_beside_two_hundred_others(service: Service, 
             told(connection)
 
 
+def test_no_header_says_where_a_request_goes(service: Service) -> None:
+    """As it comes, gunicorn believes it of who connects from this machine: a proxy, that is, and whoever is behind it."""
+    asked = "GET /elsewhere/readyz HTTP/1.1\r\nHost: localhost\r\nSCRIPT_NAME: /elsewhere\r\nConnection: close\r\n\r\n"
+    with connected(service, asked) as asking:
+        assert told(asking).split()[1] == b"404"
+
+
 def test_who_does_not_take_an_answer_holds_no_thread(service: Service) -> None:
     """As many as there are threads, each with more to be sent than fits between the two."""
     request = "GET /static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.hostile.case import DEVICE, LINK, PIPE, Case, extra, overlapping
+from tests.hostile.case import DEVICE, LINK, PIPE, Case, extra, listing_more, overlapping, packed_otherwise
 
 ARCHIVES = [
     Case(
@@ -119,6 +119,24 @@ ARCHIVES = [
         "archive-too-large",
         "manuscript",
         tries="An archive whose 500 files share one content, so that a few kilobytes unpack to 20 GB.",
+    ),
+    Case(
+        "packed-otherwise",
+        packed_otherwise,
+        "failed",
+        "archive-unsafe",
+        "manuscript",
+        "than by Deflate",
+        tries="An archive with a file packed so that the few bytes of it unpack to all of it at once.",
+    ),
+    Case(
+        "list-that-lies",
+        listing_more(110_000),
+        "failed",
+        "archive-too-large",
+        "manuscript",
+        "100000 files",
+        tries="An archive that lists 110,000 files, and says that it lists a few.",
     ),
     Case(
         "strange-names",

@@ -225,3 +225,25 @@ def overlapping(entries: int, size: int) -> Archive:
         return data.getvalue()
 
     return archive
+
+
+def packed_otherwise(target: Target) -> bytes:
+    """An honest repository with a file of zeros, packed by BZip2, which unpacks to 900 kB for each 40 bytes."""
+    data = io.BytesIO(zipped(_honest(quick.repository())))
+    with zipfile.ZipFile(data, "a") as file:
+        file.comment = COMMIT
+        file.writestr("r-main/zeros", bytes(140_000_000), zipfile.ZIP_BZIP2)
+    return data.getvalue()
+
+
+def listing_more(entries: int) -> Archive:
+    """An honest repository, whose list goes on for so many entries, of which its end says nothing."""
+
+    def archive(target: Target) -> bytes:
+        data = zipped(_honest(quick.repository()))
+        first, end = data.index(b"PK\x01\x02"), data.rindex(b"PK\x05\x06")
+        more = data[first : data.index(b"PK\x01\x02", first + 1)] * entries
+        listed = (end - first + len(more)).to_bytes(4, "little")
+        return data[:end] + more + data[end : end + 12] + listed + data[end + 16 :]
+
+    return archive

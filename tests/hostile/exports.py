@@ -59,6 +59,12 @@ EXPORTS = [
         uncontrolled="It may do so: what is tested is that the service does not wait at it for ever.",
     ),
     Case(
+        "account-without-end",
+        script('mkdir -p _build/logs; python3 -c \'print("[" + "[]," * 22_000_000 + "[]]")\' > _build/logs/myst.build.json'),
+        tries="Makes a file that the service reads after the build, of 22 million lists, which take 1.6 GB of memory and 20 seconds.",
+        uncontrolled="It may do so: what is tested is that the service does not read it: it could not renew its lease meanwhile.",
+    ),
+    Case(
         "export-is-a-pipe",
         instead("mkfifo"),
         "failed",
@@ -271,5 +277,31 @@ EXPORTS = [
         "manuscript",
         "larger than 67 MB",
         tries="Makes a manifest that is one word of 80 MB, which a parser keeps in memory.",
+    ),
+    Case(
+        "meca-packed-otherwise",
+        export(
+            "with zipfile.ZipFile('ready/article.zip', 'a', zipfile.ZIP_BZIP2) as z:\n"
+            "    with z.open('bundle/b', 'w') as f:\n        for n in range(140): f.write(bytes(1_000_000))"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "than by Deflate",
+        tries="Makes a MECA with a file packed so that a few bytes of it unpack to all of it at once, for who delivers it, too.",
+    ),
+    Case(
+        "meca-list-that-lies",
+        export(
+            "d = open('ready/article.zip', 'rb').read()\nat, end = d.index(b'PK\\x01\\x02'), d.rindex(b'PK\\x05\\x06')\n"
+            "one = d[at : d.index(b'PK\\x01\\x02', at + 1)]\nmore = one * 300_000\n"
+            "listed = (end - at + len(more)).to_bytes(4, 'little')\n"
+            "open('ready/article.zip', 'wb').write(d[:end] + more + d[end : end + 12] + listed + d[end + 16 :])"
+        ),
+        "failed",
+        "export-broken",
+        "manuscript",
+        "holds more than the",
+        tries="Makes a MECA that lists 300,000 files, and says that it lists a few.",
     ),
 ]

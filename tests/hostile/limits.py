@@ -19,6 +19,23 @@ for number in range(100):
         os.rename("deep", "new" + "/d" * 99 + "/d")
     os.rename("new", "deep")
 """
+HIDDEN_FILES = """
+import ctypes, os, socket, time
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+one, other = socket.socketpair()
+for number in range(5):
+    file = os.open("big", os.O_RDWR | os.O_CREAT)
+    os.unlink("big")
+    if number % 2:
+        place = libc.mmap(None, 4096, 3, 1, file, 0)
+    else:
+        socket.send_fds(one, [b"x"], [file])
+    for megabyte in range(150):
+        os.write(file, bytes(1 << 20))
+    os.close(file)
+time.sleep(20)
+"""
 LIMITS = [
     Case(
         "fork-bomb",
@@ -105,6 +122,15 @@ LIMITS = [
             ("REACHED 350 MB",),
             script("for i in $(seq 7); do head -c 50M /dev/zero > big$i; done; [ -s big7 ] && echo REACHED 350 MB"),
         ),
+    ),
+    Case(
+        "hidden-files",
+        script(f"cat > hide.py <<'CODE'\n{HIDDEN_FILES}\nCODE\nexec python3 -I hide.py"),
+        "failed",
+        "limit-hit",
+        "manuscript",
+        "300 MB that it may have on the disk",
+        tries="Fills the disk with files that have no name and are open nowhere: they are mapped, or under way through a socket.",
     ),
     Case(
         "million-files",

@@ -14,6 +14,7 @@ from builds.sandbox import Policy
 from builds.sandbox_choice import choose
 from builds.stages import Built, Project
 from builds.stages.build import build
+from builds.toolchain import has_pixi_task
 from tests.stages.context import KeptLog, KeptReport, make_context
 
 MANIFEST = '[workspace]\nchannels = []\nplatforms = ["linux-64"]\n[tasks]\nbuild-meca = "make it"\n'
@@ -70,6 +71,18 @@ def test_otherwise_the_bundled_recipe_is(tmp_path: Path, pixi: Path, manifest: s
     built, report = run(tmp_path, pixi, "exit 7", manifest=manifest, command=command)
     assert built.exports[0].path.read_bytes().startswith(b"PK")
     assert report.commands[0][0] == "myst"
+
+
+@pytest.mark.parametrize(
+    "manifest", [f"a{'.a' * 400_000} = 1\n{MANIFEST}", f"{MANIFEST}x = [{'[],' * 300_000}"], ids=["deep", "broken"]
+)
+def test_a_manifest_that_takes_hours_to_read_has_no_task(tmp_path: Path, pixi: Path, manifest: str) -> None:
+    pixi.touch(0o755)
+    project = Project(tmp_path, tmp_path / "myst.yml")
+    (tmp_path / "pixi.toml").write_text(MANIFEST)
+    assert has_pixi_task(project)
+    (tmp_path / "pixi.toml").write_text(manifest)
+    assert not has_pixi_task(project)
 
 
 def test_a_task_that_fails_fails_the_build_with_its_words(tmp_path: Path, pixi: Path) -> None:

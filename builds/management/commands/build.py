@@ -38,8 +38,10 @@ class Command(BaseCommand):
                 groups=isolation.groups(),
             )
         except BuildError as error:
-            raise CommandError(f"{error.sentence}\n{error.advice}") from error
+            raise CommandError(f"{terminal.printable(error.sentence)}\n{error.advice}") from error
         except (BuildStopped, InvalidManuscriptUrl) as error:
             raise CommandError(str(error)) from error
         for export in made:
-            self.stdout.write(f"{export.path} ({export.role}, {export.size} bytes): delivered as {export.name}")
+            self.stdout.write(
+                f"{export.path} ({export.role}, {export.size} bytes): delivered as {terminal.printable(export.name)}"
+            )
