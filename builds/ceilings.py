@@ -132,7 +132,7 @@ class Watcher:
     """Looks at one command's tree, by its control group where it has one, and at its workspace."""
 
     def __init__(self, ceilings: Ceilings, workspace: Path, group: Group | None = None) -> None:
-        self.peak_memory = 0
+        self.peak_memory = self.peak_processes = 0
         self._ceilings, self._workspace, self._group = ceilings, workspace, group
         self._measuring: subprocess.Popen[str] | None = None
         self._started_at = self._measure_at = 0.0
@@ -159,7 +159,7 @@ class Watcher:
 
     def _look_at_tree(self, pid: int) -> Hit | None:
         memory, processes = _tree(pid)
-        self.peak_memory = max(self.peak_memory, memory)
+        self.peak_memory, self.peak_processes = max(self.peak_memory, memory), max(self.peak_processes, processes)
         most = self._ceilings
         if most.memory and memory > most.memory:
             return out_of_memory(most.memory)

@@ -309,3 +309,9 @@ class MemoryFull(BuildError):
     """The service ran out of memory."""
 
     code = "memory-full"
+
+
+class ProcessesFull(BuildError):
+    """The service's user has all the processes that it may, most of them not of this build."""
+
+    code = "processes-full"

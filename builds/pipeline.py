@@ -32,6 +32,7 @@ from builds.errors import (
     MemoryFull,
     NobodyWaits,
     PackagesUnreachable,
+    ProcessesFull,
     SandboxLost,
     StageTimedOut,
 )
@@ -63,7 +64,7 @@ PASSING = {
     error.code
     for error in (
         *(ArchiveHostDown, FetchTimedOut, PackagesUnreachable, DesciServerDown, DesciServerJobFailed, DeliveryTimedOut),
-        *(SandboxLost, DiskFull, MemoryFull),
+        *(SandboxLost, DiskFull, MemoryFull, ProcessesFull),
     )
 }
 

@@ -39,13 +39,15 @@ DEFAULT_OUTPUT_BYTES = 200_000_000
 class Completed:
     """How a command ended. Of ``exit_code`` and ``signal`` one is None; in a sandbox a signal is told as the code 128 + its number.
 
-    Memory is the whole tree's, sampled, and the kernel's peak. ``hit`` is the limit for which it was ended.
+    Memory is the whole tree's, sampled, and the kernel's peak. Processes and threads are sampled where there is no control group.
+    ``hit`` is the limit for which it was ended.
     """
 
     exit_code: int | None
     signal: int | None
     duration_seconds: float
     peak_memory_bytes: int
+    peak_processes: int
     timed_out: bool
     output_limit_hit: bool
     left_behind: int
@@ -306,6 +308,7 @@ class _Watch:
             signal=-code if code < 0 else None,
             duration_seconds=self._ended_at - self._started_at,
             peak_memory_bytes=max(self._peak, self._watcher.peak_memory),
+            peak_processes=self._watcher.peak_processes,
             timed_out=self._timed_out and self._ended_at >= self._deadline,
             output_limit_hit=self._output.is_used_up,
             left_behind=left_behind,

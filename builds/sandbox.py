@@ -124,11 +124,16 @@ class Sandbox:
         lets through twice as many, so that who starts too many is seen to (builds/ceilings.py), and ended before it does others harm
         for long."""
         limits = dict(self.limits)
-        if "NPROC" in limits and self.mode == Mode.LANDLOCK and self.uid is None:
+        if "NPROC" in limits and self.shares_processes:
             own = [process.info for process in psutil.process_iter(["uids", "num_threads"])]
             taken = sum(info["num_threads"] or 0 for info in own if info["uids"] and info["uids"].real == os.getuid())
             limits["NPROC"] = taken + SHARED_TIMES * limits["NPROC"]
         return limits
+
+    @property
+    def shares_processes(self) -> bool:
+        """Whether the processes that it may start are counted together with those of the service and of other builds."""
+        return self.mode == Mode.LANDLOCK and self.uid is None
 
     def _keeper(self) -> dict[str, Any]:
         """What builds/tools/keep.py is to know."""

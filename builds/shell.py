@@ -11,7 +11,8 @@ from pathlib import Path
 from builds import process, units
 from builds.ceilings import OutputAllowance
 from builds.diagnosis import Clues
-from builds.errors import CommandTimedOut, LimitHit
+from builds.diagnosis.programs import TOO_MANY_PROCESSES
+from builds.errors import CommandTimedOut, LimitHit, ProcessesFull
 from builds.stages import Context
 
 # What mystmd says when it can't write a bundle's project file (MYST.md: a toc whose list is not indented deeper than its key).
@@ -43,6 +44,7 @@ class Shell:
         Raises:
             CommandTimedOut: the time of the whole stage is over.
             LimitHit: it took more than it may.
+            ProcessesFull: it could start no more, because others have started so many.
             DiskFull, MemoryFull: the service's disk is nearly full, or its machine has no memory left.
             SandboxUnavailable: it can't be shut in.
             BuildStopped: the build has to stop; nothing of the command runs any more.
@@ -75,6 +77,10 @@ class Shell:
             raise completed.hit.error(
                 f"Failed to build the repo files: the build {completed.hit.text}", advice=completed.hit.advice
             )
+        if completed.exit_code and self._was_crowded_out(completed):
+            raise ProcessesFull(
+                "Failed to build the repo files: the service could not start any more processes, and most of them were not this build's."
+            )
         if completed.timed_out:
             most = units.duration(self.context.limits.build_seconds)
             raise CommandTimedOut(f"Failed to build the repo files: the build took longer than the {most} that it may.")
@@ -83,6 +89,13 @@ class Shell:
             raise LimitHit(
                 f"Failed to build the repo files: the build wrote more than the {most} of output that it may.", advice=QUIETER
             )
+
+    def _was_crowded_out(self, completed: process.Completed) -> bool:
+        """Whether it says that it could start nothing more, though it had not started much."""
+        sandbox, clue = self.context.sandbox, self.clues.explain()
+        is_shared = sandbox is not None and sandbox.shares_processes and not self.context.groups
+        has_few = completed.peak_processes < self.context.limits.ceilings.processes // 2
+        return is_shared and has_few and clue is not None and clue.rule is TOO_MANY_PROCESSES
 
     def _tell_of_waiting(self) -> None:
         if self._output.was_slowed and not self._told_of_waiting:

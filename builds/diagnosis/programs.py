@@ -5,6 +5,14 @@ from __future__ import annotations
 from builds.diagnosis.rule import MEND_PIXI, SMALLER, WORD, Weight, rule
 from builds.errors import DiskFull, LimitHit, PackagesUnreachable, ToolMissing
 
+TOO_MANY_PROCESSES = rule(
+    Weight.FATAL,
+    r"Resource temporarily unavailable|\bEAGAIN\b|can't start new thread|[Cc]annot fork|Cannot create new thread",
+    "the build started more than {processes}.",
+    LimitHit,
+    advice=SMALLER,
+)
+
 SERVICE_RULES = (
     rule(
         Weight.FATAL,
@@ -13,13 +21,7 @@ SERVICE_RULES = (
         LimitHit,
         advice=SMALLER,
     ),
-    rule(
-        Weight.FATAL,
-        r"Resource temporarily unavailable|\bEAGAIN\b|can't start new thread|[Cc]annot fork|Cannot create new thread",
-        "the build started more than {processes}.",
-        LimitHit,
-        advice=SMALLER,
-    ),
+    TOO_MANY_PROCESSES,
     rule(
         Weight.FATAL,
         r"File too large|\bEFBIG\b|[Ff]ile size limit exceeded",
