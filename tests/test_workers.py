@@ -149,3 +149,11 @@ def test_a_worker_starts_nothing_while_the_queue_is_paused_and_at_once_when_it_i
     queue_control.resume(actor="ada")
     wait_until(Build.objects.filter(pk=build.pk, state=State.FAILED, cause_code="exports-not-declared").exists)
     assert Build.objects.get(pk=build.pk).worker == Worker.objects.get().name
+
+
+def test_a_work_horse_needs_no_file_of_ours_any_more() -> None:
+    """A worker of one release, forking while the next one is being installed, must not read of that one."""
+    look = "import sys, builds.management.commands.worker, builds.queue; print(builds.queue.TASK.rpartition('.')[0] in sys.modules)"
+    command = [sys.executable, "-c", f"import django; django.setup(); {look}"]
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"

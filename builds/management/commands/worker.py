@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand
 from django.db import connections
 from redis import Redis
 
+from builds import tasks  # noqa: F401 - a work-horse has it from here, of this release, also while another is being installed
 from builds.queue import queue_over
 from builds.worker import JobsiteWorker
 
