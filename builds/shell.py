@@ -94,7 +94,8 @@ class Shell:
         """Whether it says that it could start nothing more, though it had not started much."""
         sandbox, clue = self.context.sandbox, self.clues.explain()
         is_shared = sandbox is not None and sandbox.shares_processes and not self.context.groups
-        has_few = completed.peak_processes < self.context.limits.ceilings.processes // 2
+        own = max(completed.peak_processes, completed.left_behind)  # of what ends soon no sample may have been taken
+        has_few = own < self.context.limits.ceilings.processes // 2
         return is_shared and has_few and clue is not None and clue.rule is TOO_MANY_PROCESSES
 
     def _tell_of_waiting(self) -> None:
