@@ -41,4 +41,6 @@ def test_whose_processes_were_too_many_is_told_apart(tmp_path: Path, may: int, e
     sandbox = choose("landlock", Policy()).sandbox(ctx.workspace, ctx.build_id, limits={"NPROC": 10})
     shell = Shell(replace(ctx, sandbox=sandbox), ctx.workspace, {"PATH": "/usr/bin:/bin"})
     with pytest.raises(error):
-        shell.run(["/bin/sh", "-c", "for i in $(seq 60); do sleep 2 & done; wait"])
+        raise shell.clues.failure(
+            exit_code=shell.run(["/bin/sh", "-c", "for i in $(seq 60); do sleep 2 & done; wait"]), command="sleep"
+        )
