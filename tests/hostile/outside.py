@@ -70,8 +70,10 @@ def main(name: str, folder: str) -> str:
             base / "data", Path(__file__).parents[2], PORT, service.pid, OTHER_PORT, str(base / "private.txt"), service.pid
         )
         archive = (case.control.instead or case.archive)(target)
-        found = [_ran(archive, workspace, environment), *_taken(workspace / "r-main"), *_done(service)]
-        service.kill()
+        try:
+            found = [_ran(archive, workspace, environment), *_taken(workspace / "r-main"), *_done(service)]
+        finally:
+            service.kill()
     return "\n".join(found)
 
 
@@ -149,7 +151,8 @@ def _done(service: subprocess.Popen[bytes]) -> Iterator[str]:
     if not _answers():  # it was killed, so that it ends, if it has not yet
         service.wait(SECONDS)
         yield "REACHED the service, which has ended"
-    if len(Path("/proc/sysvipc/shm").read_text().splitlines()) > 1:
+    memory = Path("/proc/sysvipc/shm")  # a case may have taken /proc away
+    if memory.exists() and len(memory.read_text().splitlines()) > 1:
         yield "LEFT shared memory"
     for path in Path("/proc").glob("[0-9]*"):
         if int(path.name) not in (1, os.getpid(), service.pid):
