@@ -153,7 +153,9 @@ def test_a_worker_starts_nothing_while_the_queue_is_paused_and_at_once_when_it_i
 
 def test_a_work_horse_needs_no_file_of_ours_any_more() -> None:
     """A worker of one release, forking while the next one is being installed, must not read of that one."""
-    look = "import sys, builds.management.commands.worker, builds.queue; print(builds.queue.TASK.rpartition('.')[0] in sys.modules)"
+    look = (
+        "import sys, builds.management.commands.worker, builds.queue; print(builds.queue.TASK.rpartition('.')[0] in sys.modules)"
+    )
     command = [sys.executable, "-c", f"import django; django.setup(); {look}"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
