@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 from builds import network
 from builds.sandbox import Policy
 from builds.sandbox_choice import choose
+from builds.toolchain import TOOLS
 from builds.tools.filter import is_allowed, is_listed
 from jobsite import env
 from tests.mirror import Mirror, mirror, private_address
@@ -174,6 +176,36 @@ def test_what_is_passed_on_says_the_host_that_was_looked_at(inside: Mirror) -> N
         ask(proxy, get(f"http://{inside.host}/one").replace(b"1.1", b"1.0"))
         ask(proxy, get(f"http://{inside.host}/two", "Upgrade: x", "Connection: Upgrade", f"Host: {inside.host}"))
     assert inside.asked == [("GET", "/one", inside.host), ("GET", "/two", inside.host)]
+
+
+# A resolver that says something else each time: what passes, then this machine itself.
+REBINDING = """
+import runpy, socket, sys
+addresses = iter([sys.argv[1]])
+socket.getaddrinfo = lambda host, port, *more, **named: [(2, 1, 6, "", (next(addresses, "127.0.0.1"), port))]
+sys.argv = sys.argv[2:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@needs_an_address
+def test_a_name_is_resolved_once_and_that_very_address_is_asked(inside: Mirror, tmp_path: Path) -> None:
+    port = int(inside.host.rpartition(":")[2])
+    proxy = network.Proxy(tmp_path / "proxy.sock", tmp_path / "refused")
+    command = [sys.executable, "-c", REBINDING, private_address(), str(TOOLS / "filter.py"), str(proxy.socket), ""]
+    with socket.create_server(("127.0.0.1", port)) as own, proxy.output.open("wb") as told:
+        own.settimeout(0)
+        running = subprocess.Popen([*command, f"rebinding.example:{port}"], env={"HOME": str(tmp_path)}, stdout=told)
+        try:
+            network._wait(proxy.socket, running)
+            url = f"http://rebinding.example:{port}/package"
+            assert ask(proxy, get(url)).endswith(b"the package")
+            assert b"403 Forbidden" in ask(proxy, get(url))
+        finally:
+            network._end(running)
+        with pytest.raises(BlockingIOError):
+            own.accept()
+    assert proxy.refusals() == ["'rebinding.example': its address is none of the internet"]
 
 
 @needs_an_address
