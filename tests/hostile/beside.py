@@ -130,10 +130,18 @@ class Parade(threading.Thread):
 
 def build_id_of(service: Service, name: str) -> str:
     """Of its only attempt."""
-    question = "SELECT b.id FROM builds_build b JOIN builds_submission s ON s.id = b.submission_id WHERE s.job_id = ?"
+    [found] = attempts_of(service, name)
+    return found
+
+
+def attempts_of(service: Service, name: str) -> dict[str, str]:
+    """The ids of its builds, the first one first, and the causes of those that failed."""
+    question = (
+        "SELECT b.id, b.cause_code FROM builds_build b JOIN builds_submission s ON s.id = b.submission_id WHERE s.job_id = ? "
+        "ORDER BY b.number"
+    )
     with sqlite3.connect(f"file:{service.data_dir}/jobsite.sqlite3?mode=ro", uri=True) as database:
-        [(found,)] = database.execute(question, (name,)).fetchall()
-    return str(UUID(found))
+        return {str(UUID(found)): code for found, code in database.execute(question, (name,))}
 
 
 def processes_of(build_id: str) -> list[str]:

@@ -20,7 +20,7 @@ import requests
 from builds.sandbox import build_user
 from tests import quick
 from tests.e2e.conftest import BASE_DIR, SECRET, Service, in_django
-from tests.hostile.beside import NEIGHBOURS, WORKERS, Desk, Parade, build_id_of, processes_of
+from tests.hostile.beside import NEIGHBOURS, WORKERS, Desk, Parade, attempts_of, processes_of
 from tests.hostile.case import Case, Target, forms, stolen
 from tests.hostile.corpus import CASES as ALL
 from tests.hostile.harm import SHARED
@@ -185,7 +185,12 @@ def test_the_honest_builds_beside_them_are_unharmed_and_delivered(attacked: Atta
         attacked.service.desci.wait_for(has_completed(name), timeout=30)
         [delivery] = attacked.service.desci.deliveries[name]
         assert [(part.filename, part.sha256) for part in delivery.parts] == HONEST, name
-        nothing_left(attacked, build_id_of(attacked.service, name))
+        *before, last = attempts_of(attacked.service, name).values()
+        assert last == ""
+        # An ordinary user's builds share its processes where only Landlock shuts them in: who gets none is built again.
+        assert before == [] or (SANDBOX == "landlock" and not attacked.by_groups and set(before) == {"processes-full"}), name
+        for build_id in attempts_of(attacked.service, name):
+            nothing_left(attacked, build_id)
 
 
 def has_completed(name: str) -> Callable[[DesciServer], bool]:
