@@ -12,8 +12,8 @@ from pathlib import Path
 
 from builds import process, process_tree, toolchain
 from builds.ceilings import Ceilings
+from builds.cgroup_choice import choose as choose_groups
 from builds.cgroups import Groups
-from builds.cgroups import choose as choose_groups
 from builds.sandbox import Policy, Sandbox
 from builds.sandbox_choice import choose
 from builds.stages import Stop

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from django.conf import settings
 
-from builds import cgroups
+from builds import cgroup_choice
 from builds.ceilings import Ceilings
+from builds.cgroups import Groups
 from builds.queue_models import REFUSED
 from builds.sandbox import Mode, Policy, Sandbox
 from builds.sandbox_choice import Choice, choose
@@ -20,9 +21,9 @@ def choice() -> Choice:
     return choose(settings.BUILD_SANDBOX, policy())
 
 
-def groups() -> cgroups.Groups:
+def groups() -> Groups:
     """Found out once per process, as above. May move this process to a control group beside those of builds."""
-    return cgroups.choose(settings.BUILD_CGROUPS)
+    return cgroup_choice.choose(settings.BUILD_CGROUPS)
 
 
 def policy() -> Policy:

@@ -13,7 +13,8 @@ import pytest
 
 from builds import process
 from builds.ceilings import Ceilings
-from builds.cgroups import LARGEST_PAGES, LEAF, Groups, Unified, Version, _settle, _Unusable, choose
+from builds.cgroup_choice import LEAF, _settle, _Unusable, choose
+from builds.cgroups import LARGEST_PAGES, Groups, Unified, Version
 from builds.diagnosis import Clues
 from builds.stages import Stop
 
