@@ -1,7 +1,8 @@
 """The end of a zip archive, read without reading the archive: how much it lists, and its comment (APPNOTE.TXT §4.3.12 to §4.3.16).
 
 A library would first load the whole list of entries into memory, however long a hostile archive has made it: it reads on to the end of
-the list, whatever number of entries the archive says that it has. So they are counted.
+the list, whatever number of entries the archive says that it has. So they are counted. And what else must be known of an entry before a
+library may take it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ END64 = struct.Struct("<4sQ2H2L4Q")
 LONGEST_COMMENT = 0xFFFF
 LISTED, LEAST_LISTED = b"PK\x01\x02", 46
 CHUNK = 1 << 20
+# These two are unpacked by pieces of the size that is asked for; of others, a few bytes may become gigabytes at once.
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # A longer list is not read, and taken to hold as many entries as it can.
 MOST_COUNTED = 512 << 20
 # Stand where the number is in the longer record.

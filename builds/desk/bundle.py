@@ -21,8 +21,6 @@ MOST_ENTRIES = 100_000
 MOST_LIST_BYTES = 32 << 20
 # Of the folders that a file is in so many are shown by their own line, and the rest in the file's.
 MOST_FOLDERS = 20
-# These two are unpacked by pieces of the size that is asked for; of others, a few bytes may become gigabytes at once.
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 # Unpacked, one file of it; what is larger can be downloaded with the bundle.
 MOST_SENT = 64 << 20
 CHUNK = 1 << 16
@@ -90,7 +88,7 @@ class Entry:
                 method = opened.getinfo(name).compress_type
         except (ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
             raise Http404("The bundle holds no such file.") from error
-        if method not in METHODS:
+        if method not in zip_end.METHODS:
             raise Http404("The file is packed in a way that is not opened here.")
         return cls(archive, name)
 

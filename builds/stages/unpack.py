@@ -25,8 +25,6 @@ CHUNK = 1 << 20
 LINK_BYTES = 4096
 # What the list of entries may take for each of them; names are at most a few hundred bytes.
 LIST_BYTES_PER_ENTRY = 1024
-# These two are unpacked by pieces of the size that is asked for; of others, a few bytes may become gigabytes at once.
-METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 DRIVE = re.compile(r"[A-Za-z]:(?!\s)")
 LFS_HEAD = b"version https://git-lfs.github.com/spec/v1"
 LFS_BYTES = 1024
@@ -123,7 +121,7 @@ def _add(entries: Entries, info: zipfile.ZipInfo, path: str, ctx: Context) -> No
     kind = stat.S_IFMT(mode)
     if info.flag_bits & 0x1:
         raise _unsafe(path, "it is encrypted")
-    if info.compress_type not in METHODS:
+    if info.compress_type not in zip_end.METHODS:
         raise _unsafe(path, "it is packed in another way than by Deflate")
     if info.is_dir() or kind == stat.S_IFDIR:
         entries.folders.add(path)
