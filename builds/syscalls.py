@@ -98,33 +98,17 @@ MACHINES = {
     "x86_64": Machine(
         0xC000003E,
         {
-            **{
-                "ioctl": 16,
-                "fcntl": 72,
-                "socket": 41,
-                "clone": 56,
-                "unshare": 272,
-                "setns": 308,
-                "mount": 165,
-                "umount2": 166,
-                "syslog": 103,
-            },
+            **{"ioctl": 16, "socket": 41, "clone": 56, "unshare": 272, "setns": 308, "mount": 165, "umount2": 166, "syslog": 103},
             **{"pivot_root": 155, "add_key": 248, "request_key": 249, "keyctl": 250, "bpf": 321, "perf_event_open": 298},
             **{"userfaultfd": 323, "kexec_load": 246, "kexec_file_load": 320, "init_module": 175, "finit_module": 313},
-            **{"delete_module": 176, "open_by_handle_at": 304},
+            **{"fcntl": 72, "delete_module": 176, "open_by_handle_at": 304},
             **{"shmget": 29, "shmat": 30, "shmctl": 31, "shmdt": 67, "semget": 64, "semop": 65, "semctl": 66, "semtimedop": 220},
             **{"msgget": 68, "msgsnd": 69, "msgrcv": 70, "msgctl": 71, "mq_open": 240, "mq_unlink": 241, "fanotify_init": 300},
             **{"inotify_init": 253, "inotify_init1": 294, "utime": 132, "utimes": 235, "futimesat": 261, "utimensat": 280},
             **{"chown": 92, "fchown": 93, "lchown": 94, "fchownat": 260, "chmod": 90, "fchmod": 91, "fchmodat": 268},
             **{"setxattr": 188, "lsetxattr": 189, "fsetxattr": 190, "removexattr": 197, "lremovexattr": 198, "fremovexattr": 199},
-            **{
-                "prlimit64": 302,
-                "sched_setparam": 142,
-                "sched_setscheduler": 144,
-                "sched_setattr": 314,
-                "sched_setaffinity": 203,
-            },
-            **{"setpriority": 141, "ioprio_set": 251, "listen": 50, "socketpair": 53},
+            **{"prlimit64": 302, "sched_setparam": 142, "sched_setscheduler": 144, "sched_setattr": 314},
+            **{"sched_setaffinity": 203, "setpriority": 141, "ioprio_set": 251, "listen": 50, "socketpair": 53},
             **{"connect": 42, "sendto": 44, "sendmsg": 46, "sendmmsg": 307, "seccomp": 317},
             **_NEW,
         },
@@ -132,20 +116,10 @@ MACHINES = {
     "aarch64": Machine(
         0xC00000B7,
         {
-            **{
-                "ioctl": 29,
-                "fcntl": 25,
-                "socket": 198,
-                "clone": 220,
-                "unshare": 97,
-                "setns": 268,
-                "mount": 40,
-                "umount2": 39,
-                "syslog": 116,
-            },
+            **{"ioctl": 29, "socket": 198, "clone": 220, "unshare": 97, "setns": 268, "mount": 40, "umount2": 39, "syslog": 116},
             **{"pivot_root": 41, "add_key": 217, "request_key": 218, "keyctl": 219, "bpf": 280, "perf_event_open": 241},
             **{"userfaultfd": 282, "kexec_load": 104, "kexec_file_load": 294, "init_module": 105, "finit_module": 273},
-            **{"delete_module": 106, "open_by_handle_at": 265},
+            **{"fcntl": 25, "delete_module": 106, "open_by_handle_at": 265},
             **{"shmget": 194, "shmat": 196, "shmctl": 195, "shmdt": 197, "semget": 190, "semop": 193, "semctl": 191},
             **{"semtimedop": 192, "msgget": 186, "msgsnd": 189, "msgrcv": 188, "msgctl": 187, "mq_open": 180, "mq_unlink": 181},
             **{"fanotify_init": 262, "inotify_init1": 26, "utimensat": 88, "fchown": 55, "fchownat": 54, "fchmod": 52},
@@ -254,41 +228,53 @@ def program_alone(name: str) -> bytes:
             Step(EQUAL, 0, no="asked"),
             _upper_half(1),
             Step(EQUAL, 0, "allowed", "asked"),
-            "setpriority",
-            _argument(0),
-            Step(EQUAL, PRIO_PROCESS, "second is 0", "forbidden"),
-            "ioprio_set",
-            _argument(0),
-            Step(EQUAL, IOPRIO_WHO_PROCESS, "second is 0", "forbidden"),
-            "second is 0",
-            _argument(1),
-            Step(EQUAL, 0, "allowed", "forbidden"),
-            "first is 0",
-            _argument(0),
-            Step(EQUAL, 0, "allowed", "forbidden"),
-            *(
-                step
-                for call, place in SENDS.items()
-                for step in (call, _argument(place), Step(ANY_BIT, MSG_FASTOPEN, "unsupported", "allowed"))
-            ),
-            "socket",
-            _argument(0),
-            Step(EQUAL, NETLINK, "allowed"),
-            *_is_one_of((socket.AF_INET, socket.AF_INET6), "type"),
-            Step(RETURN, REFUSE | errno.EAFNOSUPPORT),
-            "type",
-            _argument(1),
-            Step(AND, SOCK_TYPE),
-            Step(EQUAL, socket.SOCK_STREAM, "allowed"),
-            Step(RETURN, REFUSE | errno.EACCES),
-            "socketpair",
-            _argument(1),
-            Step(AND, SOCK_TYPE),
-            *_is_one_of(CONNECTED, "allowed"),
-            Step(RETURN, REFUSE | errno.ESOCKTNOSUPPORT),
+            *_of_the_process_itself(),
+            *_of_sockets(),
             *_ended(),
         ]
     )
+
+
+def _of_the_process_itself() -> list[Step | str]:
+    return [
+        "setpriority",
+        _argument(0),
+        Step(EQUAL, PRIO_PROCESS, "second is 0", "forbidden"),
+        "ioprio_set",
+        _argument(0),
+        Step(EQUAL, IOPRIO_WHO_PROCESS, "second is 0", "forbidden"),
+        "second is 0",
+        _argument(1),
+        Step(EQUAL, 0, "allowed", "forbidden"),
+        "first is 0",
+        _argument(0),
+        Step(EQUAL, 0, "allowed", "forbidden"),
+    ]
+
+
+def _of_sockets() -> list[Step | str]:
+    return [
+        *(
+            step
+            for call, place in SENDS.items()
+            for step in (call, _argument(place), Step(ANY_BIT, MSG_FASTOPEN, "unsupported", "allowed"))
+        ),
+        "socket",
+        _argument(0),
+        Step(EQUAL, NETLINK, "allowed"),
+        *_is_one_of((socket.AF_INET, socket.AF_INET6), "type"),
+        Step(RETURN, REFUSE | errno.EAFNOSUPPORT),
+        "type",
+        _argument(1),
+        Step(AND, SOCK_TYPE),
+        Step(EQUAL, socket.SOCK_STREAM, "allowed"),
+        Step(RETURN, REFUSE | errno.EACCES),
+        "socketpair",
+        _argument(1),
+        Step(AND, SOCK_TYPE),
+        *_is_one_of(CONNECTED, "allowed"),
+        Step(RETURN, REFUSE | errno.ESOCKTNOSUPPORT),
+    ]
 
 
 def asked_alone(name: str) -> dict[int, str]:
