@@ -102,9 +102,7 @@ def run(
         _remove(group)
         told = _told(launch)
     stop.check()
-    completed = watch.completed(left_behind)
-    _check_start(argv[0], told, completed)
-    return completed
+    return _checked(argv[0], told, watch.completed(left_behind))
 
 
 def _told(launch: Launch) -> bytes:
@@ -115,11 +113,12 @@ def _told(launch: Launch) -> bytes:
         return pipe.read()
 
 
-def _check_start(program: str, told: bytes, completed: Completed) -> None:
+def _checked(program: str, told: bytes, completed: Completed) -> Completed:
+    """``completed``, if ``program`` was started."""
     if number := told.removeprefix(READY):
         raise ToolMissing(f"The program {program!r} can't be started on this service: {os.strerror(int(number))}.")
     if told or completed.timed_out or completed.hit:
-        return
+        return completed
     if completed.signal is not None or completed.exit_code == KILLED:
         raise SandboxLost("What shuts the build in was killed before the build had begun.")
     raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
