@@ -234,7 +234,7 @@ class Sandbox:
             return None
         writable = [str(self.workspace)]
         if self.mode == Mode.BUBBLEWRAP:
-            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "no_ports": False}  # noqa: S108
+            return {"read": ["/"], "write": [*writable, "/tmp", "/dev/shm"], "devices": ["/dev"], "no_ports": False}  # noqa: S108 - the sandbox's own
         return {"read": self._readable, "write": writable, "devices": DEVICES, "no_ports": True}
 
 

@@ -132,7 +132,7 @@ def _nearest_word(word: str, known: set[str]) -> str:
     """``word`` where a known one begins so, else the one that differs least; empty where they all differ much."""
     if len(word) > 1 and any(other.startswith(word) for other in known):
         return word
-    if len(word) < SHORTEST_MISSPELT or not word.isalpha():
+    if len(word) < SHORTEST_MISSPELT:
         return ""
     like = [other for other in known if abs(len(other) - len(word)) <= 2 and (other[0] == word[0] or other[-2:] == word[-2:])]
     return next(iter(get_close_matches(word, sorted(like), 1, CLOSE)), "")

@@ -37,7 +37,7 @@ def main(kind: str, *arguments: str) -> None:
 
 def coloured(text: str, language: Sequence[str]) -> str:
     from pygments import highlight  # noqa: PLC0415 - only where it is asked for
-    from pygments.formatters.html import HtmlFormatter  # noqa: PLC0415
+    from pygments.formatters.html import HtmlFormatter  # noqa: PLC0415 - the same
 
     module, name = LEXERS[language[0]]
     lexer = getattr(import_module(f"pygments.lexers.{module}"), name)

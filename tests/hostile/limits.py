@@ -10,6 +10,7 @@ MANY_PROCESSES = Control(
 )
 FULL = "loot sh -c 'for at in /tmp /dev/shm; do head -c {size} /dev/zero > $at/x && echo REACHED $at; done; echo > /x && echo REACHED /'"
 HOG = """for i in 1 2 3 4; do python3 -c 'a = b"x" * 100_000_000; print("REACHED 100 MB")' & done; wait"""
+MUCH_MEMORY = Control(("REACHED 100 MB",), script(HOG))
 # Put together from the bottom up: Landlock takes the longer for each step, the deeper it is.
 DEEP_FOLDERS = """
 import os
@@ -65,7 +66,7 @@ LIMITS = [
         "manuscript",
         "1.5 GB of memory",
         tries="Takes memory without end in one process.",
-        control=Control(("REACHED 100 MB",), script(HOG)),
+        control=MUCH_MEMORY,
     ),
     Case(
         "memory-hogs",
@@ -75,7 +76,7 @@ LIMITS = [
         "manuscript",
         "1.5 GB of memory",
         tries="Takes too much memory in many processes, each of which takes little.",
-        control=Control(("REACHED 100 MB",), script(HOG)),
+        control=MUCH_MEMORY,
     ),
     Case(
         "memory-hogs-that-leave",
@@ -88,7 +89,7 @@ LIMITS = [
         "manuscript",
         "1.5 GB of memory",
         tries="The same in processes that have left its session, have nothing of its environment, and whose parents have ended.",
-        control=Control(("REACHED 100 MB",), script(HOG)),
+        control=MUCH_MEMORY,
     ),
     Case(
         "killed-by-itself",
