@@ -1,7 +1,7 @@
-"""How long the desk's pages take over a large record, and how many queries each asks; beside them the sign-in page, which reads nothing.
+"""Measures response times and queries of the desk's pages on a large record. The sign-in page, which reads nothing, is the baseline.
 
-``python -m bench.desk 1000000`` makes the record first (some ten minutes), in a folder of its own or in the database that DATABASE_URL
-names; ``--keep FOLDER`` keeps it for another run. Where Chromium is installed, the time to the first paint is measured too.
+``python -m bench.desk 1000000`` first makes the record (about ten minutes), in a temporary folder or in the database of DATABASE_URL.
+``--keep FOLDER`` keeps it for another run. If Chromium is installed, the first paint is measured too.
 """
 
 from __future__ import annotations
@@ -20,32 +20,41 @@ from pathlib import Path
 from typing import Any
 
 import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
 
-from tests.e2e.conftest import BASE_DIR, free_port
+from tests.e2e.conftest import BASE_DIR
+from tests.support.ports import free_port
 
 PASSWORD = "a long password, with spaces"
 TIMES = 15
 BASELINE = "/sign-in/"
 PAGES = {
     "the list": "/submissions/",
-    "needs me": "/submissions/?view=needs-me",
-    "failed by the manuscript": "/submissions/?state=failed&fault=manuscript",
+    "needs attention": "/submissions/?view=needs-me",
+    "manuscript failures": "/submissions/?state=failed&fault=manuscript",
     "a page in the middle": "/submissions/?before={middle}",
     "ten days": "/submissions/?start={start}&end={end}",
-    "a title's word": "/submissions/?q=glaciers",
+    "a word of a title": "/submissions/?q=glaciers",
     "an author and a word": "/submissions/?q=ada+coral",
     "an ORCID": "/submissions/?q=0000-0002-1825",
     "a repository": "/submissions/?q=lab-5/paper-{middle}",
     "an error": "/submissions/?q=repository+not+found",
-    "what every title has": "/submissions/?q=part",
+    "a word of every title": "/submissions/?q=part",
     "a cause": "/submissions/?cause=worker-lost",
+    "with problems": "/submissions/?problems=yes",
+    "a common finding": "/submissions/?finding=image-missing",
+    "a finding that no attempt has": "/submissions/?finding=none",
+    "a finding and a word": "/submissions/?finding=own-template-used&q=glaciers",
     "a word and a rare state": "/submissions/?q=glaciers&state=cancelled",
-    "nothing like it": "/submissions/?q=xylophone",
+    "no match": "/submissions/?q=xylophone",
     "one submission": "/submissions/{middle}/",
     "the queue": "/queue/",
     "overview, 30 days": "/overview/",
     "overview, 90 days": "/overview/?days=90",
     "admin, submissions": "/admin/builds/submission/",
+    "admin, a finding": "/admin/builds/submission/?code=image-missing",
+    "admin, with problems": "/admin/builds/submission/?problems=1",
     "admin, two words": "/admin/builds/submission/?q=ada+coral",
     "admin, builds of a cause": "/admin/builds/build/?cause_code=worker-lost",
     "admin, builds of a mode": "/admin/builds/build/?mode=clean",
@@ -67,11 +76,10 @@ def run(folder: Path, *command: str) -> None:
 
 
 def make(folder: Path, count: int) -> None:
-    """The record as it was before it could be searched, and then the migration that makes it so."""
+    """Make the record, with all indexes."""
     for name, command in {
-        "tables": ("manage.py", "migrate", "-v0", "builds", "0008"),
+        "tables": ("manage.py", "migrate", "-v0"),
         "record": ("-m", "bench.record", str(count)),
-        "migrated": ("manage.py", "migrate", "-v0"),
     }.items():
         started_at = time.monotonic()
         run(folder, *command)
@@ -83,7 +91,7 @@ def make(folder: Path, count: int) -> None:
 @contextmanager
 def served(folder: Path) -> Iterator[str]:
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"]
+    command = [sys.executable, "manage.py", "web"]
     server = subprocess.Popen(command, env={**environment(folder), "PORT": str(port)}, cwd=BASE_DIR)
     address = f"http://127.0.0.1:{port}"
     try:
@@ -106,6 +114,8 @@ def wait_for(address: str) -> None:
 
 def signed_in(address: str) -> requests.Session:
     session = requests.Session()
+    # The server closes a connection whose budget of time is spent, and a browser asks again.
+    session.mount("http://", HTTPAdapter(max_retries=Retry(total=3, read=3)))
     session.get(f"{address}/sign-in/", timeout=30)
     fields = {"username": "bench", "password": PASSWORD, "csrfmiddlewaretoken": session.cookies["csrftoken"]}
     session.post(f"{address}/sign-in/", fields, timeout=30).raise_for_status()
@@ -113,7 +123,7 @@ def signed_in(address: str) -> requests.Session:
 
 
 def measure(session: requests.Session, address: str) -> tuple[float, float, int]:
-    """Milliseconds, median and worst, and the size of the answer."""
+    """Median and worst response time in milliseconds, and the response's size in bytes."""
     took = []
     for _ in range(TIMES):
         started_at = time.perf_counter()
@@ -124,7 +134,7 @@ def measure(session: requests.Session, address: str) -> tuple[float, float, int]
 
 
 def queries(folder: Path, pages: dict[str, str]) -> dict[str, int]:
-    """How many queries each page asks, of a process of its own."""
+    """How many database queries each page needs, counted in a separate process."""
     answer = subprocess.run(
         [sys.executable, "-m", "bench.desk", "--count-queries", *pages.values()],
         env={**environment(folder), "DEBUG": "yes"},
@@ -137,7 +147,7 @@ def queries(folder: Path, pages: dict[str, str]) -> dict[str, int]:
 
 
 def count_queries(addresses: list[str]) -> None:
-    import django  # noqa: PLC0415 - in a process of its own
+    import django  # noqa: PLC0415 - only in the separate process
 
     django.setup()
     from django.contrib.auth.models import User  # noqa: PLC0415
@@ -154,11 +164,11 @@ def count_queries(addresses: list[str]) -> None:
 
 
 def first_paints(address: str, pages: dict[str, str]) -> dict[str, float]:
-    """Milliseconds from the request to the first paint with content, each in a browser that has seen no page but the sign-in."""
+    """Milliseconds from the request to the first contentful paint, each in a new browser context that has loaded only the sign-in page."""
     chromium = shutil.which("chromium")
     if chromium is None:
         return {}
-    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - where there is a browser
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - only if there is a browser
 
     paints: dict[str, float] = {}
     with sync_playwright() as playwright:
@@ -180,7 +190,7 @@ def _paint(browser: Any, address: str, path: str) -> float:
     page.wait_for_url("**/submissions/**")
     page.goto(path)
     paint: float | None = None
-    while paint is None:  # the page's policy allows no waiting in the page itself
+    while paint is None:  # the page's policy forbids wait_for_function
         paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? null")
     context.close()
     return paint
@@ -197,11 +207,11 @@ def report(folder: Path, count: int) -> None:
         session = signed_in(address)
         print(f"{'page':<28}{'median':>10}{'worst':>10}{'kB':>8}{'queries':>9}")
         middle, worst, size = measure(requests.Session(), f"{address}{BASELINE}")
-        print(f"{'(the sign-in)':<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}")
+        print(f"{'(sign-in page)':<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}")
         for name, path in pages.items():
             middle, worst, size = measure(session, f"{address}{path}")
             print(f"{name:<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}{asked[name]:>9}", flush=True)
-        painted = {name: pages[name] for name in ("the list", "needs me", "a title's word", "one submission")}
+        painted = {name: pages[name] for name in ("the list", "needs attention", "a word of a title", "one submission")}
         for name, paint in first_paints(address, painted).items():
             print(f"first paint of {name}: {paint:.0f} ms")
 
@@ -209,7 +219,7 @@ def report(folder: Path, count: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int, nargs="?", default=100_000)
-    parser.add_argument("--keep", type=Path, help="a folder for the record; used again where it holds one")
+    parser.add_argument("--keep", type=Path, help="a folder for the record; reused if it already contains one")
     parser.add_argument("--count-queries", nargs="+", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.count_queries:

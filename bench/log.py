@@ -1,7 +1,7 @@
-"""The log in a browser: from a line written to a line on the screen, the first paint of 1,000,000 lines, and a search in them.
+"""Measures the log page in a browser: the delay of a new line, the first paint of 1,000,000 lines, and searches in them.
 
-Beside each stands what it can't be faster than, or what a reader would do without us: the same line asked for over the API fifty times
-a second, the whole log fetched as a file, and ``grep`` over that file.
+The baselines are what a reader could do without the page: request the log over the API fifty times a second, download the whole log,
+and run ``grep`` on that file.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from builds.roles import ADMINS
-from tests import quick
+from builds.staff.roles import ADMINS
 from tests.browser.conftest import CHROMIUM, FLAGS, MAKE_PEOPLE, PASSWORD, pk_of, submit
 from tests.e2e.conftest import SECRET, Service, in_django
 from tests.standins import ArchiveHost, DesciServer
+from tests.support import quick
 
 WRITTEN = 100
 LINES = 1_000_000
 ROUNDS = 7
-# The baseline asks more often than a client may.
+# The baseline sends more requests than the rate limit of a client allows.
 UNLIMITED = {"API_RATE_PER_CLIENT": "1000000", "API_RATE": "1000000"}
-# A line says when it was written. The pauses are no multiple of anything that is waited for.
+# Each line contains its time of writing. The random pauses avoid synchronising with any polling interval.
 WRITER = f"""
 python3 -c 'import random, time
 for n in range({WRITTEN}):
@@ -34,9 +34,9 @@ for n in range({WRITTEN}):
     time.sleep(random.uniform(0.05, 0.75))'
 """
 QUESTIONS = {
-    "a text that is in one line": [f"{number * 111_111:07d} " for number in range(1, 8)],
-    "a text that is in a third of all": ["figure", "parse", "resolve", "transform", "reference", "citation", "export"],
-    "a text that is in none": [f"nothing like {number}" for number in range(7)],
+    "a text in one line": [f"{number * 111_111:07d} " for number in range(1, 8)],
+    "a text in a third of the lines": ["figure", "parse", "resolve", "transform", "reference", "citation", "export"],
+    "a text in no line": [f"nothing like {number}" for number in range(7)],
 }
 FILL = """
 from builds.models import Build, LogBatch, Stage
@@ -59,7 +59,7 @@ Build.objects.filter(pk=build.pk).update(log_lines={lines}, cause_log_line=None)
 Stage.objects.filter(build=build).update(first_log_line=1)
 Stage.objects.filter(build=build).exclude(name="build").delete()
 """
-# Each line when it has been painted: two frames after it came into the page.
+# Records when each line was painted, which is two frames after it came into the page.
 WATCH = """() => {
   window.seen = {}
   const look = rows => {
@@ -100,7 +100,7 @@ def log_of(service: Service, job_id: str) -> str:
 
 
 def on_screen(page: Page, service: Service) -> list[float]:
-    """Seconds from each line written to the line painted."""
+    """Seconds from writing each line to painting it."""
     submit(service, "screen", WRITER)
     service.wait("screen", "running", timeout=60)
     page.goto(log_of(service, "screen"))
@@ -110,7 +110,7 @@ def on_screen(page: Page, service: Service) -> list[float]:
 
 
 def over_the_api(service: Service) -> list[float]:
-    """Seconds from each line written to the line read over the API, asked for fifty times a second."""
+    """Seconds from writing each line to reading it over the API, with fifty requests a second."""
     submit(service, "api", WRITER)
     seen: dict[str, float] = {}
     while service.status("api")["state"] in ("queued", "running"):
@@ -122,11 +122,11 @@ def over_the_api(service: Service) -> list[float]:
     return [at - float(written) for written, at in seen.items() if at - float(written) < 30]
 
 
-def timed(act: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
+def timed(action: Callable[[], object], rounds: int = ROUNDS) -> list[float]:
     seconds = []
     for _ in range(rounds):
         started_at = time.perf_counter()
-        act()
+        action()
         seconds.append(time.perf_counter() - started_at)
     return seconds
 
@@ -149,17 +149,17 @@ def long_log(page: Page, service: Service, folder: Path) -> None:
     show("first paint of a log of 1,000,000 lines", first_paint(page, address))
     whole = timed(lambda: file.write_bytes(page.request.get(f"{address[:-1]}.txt", timeout=300_000).body()), 3)
     print(
-        f"{'baseline: the whole as a file, ' + f'{file.stat().st_size / 1e6:.0f} MB':58} median {statistics.median(whole):.3f} s"
+        f"{'baseline: download the whole log, ' + f'{file.stat().st_size / 1e6:.0f} MB':58} median {statistics.median(whole):.3f} s"
     )
     nodes = page.evaluate("document.querySelectorAll('*').length")
     print(f"{'elements in the page':58} {nodes}")
-    show("a jump by the scroll bar, to the lines on the screen", jumps(page))
+    show("a jump with the scroll bar until the lines are visible", jumps(page))
     for name, texts in QUESTIONS.items():
         show(f"search for {name}", [seconds for text in texts for seconds in timed(lambda q=text: found(page, address, q), 1)])  # type: ignore[misc]
         greps = [["grep", "-ciF", text, str(file)] for text in texts]
-        show("baseline: grep over the file", [seconds for grep in greps for seconds in timed(lambda g=grep: run(g), 1)])  # type: ignore[misc]
+        show("baseline: grep in the file", [seconds for grep in greps for seconds in timed(lambda g=grep: run(g), 1)])  # type: ignore[misc]
     show("the same search again", timed(lambda: found(page, address, "figure")))
-    show("the first next error", timed(lambda: page.request.get(f"{address}search/?error").body(), 1))
+    show("the first error", timed(lambda: page.request.get(f"{address}search/?error").body(), 1))
 
 
 def found(page: Page, address: str, text: str) -> bytes:
@@ -171,13 +171,13 @@ def run(command: list[str]) -> None:
 
 
 def jumps(page: Page) -> list[float]:
-    """Seconds from a place of the scroll bar, nine of them, to lines in the middle of the frame."""
+    """Seconds until lines are visible in the middle of the frame, for nine positions of the scroll bar."""
     return [page.evaluate(JUMP, number / 10) / 1000 for number in range(1, 10)]
 
 
 def main() -> None:
     if CHROMIUM is None:
-        print("There is no Chromium on this machine.")
+        print("Chromium is not installed.")
         return
     with tempfile.TemporaryDirectory() as folder, ArchiveHost() as archive, DesciServer(SECRET) as desci:
         service = Service(
@@ -189,8 +189,8 @@ def main() -> None:
             with sync_playwright() as playwright:
                 browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
                 page = signed_in(browser.new_page(viewport={"width": 1280, "height": 900}), service)
-                show("a line, from written to painted", on_screen(page, service))
-                show("baseline: asked for over the API each 20 ms", over_the_api(service))
+                show("a line, from writing to painting", on_screen(page, service))
+                show("baseline: a request to the API every 20 ms", over_the_api(service))
                 long_log(page, service, Path(folder))
                 browser.close()
         finally:

@@ -1,4 +1,4 @@
-"""A record of any size, made in minutes: submissions with their builds, stages, events and status updates, spread over time.
+"""Makes a record of any size in minutes: submissions with builds, stages, events and status updates, spread over time.
 
 ``python -m bench.record 1000000 --days 365`` fills the empty database that DATABASE_URL names. The same numbers make the same record.
 """
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 BATCH = 20_000
 STAGES = (("fetch", 4), ("unpack", 1), ("build", 60), ("collect", 2), ("deliver", 8))
-# Builds before the newest so many have no stage rows: no page reads stages of so long ago together.
+# Only the newest builds have stage rows: no page reads many older ones together.
 WITH_STAGES = 300_000
 CAUSES = (
     *[("manuscript", "build-failed", "Failed to build the repo files.")] * 6,
     *[("manuscript", "export-not-made", "A declared export was not made.")] * 3,
     ("manuscript", "archive-not-found", "The repository was not found."),
-    ("template", "template-failed", "The export's template could not be had."),
+    ("template", "template-failed", "The export's template could not be fetched."),
     ("outside", "archive-host-down", "The host of the repository could not be reached."),
     ("service", "worker-lost", "The worker that ran the build was lost."),
 )
+# The codes of findings, with severity and group. A fifth of the successes has some of the first three.
+PROBLEMS = ("image-missing", "doi-unknown", "citation-unknown")
+OTHERS = (("own-template-used", "notice", "build"), ("title", "passed", "editorial"), ("alt-text", "advised", "editorial"))
 NAMES = (
     "Ada Lovelace",
     "Grace Hopper",
@@ -56,7 +59,7 @@ TOPICS = (
 
 
 class Table:
-    """Inserts rows of one model; columns that are not named get the model's defaults."""
+    """Inserts rows of one model; other columns get the model's defaults."""
 
     def __init__(self, model: type[Model], *columns: str) -> None:
         from django.db import connection  # noqa: PLC0415 - when Django is set up
@@ -92,15 +95,21 @@ def _plain(value: Any) -> Any:
 
 def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     """``count`` submissions over the last ``days``; one in nine failed, one in a hundred was cancelled."""
-    from builds.models import Build, Event, Stage, Submission  # noqa: PLC0415 - when Django is set up
-    from builds.outbox_models import StatusUpdate  # noqa: PLC0415 - the same
-    from builds.search_models import SearchWords  # noqa: PLC0415 - the same
+    from builds.models import (  # noqa: PLC0415 - when Django is set up
+        Build,
+        Event,
+        Finding,
+        SearchWords,
+        Stage,
+        StatusUpdate,
+        Submission,
+    )
 
     plan = list(_planned(count, days=days, seed=seed))
     Table(
         Submission,
         *("id", "job_id", "node_uuid", "url", "repository", "title", "authors", "state", "created_at", "updated_at"),
-        "fault",
+        *("fault", "problems"),
     ).insert(_submissions(plan))
     Table(
         Build,
@@ -116,8 +125,11 @@ def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
             "worker",
             "commit",
         ),
-        *("fault", "cause_code", "cause"),
+        *("fault", "cause_code", "cause", "problems"),
     ).insert(_builds(plan))
+    Table(
+        Finding, "build_id", "submission_id", "position", "code", "severity", "group", "fault", "text", "advice", "file", "export"
+    ).insert(_findings(plan))
     Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
     recent = plan[-WITH_STAGES:]
     Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
@@ -139,6 +151,7 @@ def _planned(count: int, *, days: int, seed: int) -> Iterator[dict[str, Any]]:
             "at": now - timedelta(seconds=seconds),
             "state": "failed" if dice < 0.11 else "cancelled" if dice < 0.12 else "succeeded",
             "cause": chance.choice(CAUSES),
+            "problems": chance.choices((0, 1, 2, 5), (80, 12, 5, 3))[0] if dice >= 0.12 else 0,
             "waited": timedelta(seconds=chance.expovariate(1 / 5)),
             "pace": chance.lognormvariate(0, 0.6),
             "build": uuid.UUID(int=chance.getrandbits(128)),
@@ -162,11 +175,11 @@ def _submissions(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
         url = f"https://github.com/{repository}/blob/main/myst.yml"
         described = (repository, row["title"], row["names"], row["state"])
         fault = row["cause"][0] if row["state"] == "failed" else ""
-        yield (number, f"job-{number}", f"node-{number}.", url, *described, row["at"], _ended(row), fault)
+        yield (number, f"job-{number}", f"node-{number}.", url, *described, row["at"], _ended(row), fault, row["problems"])
 
 
 def _search_words(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    from builds.search import joined  # noqa: PLC0415 - when Django is set up
+    from builds.record.search import joined  # noqa: PLC0415 - when Django is set up
 
     for row, submission in zip(plan, _submissions(plan), strict=True):
         cause = row["cause"][1:] if row["state"] == "failed" else ()
@@ -189,7 +202,17 @@ def _builds(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
             f"host:{row['number'] % 4}",
             _commit(row),
             *cause,
+            row["problems"],
         )
+
+
+def _findings(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    for row in plan:
+        broken = [(PROBLEMS[number % len(PROBLEMS)], "broken", "build") for number in range(row["problems"])]
+        others = OTHERS[0 if row["number"] % 10 == 0 else 1 :]
+        for position, (code, severity, group) in enumerate((*broken, *others), 1):
+            text = f"Something about {code} in the manuscript {row['number']}."
+            yield (row["build"], row["number"], position, code, severity, group, "manuscript", text, "Mend it.", "index.md", "")
 
 
 def _commit(row: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""How soon the service is well again: after a worker's death, after a cancel, after desci-server's return.
+"""How fast the service recovers: after a worker's death, after a cancel, after desci-server's return.
 
 Beside each figure stands what bounds it from below: the lease (LEASE_SECONDS) that must lapse before a worker counts as lost, and the
 pause of the outbox.
@@ -16,13 +16,15 @@ from typing import Any
 
 import psutil
 
-from builds import process_tree
+from bench.results import Result, report
+from builds.engine.process.tree import strays
 from tests.e2e.conftest import SECRET, Service
 from tests.standins import ArchiveHost, DesciServer
 
 ROUNDS = 10
 PENDING = 30
 LEASE_SECONDS = 10
+GRACE_SECONDS = 10  # that a tree has to end after SIGTERM
 STUBBORN = "trap '' TERM; for n in 1 2 3 4 5; do setsid sh -c \"trap '' TERM; sleep 300\" & done; echo ready; sleep 300"
 
 
@@ -54,7 +56,7 @@ def after_a_workers_death(service: Service, number: int) -> float:
 
 
 def _worker_of(service: Service) -> psutil.Process:
-    """The worker that has a work-horse: its build runs there."""
+    """The worker whose work-horse runs the build."""
     children = psutil.Process(service.process.pid).children() if service.process else []
     for child in children:
         with suppress(psutil.Error):
@@ -64,7 +66,7 @@ def _worker_of(service: Service) -> psutil.Process:
 
 
 def after_a_cancel(service: Service, number: int) -> float:
-    """Seconds from the request to an empty tree of processes that ignore TERM, with the state shown."""
+    """Seconds from the request until no process of a build that ignores SIGTERM runs and the state is shown."""
     job_id = f"cancel-{number}"
     start_build(service, job_id)
     markers = _markers(service)
@@ -72,20 +74,20 @@ def after_a_cancel(service: Service, number: int) -> float:
     service.call("POST", f"/{job_id}/cancel", json={})
     service.wait(job_id, "cancelled", timeout=60)
     seconds = time.time() - asked_at
-    if not markers or markers & set(process_tree.strays()):
+    if not markers or markers & set(strays()):
         raise RuntimeError("shown as cancelled while something ran")
     return seconds
 
 
 def _markers(service: Service) -> set[str]:
-    """Of the builds of this service, not of another one on the machine."""
+    """The processes of this service's builds, without those of other services on the machine."""
     children = psutil.Process(service.process.pid).children(recursive=True) if service.process else []
     ours = {child.pid for child in children}
-    return {marker for marker, pids in process_tree.strays().items() if ours & set(pids)}
+    return {marker for marker, pids in strays().items() if ours & set(pids)}
 
 
 def after_desci_servers_return(service: Service, number: int) -> float:
-    """Seconds from the return of desci-server to the last of PENDING final statuses."""
+    """Seconds from the return of desci-server until it has the last of PENDING final statuses."""
     names = [f"back-{number}-{count}" for count in range(PENDING)]
     service.desci.down()
     for name in names:
@@ -106,21 +108,20 @@ def main() -> None:
         service = Service(Path(folder) / "data", archive, desci, **settings)
         service.start()
         try:
-            print(f"{'':52}{'median s':>10}{'p95 s':>10}")
-            tell("a worker's death to its attempt running again", [after_a_workers_death(service, n) for n in range(ROUNDS)])
-            tell("a cancel to an empty tree (that ignores TERM)", [after_a_cancel(service, n) for n in range(ROUNDS)])
-            tell(
-                f"desci-server's return to {PENDING} final statuses heard",
-                [after_desci_servers_return(service, n) for n in range(4)],
-            )
-            print(f"the lease lasts {LEASE_SECONDS} s; a tree is given 10 s to end by itself")
+            deaths = [after_a_workers_death(service, n) for n in range(ROUNDS)]
+            tell("a worker's death to its attempt running again, beside the lease", deaths, LEASE_SECONDS)
+            cancels = [after_a_cancel(service, n) for n in range(ROUNDS)]
+            tell("a cancel to an empty tree that ignores TERM, beside its grace", cancels, GRACE_SECONDS)
+            returns = [after_desci_servers_return(service, n) for n in range(4)]
+            tell(f"desci-server's return to {PENDING} final statuses heard", returns)
         finally:
             service.stop()
 
 
-def tell(name: str, seconds: list[float]) -> None:
+def tell(name: str, seconds: list[float], bound: float | None = None) -> None:
+    """Report the median and the 95th percentile, beside what bounds them from below."""
     p95 = statistics.quantiles(seconds, n=20, method="inclusive")[-1]
-    print(f"{name:52}{statistics.median(seconds):>10.1f}{p95:>10.1f}")
+    report(Result(f"{name}: median", statistics.median(seconds), "s", bound), Result(f"{name}: p95", p95, "s", bound))
 
 
 if __name__ == "__main__":

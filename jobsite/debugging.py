@@ -1,4 +1,4 @@
-"""What the pages of faults that Django shows while debugging leave out."""
+"""Hides secrets in the error pages that Django shows with ``DEBUG``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class HidesAddresses(SafeExceptionReporterFilter):
-    """Django's own, which hides what is called a secret; and the addresses that have a password in them."""
+    """Hides settings with a secret's name, as Django does, and also addresses that contain a password."""
 
     hidden_settings = re.compile(
-        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE_URL|REDIS_URL|LOCATION", flags=re.IGNORECASE
+        f"{SafeExceptionReporterFilter.hidden_settings.pattern}|DATABASE_URL|REDIS_URL|LOCATION|SENTRY_DSN", flags=re.IGNORECASE
     )

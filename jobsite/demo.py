@@ -1,7 +1,7 @@
-"""``python -m jobsite.demo``: the service for a newcomer, with all that it needs to show a finished build.
+"""``python -m jobsite.demo``, which is ``make run``: starts the service with everything that it needs to show a finished build.
 
-Secrets are made and kept in the data folder. Where ``DESCI_SERVER_URL`` is not set, stand-ins for desci-server and for GitHub run
-beside the service, and the sample manuscript is sent to it; the latter passes on what it does not have to the real GitHub.
+Secrets are made and kept in the data folder. If ``DESCI_SERVER_URL`` is not set, stand-ins for desci-server and GitHub run beside the
+service, and the sample manuscript is sent to it. The stand-in for GitHub passes other requests on to the real GitHub.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pathlib import Path
 
 import django
 import requests
+from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.management import CommandError
 
 from jobsite.embedded import kept_secret
@@ -35,7 +37,7 @@ SAMPLE = {
         ],
     },
 }
-PATIENCE_SECONDS = 180
+MAX_WAIT_SECONDS = 180
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     os.environ.setdefault("INTERNAL_SERVICE_SECRET", kept_secret(data / "internal-service-secret"))
     os.environ.setdefault("STOP_GRACE", "5")
     ports = [] if os.environ.get("DESCI_SERVER_URL") else _free_ports(2)
-    # The sample is in the stand-in for GitHub: where another host is asked for, there is none.
+    # Only the stand-in for GitHub has the sample.
     os.environ["JOBSITE_DEMO_SAMPLE"] = "yes" if ports and not os.environ.get("GITHUB_URL") else ""
     for name, port in zip(("GITHUB_URL", "DESCI_SERVER_URL"), ports, strict=False):
         os.environ[name] = os.environ.get(name) or f"http://127.0.0.1:{port}"
@@ -54,14 +56,14 @@ def main() -> None:
 
 
 def _serve(ports: list[int]) -> None:
-    from builds.service import serve  # noqa: PLC0415 - after Django is set up
-    from builds.supervisor import Program  # noqa: PLC0415
+    from builds.service.serve import serve  # noqa: PLC0415 - after Django is set up
+    from builds.service.supervisor import Program  # noqa: PLC0415 - the same
 
     extra = [Program("welcome", [sys.executable, "-m", "jobsite.demo", "welcome"], restart=False)]
     if ports:
         numbers = ["--archive-port", str(ports[0]), "--desci-port", str(ports[1])]
         command = [sys.executable, "-m", "tests.standins", *numbers, "--seed-sample", "--proxy", "https://github.com", "--quiet"]
-        extra.append(Program("stand-ins", command, ends=3, renew=False))
+        extra.append(Program("stand-ins", command, stop_order=3, renew=False))
     try:
         serve(extra)
     except CommandError as error:
@@ -76,27 +78,23 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-# --- what a newcomer is told, in a process beside the service
+# --- the welcome text, printed by a process beside the service
 
 
 def welcome() -> None:
-    """Wait for the service, make the sign-in, print both, and send the sample."""
+    """Wait for the service, create the admin's account, print address and sign-in, and send the sample."""
     django.setup()
-    from django.conf import settings  # noqa: PLC0415 - after Django is set up
-
     address = f"http://localhost:{settings.PORT}"
     _wait_for(f"{address}/readyz")
     password = _sign_in(Path(settings.DATA_DIR))
-    _say(f"\nJobsite runs at {address}\n  sign in at {address}/admin/ as {USER}, password {password}")
-    _say(f"  the API's secret (header X-Internal-Secret): {settings.INTERNAL_SERVICE_SECRET}")
+    _say(f"\nJobsite runs at {address}\n  sign in there as {USER}, password {password}")
+    _say(f"  the API's secret, for the header X-Internal-Secret: {settings.INTERNAL_SERVICE_SECRET}")
     if os.environ.get("JOBSITE_DEMO_SAMPLE"):
         _send_sample(f"{address}/v1/services/process-journal-submission", settings.INTERNAL_SERVICE_SECRET)
-    _say("Ctrl-C ends everything.\n")
+    _say("Press Ctrl-C to stop everything.\n")
 
 
 def _sign_in(data: Path) -> str:
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 - after Django is set up
-
     password = kept_secret(data / "admin-password")[:20]
     if not get_user_model().objects.filter(username=USER).exists():
         get_user_model().objects.create_superuser(USER, password=password)
@@ -104,11 +102,11 @@ def _sign_in(data: Path) -> str:
 
 
 def _send_sample(address: str, secret: str) -> None:
-    """Through the public endpoint, as desci-server would; then wait for its end."""
+    """Submit the sample through the public endpoint, as desci-server would, and wait until it is finished."""
     headers = {"X-Internal-Secret": secret}
     requests.post(address, json=SAMPLE, headers=headers, timeout=10).raise_for_status()
     _say("  the sample manuscript is being built …")
-    deadline = time.monotonic() + PATIENCE_SECONDS
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
     while time.monotonic() < deadline:
         status = requests.get(f"{address}/{JOB_ID}", headers=headers, timeout=10).json()["data"]
         if status["finishedAt"]:
@@ -116,7 +114,7 @@ def _send_sample(address: str, secret: str) -> None:
             _say(f"  the sample manuscript has {status['state']}{why}: {status['link']}")
             return
         time.sleep(0.25)
-    _say(f"  the sample manuscript is not finished after {PATIENCE_SECONDS} s; see {status['link']}")
+    _say(f"  the sample manuscript is not finished after {MAX_WAIT_SECONDS} s; see {status['link']}")
 
 
 def _wait_for(address: str) -> None:

@@ -1,11 +1,11 @@
-"""What each setting means, for the README's table and the desk's page: ``python -m jobsite.described`` prints the table.
+"""What each setting means, for the desk's settings page and for ``docs/settings.md``.
 
-A setting is read in :mod:`jobsite.settings` and has its line here; a test holds the two, and the README, together.
+A setting is read in :mod:`jobsite.settings` and described here; a test compares both, and the page, with each other.
+:mod:`jobsite.settings_table` writes the page.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 
 from jobsite import env
@@ -13,7 +13,10 @@ from jobsite import env
 
 @dataclass(frozen=True)
 class Setting:
-    """``means`` is a sentence of the README, with code between backquotes; ``default`` what it is without, where that is no plain value."""
+    """The description of a setting. ``means`` and ``default`` are prose with code between backquotes.
+
+    ``default`` is only given where the value in the code would not help a reader.
+    """
 
     name: str
     means: str
@@ -23,7 +26,7 @@ class Setting:
 
     @property
     def default_words(self) -> str:
-        """As in the README; empty where the default is empty."""
+        """The default as the page shows it. Empty if the setting is empty by default."""
         value = self.default or (env.READ[self.name].default if self.name in env.READ else "")
         return value if not value or self.default else f"`{value}`" + (f" {self.unit}" if self.unit else "")
 
@@ -32,211 +35,342 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
     "The service": (
         Setting(
             "SECRET_KEY",
-            "Django's signing key: 50 random characters, the same ones at every start",
+            "Django's signing key: 50 random characters. Keep the same ones: a new key signs everybody out",
             default="none, required",
             secret=True,
         ),
         Setting(
             "PUBLIC_URL",
-            "where staff reach Jobsite; `https://…` turns on secure cookies, HSTS and the redirect to HTTPS",
+            "address at which staff reach Jobsite. `https://…` turns on secure cookies, HSTS and the redirect to HTTPS",
             default="`http://localhost:$PORT`",
         ),
-        Setting("PORT", "the port that the web server listens on"),
-        Setting("HOST", "the address that the web server listens on"),
-        Setting("ALLOWED_HOSTS", "host names that are answered, comma-separated"),
+        Setting("PORT", "port on which the web server listens"),
+        Setting("HOST", "address on which the web server listens"),
+        Setting("ALLOWED_HOSTS", "host names under which Jobsite can be reached, comma-separated. `*`: any"),
         Setting(
             "PROXIES",
-            "how many proxies of yours a request passes before it comes here: so many addresses of `X-Forwarded-For` are "
-            "believed, from its end, to know whose sign-ins fail and who asks the API too often",
+            "number of proxies in front of Jobsite that add to `X-Forwarded-For`. The client's address is then that entry, "
+            "counted from the end. It decides whose sign-in is locked and whose requests are limited",
             unit="proxies",
         ),
         Setting("WEB_WORKERS", "processes of the web server", unit="processes"),
         Setting(
             "WEB_CONNECTIONS",
-            "connections to one process of the web server; where all are taken, the one that has been waited for the longest is closed",
+            "open connections per process of the web server. If all are taken, the connection that has kept the server waiting "
+            "longest is closed",
             unit="connections",
         ),
         Setting(
             "REQUEST_HEAD_SECONDS",
-            "within which a request's address and headers must have arrived; later is answered 408",
+            "time limit for receiving the request line and headers. A slower client gets 408",
             unit="seconds",
         ),
-        Setting("REQUEST_BODY_SECONDS", "within which a request's body must have arrived; later is answered 408", unit="seconds"),
-        Setting("REQUEST_HEADERS_MAX", "headers of a request; more is answered 431", unit="headers"),
-        Setting("REQUEST_HEAD_MAX_BYTES", "of a request's address and headers together; more is answered 431", unit="bytes"),
-        Setting("KEEP_ALIVE_SECONDS", "for how long a connection stays open with no request", unit="seconds"),
-        Setting("ANSWER_SECONDS", "that a client may keep an answer waiting, and one more for each 50 kB of it", unit="seconds"),
-        Setting("DATA_DIR", "database, queue store, workspaces and kept exports", default="`data`"),
+        Setting("REQUEST_BODY_SECONDS", "time limit for receiving a request's body. A slower client gets 408", unit="seconds"),
+        Setting("REQUEST_HEADERS_MAX", "most headers in a request. More get 431", unit="headers"),
+        Setting("REQUEST_HEAD_MAX_BYTES", "largest request line and headers together. Larger ones get 431", unit="bytes"),
+        Setting("KEEP_ALIVE_SECONDS", "how long a connection stays open without a request", unit="seconds"),
+        Setting(
+            "ANSWER_SECONDS",
+            "how long a client may stall while it receives a response, plus one second per 50 kB of it",
+            unit="seconds",
+        ),
+        Setting(
+            "DATA_DIR",
+            "folder for the database, the queue store, workspaces and kept exports",
+            default="`data` in the project's folder",
+        ),
         Setting(
             "DATABASE_URL",
-            "`sqlite:///path` or `postgres://user:password@host/name` (needs `requirements-postgres.txt`)",
+            "`sqlite:///path` or `postgresql://user:password@host:5432/name` (needs `requirements-postgres.txt`). "
+            "`?sslmode=verify-full&sslrootcert=/path` for TLS, `%2Frun%2Fpostgresql` as the host for a unix socket",
             default="SQLite in `DATA_DIR`",
         ),
-        Setting("REDIS_URL", "any Redis or Valkey, `redis://…` or `unix://…`", default="an embedded Valkey"),
+        Setting(
+            "REDIS_URL",
+            "a Redis or Valkey server: `redis://user:password@host:6379/0`, `rediss://…` for TLS, `unix://:password@/path?db=0`, or "
+            "`redis+sentinel://:password@host:26379,host:26379/master/0`",
+            default="an embedded Valkey",
+        ),
         Setting(
             "DISK_RESERVE",
-            "what must be free in `DATA_DIR`; with less, submissions are answered 503, not accepted, and running builds "
-            "are ended",
+            "space that must stay free in `DATA_DIR`. With less, submissions get 503 and are not accepted, and running builds are stopped",
             unit="bytes",
         ),
-        Setting("LOG_LEVEL", "how much the service's own log says: `DEBUG`, `INFO`, `WARNING` or `ERROR`"),
-        Setting("DEBUG", "Django's debug mode; never in production"),
+        Setting(
+            "LOG_LEVEL", "how much the service itself logs: `DEBUG`, `INFO`, `WARNING` or `ERROR`. The steps of builds are `INFO`"
+        ),
+        Setting(
+            "LOG_FORMAT",
+            "form of the service's log: `json` is one JSON object a line, `text` is for people, `auto` is text on a terminal and JSON "
+            "elsewhere",
+        ),
+        Setting(
+            "SENTRY_DSN",
+            "address of a Sentry project that gets every error of the log, masked. Needs `requirements-sentry.txt`",
+            secret=True,
+        ),
+        Setting("SENTRY_ENVIRONMENT", "the environment that Sentry shows"),
+        Setting(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "address of an OpenTelemetry collector (OTLP over HTTP) that gets traces of requests and stages. The other standard `OTEL_…` "
+            "variables apply too. Needs `requirements-otel.txt`",
+        ),
+        Setting(
+            "METRICS_TOKEN",
+            "token with which Prometheus may read `/metrics`, as `Authorization: Bearer …`. Metrics are off if this and "
+            "`METRICS_ALLOWED` are empty",
+            secret=True,
+        ),
+        Setting(
+            "METRICS_ALLOWED",
+            "addresses and networks that may read `/metrics` without the token, comma-separated: `10.0.0.0/8`. Behind a proxy, "
+            "`PROXIES` must be right, or every client seems to have the proxy's address",
+        ),
+        Setting("API_DOCS_PUBLIC", "whether `/v1/docs`, the page that describes the API, can be read without an account"),
+        Setting("DEBUG", "Django's debug mode. Never use it in production"),
     ),
     "desci-server and the API": (
         Setting(
             "INTERNAL_SERVICE_SECRET",
-            "the common secret of Jobsite and desci-server; without it the API answers 500",
+            "the secret that Jobsite and desci-server share. Without it the API answers 500",
             default="none, required",
             secret=True,
         ),
         Setting(
             "INTERNAL_SERVICE_SECRETS_OLD",
-            "further secrets that are still taken, comma-separated, while the secret is changed",
+            "older secrets that the API still accepts while the secret is being changed, comma-separated",
             secret=True,
         ),
-        Setting("DESCI_SERVER_URL", "where desci-server is"),
-        Setting("NODES_URL", "where people look at nodes: pages link to `NODES_URL/node/UUID`"),
+        Setting("DESCI_SERVER_URL", "address of desci-server"),
+        Setting("NODES_URL", "website that shows nodes. Pages link to `NODES_URL/node/UUID`"),
         Setting(
             "SUBMISSION_ACCEPTED_STATUS",
-            "what a submission is answered with: `202`, or `200` for a desci-server that knows only that",
+            "status of the answer to an accepted submission: `202`, or `200` for a desci-server that accepts only that",
         ),
-        Setting("REPORT_COMPLETED", "whether `COMPLETED` is sent after the files were received"),
-        Setting("DELIVERY_PATIENCE", "for how long one delivery is tried again", unit="seconds"),
+        Setting("REPORT_COMPLETED", "whether to send `COMPLETED` after desci-server has received the files"),
+        Setting(
+            "DELIVERY_PATIENCE",
+            "how long desci-server is given to accept the files, from the first failed delivery on. Attempts that only deliver follow "
+            "each other, with pauses of 10 s to 15 min, and keep no worker busy meanwhile. Only then does the submission fail",
+            unit="seconds",
+        ),
         Setting(
             "API_RATE_PER_CLIENT",
-            "requests to the API a minute by one address, of IPv6 one network of 64 bits; more are answered 429 with `Retry-After`; 0 is "
-            "no limit",
+            "most API requests per minute from one address (IPv6: from one /64 network). More get 429 with `Retry-After`. `0`: no limit",
             unit="requests a minute",
         ),
-        Setting("API_RATE", "the same by all addresses together", unit="requests a minute"),
-        Setting("SUBMISSION_MAX_BYTES", "the largest body of a request to the API", unit="bytes"),
-        Setting("REQUIRE_DECLARED_EXPORTS", "fail a submission without exports at once, instead of making a MECA of our own"),
+        Setting("API_RATE", "most API requests per minute from all addresses together. `0`: no limit", unit="requests a minute"),
+        Setting("SUBMISSION_MAX_BYTES", "largest body of an API request. A larger one gets 413", unit="bytes"),
+        Setting(
+            "REQUIRE_DECLARED_EXPORTS",
+            "whether a submission that declares no exports fails at once. Otherwise Jobsite makes a MECA for it",
+        ),
+        Setting(
+            "FAILING_FINDINGS",
+            "codes of findings, separated by commas, that fail a build once its exports have been collected: for example "
+            "`image-missing`. Other findings do not fail a build; it succeeds, with problems. Editorial checks can't be listed",
+        ),
     ),
     "Builds": (
-        Setting("GITHUB_URL", "where archives come from"),
-        Setting("GITHUB_TOKEN", "sent to the archive host only", secret=True),
+        Setting("GITHUB_URL", "where repositories are fetched from"),
+        Setting("GITHUB_TOKEN", "access token for `GITHUB_URL`. It is sent nowhere else", secret=True),
         Setting(
             "BUILD_COMMAND",
-            "`auto`: `pixi run build-meca` where the repository has that task and pixi is installed, else the bundled "
-            "recipe; `myst`: always the bundled recipe; anything else: a shell command, run in the project file's folder",
+            "`auto`: `pixi run build-meca` if the repository has that task and pixi is installed, otherwise the bundled recipe. "
+            "`myst`: always the bundled recipe. Anything else: a shell command, run in the folder of the project file",
         ),
-        Setting("BUILD_TIMEOUT", "how long a build's commands may take together", unit="seconds"),
-        Setting("STAGE_TIMEOUT", "how long each other stage may take: fetch, unpack, collect, deliver", unit="seconds"),
-        Setting("ATTEMPT_TIMEOUT", "how long all stages of an attempt may take together", unit="seconds"),
+        Setting("BUILD_TIMEOUT", "time limit for all commands of a build together", unit="seconds"),
+        Setting("STAGE_TIMEOUT", "time limit for each other stage: fetch, unpack, collect, deliver", unit="seconds"),
+        Setting("ATTEMPT_TIMEOUT", "time limit for all stages of an attempt together", unit="seconds"),
         Setting(
             "BUILD_NETWORK",
-            "whether the bundled `myst` may ask the network (templates, DOIs); a command of the repository's own always may",
+            "whether the bundled `myst` may use the network, for example to look up DOIs. A repository's own command always may",
         ),
         Setting(
             "BUILD_NETWORK_HOSTS",
-            "hosts that a build with network may ask, on the ports 80 and 443, comma-separated; `.name` for all below it, `name:port` "
-            "for another port. Private, loopback and link-local addresses are always refused",
-            default="package registries, GitHub, mystmd.org, doi.org and its like (`jobsite/settings.py`)",
+            "hosts that a build with network can reach, on ports 80 and 443, comma-separated. `.name`: every host below it. `name:port`: "
+            "another port. Private, loopback and link-local addresses are always refused",
+            default="package registries, GitHub, mystmd.org, doi.org and similar hosts (`jobsite/settings.py`)",
         ),
         Setting(
             "BUILD_NETWORK_PRIVATE_HOSTS",
-            "hosts of your own that builds may ask at a private address, a package mirror for instance; each named singly, with its port "
-            "where that is not 80 or 443 (`mirror.example.org:8081`). Whatever they answer, every author can read. Loopback, link-local "
-            "and cloud metadata addresses stay refused",
+            "your own hosts that builds can reach at a private address, such as a package mirror. Name each host, with its port if that is "
+            "not 80 or 443 (`mirror.example.org:8081`). Every author can read what these hosts answer. Loopback, link-local and cloud "
+            "metadata addresses stay refused",
         ),
         Setting(
             "BUILD_TEMPLATES_URL",
-            "where MyST's templates are looked up by name. They, and those that a manuscript names by an HTTPS address, are fetched by the "
-            "rules of `BUILD_NETWORK_HOSTS`, once a day for all builds, also for those without network; `no`: none is fetched",
+            "where MyST templates are looked up by name. Jobsite fetches templates once a day for all builds, also for builds without "
+            "network, and only from hosts in `BUILD_NETWORK_HOSTS`. This includes templates that a manuscript names by an HTTPS "
+            "address. `no`: fetches none",
+        ),
+        Setting(
+            "BUILD_DOI_URL",
+            "where the DOIs that manuscripts cite are looked up, also for builds without network. The answers are cached for all builds. "
+            "`no`: looks up none",
         ),
         Setting(
             "BUILD_PACKAGE_MIRRORS",
-            "caching mirrors of yours from which builds fetch packages, so that each is fetched once and no build can change it for "
-            "another: `https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`"
-            ". `deploy/package-mirror.conf` is one, for nginx. Written into the configuration that pixi, pip, uv and npm "
-            "(`https://registry.npmjs.org`) read; the mirrors' hosts may be asked, also at a private address",
+            "your caching mirrors for packages, so that each package is fetched once and no build can change it for another: "
+            "`https://conda.anaconda.org=https://mirror.example.org/conda,https://pypi.org/simple=https://mirror.example.org/pypi`. "
+            "`deploy/package-mirror.conf` makes nginx such a mirror. They are written into the configuration of pixi, pip, uv and npm "
+            "(`https://registry.npmjs.org`). Builds can reach the mirrors' hosts, also at a private address",
         ),
         Setting(
             "BUILD_ENVIRONMENT",
-            "names of variables of Jobsite's own environment that builds get to see, comma-separated",
+            "names of environment variables of the service that builds can see, comma-separated",
         ),
-        Setting("WORKERS", "builds at a time", unit="builds"),
-        Setting("WORKER_NAME", "how this machine's workers are called in the record", default="the host's name"),
-        Setting("LEASE_SECONDS", "a worker that has not been heard of for so long is taken for lost", unit="seconds"),
+        Setting("WORKERS", "number of builds that run at the same time", unit="builds"),
+        Setting(
+            "BUILDS_PER_OWNER",
+            "how many builds of one repository owner may run at the same time, on all hosts together. Deliveries of kept exports do not "
+            "count. 0: no limit. Owners take turns in any case",
+            unit="builds",
+        ),
+        Setting("WORKER_NAME", "prefix of the names of this machine's workers", default="the host's name"),
+        Setting("LEASE_SECONDS", "a worker that gives no sign of life for this long is considered lost", unit="seconds"),
         Setting(
             "STOP_GRACE",
-            "how long a worker may still build after it was told to end; then the build is queued anew",
+            "how long a worker may go on building after it was asked to stop. After that the build is stopped and requeued",
             unit="seconds",
         ),
         Setting(
             "AUTOMATIC_RETRIES",
-            "how often in a row Jobsite tries again by itself when the fault lies outside (at most 3)",
+            "how many times in a row Jobsite retries an attempt that failed for a passing reason, such as an unreachable host. At most 3. "
+            "Deliveries (`DELIVERY_PATIENCE`) and GitHub's rate limit (as long as it says, at most a day) are waited for beside that",
             unit="attempts",
         ),
-        Setting("EXPORTS_KEPT_DAYS", "for how long exports can be delivered again", unit="days"),
     ),
-    "What a build may take": (
+    "What is kept, and for how long": (
+        Setting(
+            "EXPORTS_KEPT_DAYS",
+            "how long exports are kept after their build, so that they can be looked at and delivered again",
+            unit="days",
+        ),
+        Setting(
+            "EXPORTS_KEPT_MAX_BYTES",
+            "most bytes of all kept exports together. Those that were not delivered for longest are removed above it. `0`: no limit",
+            unit="bytes",
+        ),
+        Setting(
+            "BUILD_CACHE_DAYS",
+            "how long after its end the result of a build is delivered again, without a build, if the same commit is submitted with the "
+            "same recipe and tools. The exports must still be kept. `0`: every submission is built",
+            unit="days",
+        ),
+        Setting(
+            "ARCHIVES_KEPT_MAX_BYTES",
+            "most bytes of downloaded repositories that are kept for a week in `DATA_DIR/cache/archives`, so that a commit is downloaded "
+            "once. Those that were not used for longest are removed above it. `0`: none is kept",
+            unit="bytes",
+        ),
+        Setting(
+            "EXPORTS_STORAGE",
+            "where exports are kept: `s3://bucket` or `s3://bucket/prefix` of Amazon S3 or a compatible service (needs "
+            "`requirements-s3.txt`). Several machines need it, or a folder `DATA_DIR/exports` that they share",
+            default="the folder `DATA_DIR/exports`",
+        ),
+        Setting(
+            "EXPORTS_S3_ENDPOINT", "address of the compatible service, for example `https://s3.example.org`", default="Amazon S3"
+        ),
+        Setting("EXPORTS_S3_REGION", "region of the bucket, if the service has regions"),
+        Setting("EXPORTS_S3_ACCESS_KEY", "access key id. Without it, the places where AWS's tools look for one are tried"),
+        Setting("EXPORTS_S3_SECRET_KEY", "the secret of the access key", secret=True),
+        Setting("LOGS_KEPT_DAYS", "how long the log of an attempt is kept after its end. `0`: for ever", unit="days"),
+        Setting(
+            "LOGS_KEPT_MAX_LINES",
+            "most lines of all logs together. The oldest lines of attempts that have ended are removed above it. `0`: no limit",
+            unit="lines",
+        ),
+        Setting(
+            "FRONT_MATTER_KEPT_DAYS",
+            "how long the front matter that desci-server sent is kept after the end of the newest attempt. Title, authors and the "
+            "declared exports stay, so that the submission can still be found and retried. `0`: for ever",
+            unit="days",
+        ),
+        Setting(
+            "TRIES_KEPT_DAYS",
+            "how long each try to send a status update is kept after the end of its attempt. The updates stay. `0`: for ever",
+            unit="days",
+        ),
+        Setting("EVENTS_KEPT_DAYS", "how long the history of an attempt is kept after its end. `0`: for ever", unit="days"),
+        Setting(
+            "SIGN_INS_KEPT_DAYS",
+            "how long sign-ins and wrong passwords are kept. Sessions are removed when they have ended. `0`: for ever",
+            unit="days",
+        ),
+    ),
+    "Sandbox and limits of builds": (
         Setting(
             "BUILD_SANDBOX",
-            "`require`: builds are shut in by bubblewrap, or, where user namespaces are refused, by Landlock (Linux "
-            "6.12), which hides less (see below); without either none is run; `bubblewrap`, `landlock`: only by that; "
-            "`may-build-unsandboxed`: where neither works, builds run with no protection at all",
+            "`require`: builds run in bubblewrap, or with Landlock alone (Linux 6.12) where user namespaces are refused. Landlock alone "
+            "hides less. If neither works, builds fail. `bubblewrap`, `landlock`: only this one. `may-build-unsandboxed`: builds run "
+            "without any protection if neither works",
         ),
-        Setting("BUILD_READABLE", "further folders that builds may read (a TeX outside `/usr`), comma-separated"),
-        Setting("BUILD_MEMORY_MAX_BYTES", "the most memory of a build's programs together", unit="bytes"),
-        Setting("BUILD_PROCESSES_MAX", "the most processes and threads of a build", unit="processes"),
-        Setting("BUILD_DISK_MAX_BYTES", "the room that a build's workspace may take", unit="bytes"),
-        Setting("BUILD_FILES_MAX", "the most files that a build's workspace may hold", unit="files"),
-        Setting("BUILD_FILE_MAX_BYTES", "the largest file that a build may write", unit="bytes"),
-        Setting("BUILD_CGROUPS", "`auto`: control groups are used where the service may make them; `no`: never"),
+        Setting("BUILD_READABLE", "further folders that builds can read, comma-separated. For example a TeX outside `/usr`"),
+        Setting("BUILD_MEMORY_MAX_BYTES", "most memory of a build's programs together", unit="bytes"),
+        Setting("BUILD_PROCESSES_MAX", "most processes and threads of a build", unit="processes"),
+        Setting("BUILD_DISK_MAX_BYTES", "most disk space for a build's workspace", unit="bytes"),
+        Setting("BUILD_FILES_MAX", "most files in a build's workspace", unit="files"),
+        Setting("BUILD_FILE_MAX_BYTES", "largest file that a build can write", unit="bytes"),
+        Setting("BUILD_CGROUPS", "`auto`: use control groups if the service can create them. `no`: never"),
         Setting(
             "BUILD_CPU_WEIGHT",
-            "with control groups: a build's share of the processors beside 100 of the service, 1 to 10000",
+            "with control groups: a build's share of the processors, 1 to 10000. The service itself has 100",
         ),
-        Setting("BUILD_NICE", "without them: how far builds stand back for the rest of the service, 0 to 19 (nice(1))"),
+        Setting("BUILD_NICE", "without control groups: the niceness of builds, 0 to 19 (see nice(1))"),
         Setting(
-            "LOG_MAX_BYTES", "of the output of a build's commands together, 32 more for each line; more ends it", unit="bytes"
+            "LOG_MAX_BYTES",
+            "most output of a build's commands together. Each line counts 32 bytes more. A build that writes more is stopped",
+            unit="bytes",
         ),
         Setting(
             "LOG_MAX_BYTES_PER_SECOND",
-            "of the same, on average over 10 s; who writes faster is made to wait; 0 is no limit",
+            "most output per second, averaged over 10 s. A command that writes faster is slowed down. `0`: no limit",
             unit="bytes",
         ),
-        Setting("ARCHIVE_MAX_BYTES", "the largest archive of a repository that is fetched", unit="bytes"),
-        Setting("UNPACKED_MAX_BYTES", "the most that an unpacked repository may hold", unit="bytes"),
-        Setting("UNPACKED_MAX_ENTRIES", "the most files and folders that an unpacked repository may hold", unit="entries"),
-        Setting("EXPORTS_MAX", "the most exports that a manuscript may declare", unit="exports"),
-        Setting("EXPORTS_MAX_BYTES", "the most that is delivered together", unit="bytes"),
+        Setting("ARCHIVE_MAX_BYTES", "largest archive of a repository", unit="bytes"),
+        Setting("UNPACKED_MAX_BYTES", "largest repository after unpacking", unit="bytes"),
+        Setting("UNPACKED_MAX_ENTRIES", "most files and folders in a repository", unit="entries"),
+        Setting("EXPORTS_MAX", "most exports that a manuscript can declare", unit="exports"),
+        Setting("EXPORTS_MAX_BYTES", "largest delivery: all files together", unit="bytes"),
+    ),
+    "E-mail and notifications": (
+        Setting(
+            "EMAIL_HOST",
+            "the server that sends e-mail. If it is set, staff can reset their password by e-mail, and Jobsite can send letters to authors",
+        ),
+        Setting("EMAIL_PORT", "the port of that server"),
+        Setting("EMAIL_HOST_USER", "the user name there"),
+        Setting("EMAIL_HOST_PASSWORD", "the password there", secret=True),
+        Setting("EMAIL_SECURITY", "`starttls`, `tls` from the first byte, or `none`"),
+        Setting("EMAIL_FROM", "the sender of e-mail"),
+        Setting(
+            "NOTIFY_EMAILS",
+            "addresses, comma-separated, that learn of alarms: a failure that is our own fault, work without progress, status updates "
+            "that are not accepted, no worker. They also get the digest",
+        ),
+        Setting("NOTIFY_WEBHOOK_URL", "an address that gets the same messages as JSON, by POST"),
+        Setting("NOTIFY_WEBHOOK_SECRET", "the secret with which these are signed", secret=True),
+        Setting(
+            "NOTIFY_DIGEST_HOUR", "the hour of the day, in UTC, of the daily digest: `0` to `23`. Without it there is no digest"
+        ),
     ),
     "Single sign-on": (
         Setting(
             "OIDC_ISSUER",
-            "the address of an OpenID Connect provider, for single sign-on beside passwords; needs `pip install -r "
-            "requirements-oidc.txt` and, at the provider, the redirect address `PUBLIC_URL/sign-in/oidc/callback/`",
+            "address of an OpenID Connect provider, for single sign-on beside passwords. Needs `pip install -r "
+            "requirements-oidc.txt`. Register the redirect address `PUBLIC_URL/sign-in/oidc/callback/` with the provider",
         ),
-        Setting("OIDC_CLIENT_ID", "what the provider knows Jobsite by"),
-        Setting("OIDC_CLIENT_SECRET", "what Jobsite proves to the provider with that it is itself", secret=True),
-        Setting("OIDC_NAME", "what the button calls it"),
-        Setting(
-            "OIDC_USERNAME_CLAIM",
-            "the claim that is taken as the user name; choose one that people can't set themselves",
-        ),
+        Setting("OIDC_CLIENT_ID", "the client id that the provider gave to Jobsite"),
+        Setting("OIDC_CLIENT_SECRET", "the client secret that the provider gave to Jobsite", secret=True),
+        Setting("OIDC_NAME", "the provider's name on the sign-in button"),
+        Setting("OIDC_USERNAME_CLAIM", "claim used as the user name. Choose one that users can't change themselves"),
         Setting(
             "OIDC_ROLE_CLAIM",
-            "the claim that lists roles (`viewers`, `editors`, `admins`), taken over at each sign-in; without it roles "
-            "are given in the admin",
+            "claim that lists roles (`viewers`, `editors`, `admins`). They replace the account's roles at each sign-in. If this is not "
+            "set, roles are given in the admin",
         ),
-        Setting("OIDC_DEFAULT_ROLE", "without a role claim, the role of who signs in for the first time; `none` for nobody"),
+        Setting("OIDC_DEFAULT_ROLE", "without a role claim: the role of an account at its first sign-in. `none`: no role"),
     ),
 }
-
-
-def table() -> str:
-    """The README's table."""
-    rows = ["| name | default | meaning |", "| --- | --- | --- |"]
-    for settings in GROUPS.values():
-        rows += [
-            f"| `{setting.name}` | {setting.default_words} | {setting.means} |".replace("|  |", "| |") for setting in settings
-        ]
-    return "\n".join(rows)
-
-
-if __name__ == "__main__":
-    from jobsite import settings  # noqa: F401 - reads them all
-
-    sys.stdout.write(f"{table()}\n")

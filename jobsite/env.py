@@ -1,23 +1,26 @@
-"""Reading the environment, loudly: a value that makes no sense stops the start with one line that names it."""
+"""Reads settings from the environment. An invalid value prevents the start, with one line that names the setting."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
 TRUE = {"1", "true", "yes", "on"}
 FALSE = {"0", "false", "no", "off", ""}
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True)
 class Read:
-    """A setting as it was read at the start: its text, the text that it has where nobody sets it, and where the former comes from.
+    """A setting as it was read at the start.
 
-    ``file`` is the file that it was read from; empty otherwise. The value may be a secret, and stands in no representation.
+    ``is_set`` is whether the environment set it. ``file`` is the file that it was read from; empty if it was not. The value may be a
+    secret, so ``repr`` leaves it out.
     """
 
     value: str = field(repr=False)
@@ -26,12 +29,12 @@ class Read:
     file: str = ""
 
 
-# Every setting that was asked for, in the order of the asking; what each means stands in :mod:`jobsite.described`.
+# Every setting, in the order in which they were read. :mod:`jobsite.described` says what each means.
 READ: dict[str, Read] = {}
 
 
 class WrongSetting(SystemExit):
-    """Raised for a setting that can't be used. Ends the program with its one line on standard error."""
+    """A setting can't be used. Not caught, it ends the program with one line on standard error."""
 
     def __init__(self, name: str, problem: str) -> None:
         self.line = f"jobsite: {name} {problem}"
@@ -39,7 +42,7 @@ class WrongSetting(SystemExit):
 
 
 def text(name: str, default: str = "") -> str:
-    """The variable, or the content of the file that ``<name>_FILE`` names (how secrets are mounted)."""
+    """The variable, or the content of the file that ``<name>_FILE`` names. Secrets are often mounted as files."""
     file = os.environ.get(f"{name}_FILE")
     if file and name not in os.environ:
         try:
@@ -62,19 +65,20 @@ def boolean(name: str, *, default: bool) -> bool:
     raise WrongSetting(name, f"must be yes or no, not {value!r}")
 
 
-def integer(name: str, default: int, *, least: int = 0, most: int = sys.maxsize) -> int:
+def integer(name: str, default: int, *, minimum: int = 0, maximum: int = sys.maxsize) -> int:
     value = text(name, str(default)).strip()
     try:
         number = int(value)
     except ValueError:
         raise WrongSetting(name, f"must be a whole number, not {value!r}") from None
-    if not least <= number <= most:
-        raise WrongSetting(name, f"must be between {least} and {most}, not {number}")
+    if not minimum <= number <= maximum:
+        limits = f"at least {minimum}" if maximum == sys.maxsize else f"between {minimum} and {maximum}"
+        raise WrongSetting(name, f"must be {limits}, not {number}")
     return number
 
 
 def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https"), may_be_no: bool = False) -> str:
-    """An absolute address without its trailing slash; empty where it is "no" and may be."""
+    """An absolute address without its trailing slash. Empty if it is "no" and ``may_be_no``."""
     value = text(name, default).strip().rstrip("/")
     if may_be_no and value == "no":
         return ""
@@ -86,6 +90,25 @@ def url(name: str, default: str, *, schemes: tuple[str, ...] = ("http", "https")
     if not usable:
         raise WrongSetting(name, f"must be an address like {schemes[0]}://host, not {value!r}")
     return value
+
+
+def bucket(name: str) -> tuple[str, str] | None:
+    """A bucket of an S3-compatible service and a prefix in it, from ``s3://bucket/prefix``. None if it is not set."""
+    value = text(name).strip().rstrip("/")
+    if not value:
+        return None
+    parts = urlsplit(value)
+    if parts.scheme != "s3" or not BUCKET.fullmatch(parts.netloc) or parts.query or parts.fragment:
+        raise WrongSetting(name, f"must be a bucket like s3://bucket or s3://bucket/prefix, not {value!r}")
+    return parts.netloc, parts.path.strip("/")
+
+
+def make_folder(name: str, folder: Path) -> None:
+    """Make the folder that a setting names, for the service only."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongSetting(name, f"can't be made: {error.strerror}: {folder}") from None
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
@@ -100,8 +123,16 @@ def words(name: str, default: str = "") -> list[str]:
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """A comma-separated list of addresses and networks."""
+    try:
+        return [ip_network(word) for word in words(name)]
+    except ValueError as error:
+        raise WrongSetting(name, f"must be addresses or networks like 10.0.0.0/8: {error}") from None
+
+
 def private_hosts(name: str) -> list[str]:
-    """A comma-separated list of hosts, each with or without a port: none that is this machine, and none that stands for many."""
+    """A comma-separated list of hosts, each with or without a port. Wildcards and addresses of this machine are refused."""
     hosts = words(name)
     for host in hosts:
         try:
@@ -112,12 +143,12 @@ def private_hosts(name: str) -> list[str]:
         if not plain or host.startswith((".", "*")):
             raise WrongSetting(name, f"must be single hosts like mirror.example.org or mirror.example.org:8081, not {host!r}")
         if _is_own(parts.hostname or ""):
-            raise WrongSetting(name, f"must not name this machine, its link or every address, which builds never reach: {host!r}")
+            raise WrongSetting(name, f"must not name this machine or a link-local address, which builds never reach: {host!r}")
     return hosts
 
 
 def mirrors(name: str) -> dict[str, str]:
-    """A comma-separated list of pairs ``address=mirror``: which address each mirror stands for. None may be this machine."""
+    """A comma-separated list of pairs ``address=mirror``. Returns the mirror of each address. Mirrors on this machine are refused."""
     found = {}
     for pair in words(name):
         address, _, mirror = pair.partition("=")
@@ -125,7 +156,7 @@ def mirrors(name: str) -> dict[str, str]:
         if any(place.scheme not in ("http", "https") or not place.hostname or "@" in place.netloc for place in places):
             raise WrongSetting(name, f"must be pairs like https://pypi.org/simple=https://mirror.example.org/pypi, not {pair!r}")
         if _is_own(places[1].hostname or ""):
-            raise WrongSetting(name, f"must not name this machine or its link, which builds never reach: {pair!r}")
+            raise WrongSetting(name, f"must not name this machine or a link-local address, which builds never reach: {pair!r}")
         found[address.rstrip("/")] = mirror.rstrip("/")
     return found
 

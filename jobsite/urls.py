@@ -1,13 +1,15 @@
-"""Every address that the service answers."""
+"""Every path that the service answers."""
 
 from django.contrib import admin
 from django.urls import include, path
 
-from builds.desk import sign_in
+from builds.desk.people.sign_in import admin_sign_in
+from jobsite.static_serving import redirect_to_this_release
 
 urlpatterns = [
     path("", include("builds.api.urls")),
-    path("admin/login/", sign_in.admin_door),
+    path("static/<path:name>", redirect_to_this_release),
+    path("admin/login/", admin_sign_in),
     path("admin/", admin.site.urls),
     path("", include("builds.desk.urls")),
 ]

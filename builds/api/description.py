@@ -1,4 +1,4 @@
-"""The OpenAPI description as a person reads it: each endpoint with its fields, answers and an example. Knows nothing of pages."""
+"""Turns the OpenAPI description into what a reader needs: each endpoint with its fields, answers and an example."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 Schema = Mapping[str, Any]
 
 METHODS = ("get", "post", "put", "patch", "delete")
-DEEPEST = 8
-# The secret itself never stands in an example: a shell puts it in.
+MAX_DEPTH = 8
+# Examples never contain the secret: the reader's shell inserts it.
 HEADER = "X-Internal-Secret: $INTERNAL_SERVICE_SECRET"
-# Values for examples, by the name of a field; others get one by their type.
+# Values for examples by the name of the field. Other fields get a value of their type.
 EXAMPLES: dict[str, Any] = {
     "url": "https://github.com/OWNER/REPO/blob/main/myst.yml",
     "jobId": "myst-import-1",
@@ -24,6 +24,33 @@ EXAMPLES: dict[str, Any] = {
     "parsedDocument": {"title": "A title", "exports": [{"format": "meca", "output": "exports/article.meca.zip"}]},
     "reason": "Wrong branch.",
 }
+# The same for answers.
+ANSWERS: dict[str, Any] = {
+    **EXAMPLES,
+    "advice": "Add it to the .bib file.",
+    "cancelRequested": False,
+    "code": "citation-unknown",
+    "command": "myst build --typst --meca",
+    "commandVersion": "mystmd 1.11.0, typst 0.15.2",
+    "commit": "96850276598d9bbb3797011a45cd2ba5aea8a983",
+    "commitLink": "https://github.com/OWNER/REPO/commit/96850276598d9bbb3797011a45cd2ba5aea8a983",
+    "export": "article.pdf",
+    "file": "index.md",
+    "findingsLeftOut": 0,
+    "heldBack": "",
+    "line": 12,
+    "message": "Job queued for processing",
+    "name": "article.pdf",
+    "role": "typst",
+    "sentence": "The reference is not in the bibliography.",
+    "sha256": "209a089e2a8999cdb479db83cb32a6a89110e06b2a2da94a6b5fa3cf99002c2b",
+    "size": 63744,
+    "stage": "build",
+    "text": "The reference is not in the bibliography.",
+    "title": "A title",
+}
+FORMATS = {"date-time": "2026-11-29T02:19:28.049878Z", "uri": "https://jobsite.example.org/submissions/1/", "double": 9.41}
+JSON = "application/json"
 LIMITS = {
     "minimum": "at least {}",
     "maximum": "at most {}",
@@ -37,7 +64,7 @@ LIMITS = {
 
 @dataclass(frozen=True)
 class Field:
-    """``name`` is a path: ``data.stages[].name``."""
+    """A field of a body or an answer. ``name`` is a path, for example ``data.stages[].name``."""
 
     name: str
     kind: str
@@ -53,6 +80,7 @@ class Answer:
     means: str
     media: str
     fields: list[Field]
+    sample: str
 
 
 @dataclass(frozen=True)
@@ -77,7 +105,7 @@ class Endpoint:
 
 
 def endpoints(schema: Schema, *, address: str) -> list[Endpoint]:
-    """All of ``schema``; examples ask the service at ``address``."""
+    """All endpoints of ``schema``. ``address`` is the service's address in the examples."""
     reader = _Reader(schema, address)
     return [
         reader.endpoint(path, method, operations[method])
@@ -112,7 +140,7 @@ class _Reader:
         return found
 
     def _parameter(self, parameter: Schema) -> Field:
-        where = {"path": "in the path", "query": "after ?"}.get(parameter["in"], f"in the {parameter['in']}")
+        where = {"path": "in the path", "query": "in the query"}.get(parameter["in"], f"in the {parameter['in']}")
         schema = self._whole(parameter.get("schema", {}))
         return Field(
             name=parameter["name"],
@@ -127,10 +155,11 @@ class _Reader:
         media = next(iter(contents), "")
         schema = self._whole(contents.get(media, {}).get("schema", {}))
         words = HTTPStatus(int(status)).phrase if status.isdecimal() else status
-        return Answer(status, words, answer.get("description", ""), media, list(self._fields(schema)))
+        sample = json.dumps(self._whole_sample(schema, status), indent=2, ensure_ascii=False) if media == JSON else ""
+        return Answer(status, words, answer.get("description", ""), media, list(self._fields(schema)), sample)
 
     def _whole(self, schema: Schema) -> Schema:
-        """``schema`` with what it refers to put in; of alternatives the one that is not null."""
+        """``schema`` with its references resolved and its alternatives merged."""
         if "$ref" in schema:
             rest = {name: value for name, value in schema.items() if name != "$ref"}
             return {**self._whole(self._components[schema["$ref"].rpartition("/")[2]]), **rest}
@@ -143,18 +172,18 @@ class _Reader:
                 return {**merged, **rest}
         return schema
 
-    def _fields(self, schema: Schema, before: str = "", deep: int = 0) -> Iterator[Field]:
+    def _fields(self, schema: Schema, prefix: str = "", depth: int = 0) -> Iterator[Field]:
         schema = self._whole(schema)
         if schema.get("type") == "array":
-            yield from self._fields(schema.get("items", {}), f"{before.removesuffix('.')}[].", deep)
+            yield from self._fields(schema.get("items", {}), f"{prefix.removesuffix('.')}[].", depth)
             return
         required = schema.get("required", ())
         for name, part in schema.get("properties", {}).items():
             whole = self._whole(part)
             means = whole.get("description", "") if part.get("description") or "$ref" not in str(part) else ""
-            yield Field(before + name, self._kind(whole), name in required, _constraints(whole), means)
-            if deep < DEEPEST:
-                yield from self._fields(whole, f"{before}{name}.", deep + 1)
+            yield Field(prefix + name, self._kind(whole), name in required, _constraints(whole), means)
+            if depth < MAX_DEPTH:
+                yield from self._fields(whole, f"{prefix}{name}.", depth + 1)
 
     def _kind(self, schema: Schema) -> str:
         kinds = {"integer": "whole number", "boolean": "true or false", "string": "text", "": "any JSON"}
@@ -184,6 +213,17 @@ class _Reader:
         parts = {name: self._whole(part) for name, part in self._whole(schema).get("properties", {}).items()}
         return {name: EXAMPLES.get(name, part.get("default", _plain(part))) for name, part in parts.items()}
 
+    def _whole_sample(self, schema: Schema, status: str) -> Any:
+        """A value of ``schema`` in which each list has one entry. ``ok`` says whether the status is a success."""
+        schema = self._whole(schema)
+        if schema.get("type") == "array":
+            return [self._whole_sample(schema.get("items", {}), status)]
+        if "properties" not in schema:
+            return FORMATS.get(schema.get("format", ""), schema.get("default", _plain(schema)))
+        values = {"ok": status.startswith("2"), **ANSWERS}
+        parts = schema["properties"].items()
+        return {name: values[name] if name in values else self._whole_sample(part, status) for name, part in parts}
+
 
 def _plain(schema: Schema) -> Any:
     return schema.get("enum", [None])[0] or {"integer": 1, "boolean": True, "array": [], "object": {}}.get(
@@ -199,4 +239,4 @@ def _constraints(schema: Schema) -> list[str]:
     found = [f"one of {', '.join(map(str, filter(None, schema['enum'])))}"] if schema.get("enum") else []
     found += [words.format(schema[name]) for name, words in LIMITS.items() if name in schema]
     found += ["may be null"] if schema.get("nullable") else []
-    return found + ([f"{schema['default']} if not given"] if schema.get("default") not in (None, "") else [])
+    return found + ([f"default {schema['default']}"] if schema.get("default") not in (None, "") else [])

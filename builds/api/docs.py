@@ -1,11 +1,12 @@
-"""The page that describes the API for people, rendered from the schema that is served to machines."""
+"""The page that describes the API for people. It is made from the same schema as ``/v1/schema``."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
@@ -15,8 +16,11 @@ from builds.api import description
 
 
 @require_safe
-@login_required
+@login_not_required
 def docs(request: HttpRequest) -> HttpResponse:
+    """The page. Without an account only where a setting allows it."""
+    if not settings.API_DOCS_PUBLIC and not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
     generator: Any = SchemaGenerator
     schema = generator().get_schema(request=None, public=True)
     found = description.endpoints(schema, address=settings.PUBLIC_URL)

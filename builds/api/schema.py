@@ -1,4 +1,4 @@
-"""The answers as the OpenAPI description has them."""
+"""The answers in the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -13,61 +13,73 @@ FAILURE = inline_serializer(
     "Failure",
     {
         "ok": serializers.BooleanField(default=False),
-        "message": serializers.CharField(help_text="what is wrong, for a person"),
+        "message": serializers.CharField(help_text="what is wrong, in words for a person"),
         "errors": serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False),
     },
 )
 
 
-def _told() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
+def _accepted_fields() -> dict[str, serializers.Field[Any, Any, Any, Any]]:
     return {"jobId": serializers.CharField(), "uuid": serializers.CharField(), "message": serializers.CharField()}
 
 
 ACCEPTED = inline_serializer(
-    "Accepted", {"ok": serializers.BooleanField(), "data": inline_serializer("AcceptedData", _told()), **_told()}
+    "Accepted",
+    {"ok": serializers.BooleanField(), "data": inline_serializer("AcceptedData", _accepted_fields()), **_accepted_fields()},
 )
 SUBMISSION_STATUS = inline_serializer("Status", {"ok": serializers.BooleanField(), "data": StatusAnswer()})
 
 
 def _failures(*codes: int) -> dict[Any, Any]:
     texts = {
-        400: "the request is wrong; `message` says how",
+        400: "the request is invalid; `message` says why",
         401: "the secret is missing or wrong",
-        404: "there is no such submission",
-        405: "that method is not possible here",
+        404: "there is no submission with this jobId",
+        405: "the method is not allowed here",
         408: "the body took too long to arrive",
-        409: "it makes no sense in the present state; nothing was changed",
+        409: "the submission's state does not allow this; nothing was changed",
         413: "the body is too large",
-        415: "the body is not sent as JSON",
-        429: "too often; `Retry-After` says when to ask again",
-        500: "a fault of Jobsite's, or no secret is configured",
-        503: "the database can't be reached; try again",
+        415: "the body is not JSON, or is compressed",
+        429: "too many requests; `Retry-After` says when to try again",
+        500: "an error inside Jobsite, or no secret is configured",
+        503: "the database or the disk can't be used at the moment; try again",
     }
     return {code: OpenApiResponse(FAILURE, description=texts[code]) for code in codes}
 
 
 ERRORS = _failures(400, 401, 404, 429, 500, 503)
 SUBMIT = {
-    202: OpenApiResponse(ACCEPTED, description="accepted; 200 where SUBMISSION_ACCEPTED_STATUS says so"),
-    200: OpenApiResponse(ACCEPTED, description="accepted, where SUBMISSION_ACCEPTED_STATUS is 200"),
+    202: OpenApiResponse(ACCEPTED, description="accepted; the status is 200 if `SUBMISSION_ACCEPTED_STATUS` says so"),
+    200: OpenApiResponse(ACCEPTED, description="accepted, if `SUBMISSION_ACCEPTED_STATUS` is 200"),
     **_failures(400, 401, 408, 409, 413, 415, 429, 500, 503),
 }
 STATUS = {200: SUBMISSION_STATUS, **_failures(401, 404, 429, 500, 503)}
-ACT = {202: SUBMISSION_STATUS, **_failures(400, 401, 404, 408, 409, 413, 415, 429, 500, 503)}
+ACTION = {202: SUBMISSION_STATUS, **_failures(400, 401, 404, 408, 409, 413, 415, 429, 500, 503)}
 ISOLATION = inline_serializer(
     "Isolation",
     {
         "sandbox": serializers.ChoiceField(
-            ("bubblewrap", "landlock", "none", "refused"), help_text="`refused`: none works, and builds fail; `none`: allowed so"
+            ("bubblewrap", "landlock", "none", "refused"),
+            help_text="`refused`: no sandbox works, and builds fail; `none`: no sandbox works, and builds run without one",
         ),
         "cgroups": serializers.ChoiceField(
-            ("v2", "v1", "none"), help_text="control groups; `none`: memory and processes are counted, not limited by the kernel"
+            ("v2", "v1", "none"),
+            help_text="version of control groups; `none`: Jobsite measures memory and processes instead of the kernel limiting them",
         ),
-        "workers": serializers.IntegerField(),
+        "workers": serializers.IntegerField(help_text="how many workers run builds this way"),
     },
     many=True,
 )
+NOTICES = serializers.ListField(child=serializers.CharField())
+HEALTH = {200: inline_serializer("Health", {"status": serializers.CharField()})}
 READY = {
-    200: inline_serializer("Ready", {"status": serializers.CharField(), "isolation": ISOLATION}),
+    200: inline_serializer(
+        "Ready",
+        {
+            "status": serializers.CharField(),
+            "isolation": ISOLATION,
+            "notices": NOTICES,
+        },
+    ),
     **_failures(503),
 }

@@ -1,6 +1,6 @@
-"""How often the API may be asked, by one client and by all together; and how often one client may try to sign in.
+"""Limits API requests per minute, by one client and by all together, and sign-ins by one client.
 
-Counted in the queue store, for all web processes; where it is away, nobody is refused.
+Requests are counted in the queue store, for all web processes. Without the store nothing is limited.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from django.conf import settings
 from django.core.cache import caches
@@ -15,20 +16,20 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
 from builds.api.envelope import failure
-from builds.desk.sign_in import client_address
+from builds.staff.addresses import client_address
 
 logger = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 60
 LIMITED = "/v1/"
-# A name is locked after some wrong passwords; this holds who tries many names, and the work that each password costs.
+# django-axes locks one name after wrong passwords. This limits a client that tries many names; each password costs work.
 SIGN_IN = "/sign-in/"
-SIGN_INS = 30
-TOO_MANY = "There were too many sign-ins from your address. Try again in a minute."
+MAX_SIGN_INS = 30
+TOO_MANY = "Too many sign-ins from your address. Try again in a minute."
 
 
 class RateLimitMiddleware:
-    """Answers 429 before anything else is done, so that wrong secrets and wrong bodies count too."""
+    """Answers 429 before anything else is done, so that requests with a wrong secret or body count too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self._get_response = get_response
@@ -37,35 +38,40 @@ class RateLimitMiddleware:
         if request.path.startswith(LIMITED) and _is_over(
             "", client_address(request), settings.API_RATE_PER_CLIENT, settings.API_RATE
         ):
-            return _told_when(JsonResponse(failure("Too many requests; ask again later."), status=429))
-        if request.method == "POST" and request.path == SIGN_IN and _is_over("sign-in:", client_address(request), SIGN_INS, 0):
-            return _told_when(HttpResponse(TOO_MANY, content_type="text/plain; charset=utf-8", status=429))
+            return _with_retry_after(JsonResponse(failure("Too many requests. Retry-After says when to try again."), status=429))
+        if (
+            request.method == "POST"
+            and request.path == SIGN_IN
+            and _is_over("sign-in:", client_address(request), MAX_SIGN_INS, 0)
+        ):
+            return _with_retry_after(HttpResponse(TOO_MANY, content_type="text/plain; charset=utf-8", status=429))
         return self._get_response(request)
 
 
-def _told_when(response: HttpResponse) -> HttpResponse:
+def _with_retry_after(response: HttpResponse) -> HttpResponse:
     response["Retry-After"] = str(WINDOW_SECONDS - int(time.time()) % WINDOW_SECONDS)
     return response
 
 
-def _is_over(what: str, client: str, most: int, most_of_all: int) -> bool:
-    """What one client is refused does not count for all: it could lock out the others."""
+def _is_over(kind: str, client: str, client_limit: int, total_limit: int) -> bool:
+    """A refused request does not count towards the total: otherwise one client could lock out the others."""
     window = int(time.time()) // WINDOW_SECONDS
     try:
-        return _passes(f"{what}{client}:{window}", most) or _passes(f"{what}all:{window}", most_of_all)
+        return _exceeds(f"{kind}{client}:{window}", client_limit) or _exceeds(f"{kind}all:{window}", total_limit)
     except (RedisError, OSError) as error:
         logger.debug("requests are not counted: %s", error)
         return False
 
 
-def _passes(key: str, limit: int) -> bool:
+def _exceeds(key: str, limit: int) -> bool:
     return bool(limit) and _count(key) > limit
 
 
 def _count(key: str) -> int:
     cache = caches["rates"]
-    cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
-    try:
+    with suppress(ValueError):  # the first request of a minute finds no key
         return int(cache.incr(key))
-    except ValueError:  # it was dropped between the two
-        return 1
+    cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
+    with suppress(ValueError):  # the key expired between the two calls
+        return int(cache.incr(key))
+    return 1

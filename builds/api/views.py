@@ -1,4 +1,4 @@
-"""The machine's door (CONTRACT §1 and §5): each view checks what it is given and calls one verb."""
+"""The endpoints (CONTRACT §1 and §5). Each view checks its request and calls one verb of :mod:`builds.lifecycle`."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from builds import lifecycle, logs, readiness, workers
+from builds import lifecycle
 from builds.api import schema
 from builds.api.envelope import Conflict, Refusal, Unavailable, success
 from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
-from builds.desk.log_lines import plain
-from builds.lifecycle import ActRefused, JobConflict, StaleBuild
-from builds.manuscript_url import ManuscriptUrl
+from builds.engine.manuscript.url import ManuscriptUrl
+from builds.lib.text import plain
+from builds.lifecycle import ActionRefused, JobConflict, StaleBuild
 from builds.models import Build, Mode, Submission
+from builds.queue import workers
+from builds.record import logs, readiness
 
 ACCEPTED = "Job queued for processing"
 
@@ -29,25 +31,31 @@ ACCEPTED = "Job queued for processing"
 class SubmissionsView(APIView):
     @extend_schema(operation_id="submit", request=SubmissionRequest, responses=schema.SUBMIT)
     def post(self, request: Request) -> Response:
-        """Submit a manuscript. The same jobId again does what its state asks for: nothing, a new build, or a new delivery."""
+        """Submit a manuscript.
+
+        The same `jobId` again is safe. It changes nothing while the submission is unfinished, starts a new attempt after a failure or a
+        cancel, and delivers the files again after a success.
+        """
         data: Any = request.data
         _check_required(data)
         form = SubmissionRequest(data=data)
         form.is_valid(raise_exception=True)
         values = form.validated_data
-        if problem := readiness.disk_problem():
+        if problem := readiness.refusal():
             raise Unavailable(problem)
         try:
             submission = lifecycle.submit(_request(values))
         except JobConflict as conflict:
-            message = f"The jobId {values['jobId']!r} is known with another uuid or url. Nothing was changed."
+            message = (
+                f"The jobId {values['jobId']!r} already belongs to a submission with another uuid or url. Nothing was changed."
+            )
             raise Conflict(message) from conflict
-        told = {"jobId": submission.job_id, "uuid": submission.node_uuid, "message": ACCEPTED}
-        return success(told, status=settings.SUBMISSION_ACCEPTED_STATUS, **told)
+        accepted = {"jobId": submission.job_id, "uuid": submission.node_uuid, "message": ACCEPTED}
+        return success(accepted, status=settings.SUBMISSION_ACCEPTED_STATUS, **accepted)
 
 
 def _check_required(data: dict[str, Any]) -> None:
-    """The two refusals that the contract has word for word."""
+    """The two refusals whose words the contract fixes."""
     if any(
         data.get(name) in (None, "") or (isinstance(data[name], str) and not data[name].strip())
         for name in ("url", "jobId", "uuid")
@@ -70,31 +78,31 @@ def _request(values: dict[str, Any]) -> lifecycle.Request:
 class SubmissionView(APIView):
     @extend_schema(operation_id="status", responses=schema.STATUS)
     def get(self, request: Request, job_id: str) -> Response:
-        """Where a submission stands, and why it failed."""
+        """The state of a submission, its attempts, and why it failed."""
         return success(status(_submission(job_id)))
 
 
 class CancelView(APIView):
-    @extend_schema(operation_id="cancel", request=CancelRequest, responses=schema.ACT)
+    @extend_schema(operation_id="cancel", request=CancelRequest, responses=schema.ACTION)
     def post(self, request: Request, job_id: str) -> Response:
-        """Ask for the end of an unfinished submission. Running, it is cancelled once nothing of it runs any more."""
+        """Cancel an unfinished submission. A queued one is cancelled at once, a running one as soon as none of its processes runs."""
         reason = _checked(CancelRequest, request.data)["reason"]
         submission = _submission(job_id)
         try:
             lifecycle.request_cancel(submission.newest_build(), actor=lifecycle.API, reason=reason or "No reason given.")
         except StaleBuild as stale:
-            raise Conflict("This submission has ended already; there is nothing to cancel.") from stale
+            raise Conflict("This submission has already ended; there is nothing to cancel.") from stale
         return success(status(_submission(job_id)), status=202)
 
 
 class RetryView(APIView):
-    @extend_schema(operation_id="retry", request=RetryRequest, responses=schema.ACT)
+    @extend_schema(operation_id="retry", request=RetryRequest, responses=schema.ACTION)
     def post(self, request: Request, job_id: str) -> Response:
-        """Queue a new attempt at a submission that has ended."""
+        """Queue a new attempt at a submission that has ended. Without `mode` it builds the newest commit of the branch."""
         values = _checked(RetryRequest, request.data)
         try:
             lifecycle.retry(_submission(job_id), Mode(values["mode"]), actor=lifecycle.API, reason=values["reason"])
-        except ActRefused as refused:
+        except ActionRefused as refused:
             raise Conflict(str(refused)) from refused
         return success(status(_submission(job_id)), status=202)
 
@@ -103,13 +111,13 @@ class LogView(APIView):
     @extend_schema(
         operation_id="log",
         parameters=[
-            OpenApiParameter("from", int, description="the number of the first line, from 1"),
-            OpenApiParameter("attempt", int, description="the newest, if not given"),
+            OpenApiParameter("from", int, description="number of the first line, counted from 1"),
+            OpenApiParameter("attempt", int, description="number of the attempt; the newest if not given"),
         ],
-        responses={(200, "text/plain"): OpenApiResponse(str, description="one line of the log a line"), **schema.ERRORS},
+        responses={(200, "text/plain"): OpenApiResponse(str, description="the lines of the log as text"), **schema.ERRORS},
     )
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
-        """The log of an attempt as text, from a line on; the header X-Next-Line says where to go on later."""
+        """The log of an attempt as text, from a given line. The header `X-Next-Line` is the value of `from` for the next request."""
         values = _checked(LogRequest, request.query_params)
         build = _build(_submission(job_id), values.get("attempt"))
         response = StreamingHttpResponse(_lines(build, values["from"]), content_type="text/plain; charset=utf-8")
@@ -119,11 +127,21 @@ class LogView(APIView):
 
 
 def _lines(build: Build, first: int) -> Iterator[bytes]:
-    """No further than the build's row said when it was asked, so that X-Next-Line is true."""
+    """The lines up to the count that X-Next-Line was made from, and none that was written since."""
     for line in logs.read(build, first):
         if line.number > build.log_lines:
             return
         yield f"{plain(line.text)}\n".encode()
+
+
+class HealthView(APIView):
+    authentication_classes = ()
+    permission_classes = (AllowAny,)
+
+    @extend_schema(operation_id="health", responses=schema.HEALTH)
+    def get(self, request: Request) -> Response:
+        """Whether the web server answers. It asks neither the database nor the queue store."""
+        return Response({"status": "ok"})
 
 
 class ReadyView(APIView):
@@ -132,15 +150,16 @@ class ReadyView(APIView):
 
     @extend_schema(operation_id="ready", responses=schema.READY)
     def get(self, request: Request) -> Response:
-        """Whether submissions can be accepted, and which part is at fault where they can't.
+        """Whether submissions can be accepted. If not, the message names the part that is the reason.
 
-        `isolation` says how builds are shut in, and by how many of the workers that take builds: one entry where all are alike, none
-        where no worker is taking builds (submissions are accepted, and wait).
+        `isolation` says in which sandbox and with which control groups builds run, and on how many workers. It has one entry if all
+        workers are alike. It is empty if no worker accepts builds; submissions are then accepted and wait. `notices` are sentences for
+        operators: for example that a newer release has changed the database, so that this process has to be replaced.
         """
         problems = readiness.problems()
         if problems:
             raise Unavailable(" ".join(problems.values()))
-        return Response({"status": "ok", "isolation": workers.isolation()})
+        return Response({"status": "ok", "isolation": workers.isolation(), "notices": readiness.notices()})
 
 
 def _checked(form_class: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:

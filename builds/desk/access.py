@@ -1,4 +1,4 @@
-"""Who sees a page. Signed out, a reader is sent to the sign-in; without the right, told which role has it."""
+"""Access to the pages. Signed-out readers go to the sign-in page; readers without the permission learn which role has it."""
 
 from __future__ import annotations
 
@@ -12,41 +12,43 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 
-from builds.roles import role_for
+from builds.staff.roles import role_for
 
 VIEW = "builds.view_submission"
 RETRY = "builds.retry_submission"
 CANCEL = "builds.cancel_submission"
 DELIVER = "builds.deliver_submission"
 PUSH = "builds.push_submission"
+WRITE = "builds.write_submission"
+SHARE = "builds.share_savedview"
 
 LIVE_HEADER = "X-Live"
-SIGNED_OUT = "You are signed out. Sign in again to go on."
+SIGNED_OUT = "You are signed out. Sign in again to continue."
 
 View = Callable[..., HttpResponseBase]
 
 
 class StaffRequest(HttpRequest):
-    """A request of somebody who is signed in. For annotations."""
+    """A request from a signed-in user. For annotations only."""
 
     user: User
 
 
-class Missing(PermissionDenied):
-    """The reader's role does not have the right; shown on the page of refusals."""
+class MissingPermission(PermissionDenied):
+    """The reader's role does not have the permission. The 403 page shows the message."""
 
     def __init__(self, permission: str) -> None:
-        super().__init__(f"This needs the role “{role_for(permission)}”. Ask an admin of Jobsite for it.")
+        super().__init__(f"You need the role “{role_for(permission)}” for this. Ask a Jobsite admin for it.")
 
 
 def desk_page(permission: str = VIEW) -> Callable[[View], View]:
-    """Open a view to those who have ``permission``, and nothing of it to any cache. Every view of the desk has this."""
+    """Require ``permission`` for a view and forbid caching its response. Every view of the desk uses this decorator."""
 
     def decorate(view: View) -> View:
         @wraps(view)
         def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
             if not request.user.has_perm(permission):
-                raise Missing(permission)
+                raise MissingPermission(permission)
             response = view(request, *args, **kwargs)
             response.headers.setdefault("Cache-Control", "private, no-store")
             return response
@@ -57,9 +59,9 @@ def desk_page(permission: str = VIEW) -> Callable[[View], View]:
 
 
 class SignedInMiddleware(LoginRequiredMiddleware):
-    """Every view but those marked ``login_not_required`` is for people who are signed in.
+    """Require a signed-in user for every view that is not marked ``login_not_required``.
 
-    A script that keeps a page live is told so plainly, since it can't use a sign-in page.
+    Scripts that keep a page live get a plain 401, because they cannot use a sign-in page.
     """
 
     def handle_no_permission(self, request: HttpRequest, view_func: Any) -> Any:

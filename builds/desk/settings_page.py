@@ -1,4 +1,4 @@
-"""The settings in use, for admins: what each is, where it comes from and what it means. Of a secret only whether it is set."""
+"""The settings page for admins: value, source and meaning of each setting. Secrets are shown only as set or not set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_safe
 
-from builds import units
 from builds.desk.access import StaffRequest, desk_page
-from builds.templatetags.desk import in_code
+from builds.desk.formatting import in_code
+from builds.lib import units
 from jobsite import env
 from jobsite.described import GROUPS, Setting
 
 SETTINGS = "builds.view_settings"
-# Names that are never shown by value, whatever their description says.
+# The values of settings with such names are never shown, whatever their description says.
 SECRET = re.compile(r"SECRET|TOKEN|PASSWORD|_KEY$|_DSN$")
-# What stands before an address's host: a name and a password, up to the last @; and what follows it, where drivers take passwords too.
+# The user name and password before an address's host, and the options behind it, which can contain a password too.
 CREDENTIALS = re.compile(r"(?<=://)\S*@")
 ADDRESS_OPTIONS = re.compile(r"(://[^\s?#]*)[?#]\S*")
 NOT_LISTED = "not described yet"
@@ -49,13 +49,12 @@ class Line:
 
     @property
     def in_words(self) -> str:
-        """The value with its unit as people say it; empty where it has none."""
+        """The value with a readable unit. Empty if it has none."""
         text, unit = self.read.value.strip(), self.setting.unit
         if not unit or not text.isdecimal():
             return ""
         spoken = {"bytes": units.size, "seconds": units.duration}.get(unit)
-        words = spoken(int(text)) if spoken else unit.removesuffix("s") if text == "1" else unit
-        return words
+        return spoken(int(text)) if spoken else unit.removesuffix("s") if text == "1" else unit
 
     @property
     def source(self) -> SafeString:
@@ -72,18 +71,18 @@ class Line:
         return in_code(self.setting.default_words)
 
 
-def groups() -> dict[str, list[Line]]:
-    """All settings that were read, by group; those without a description last, as secrets."""
+def group_lines() -> dict[str, list[Line]]:
+    """All settings that were read, by group. Those without a description come last and count as secrets."""
     lines = {
         name: [Line(setting, env.READ[setting.name]) for setting in settings if setting.name in env.READ]
         for name, settings in GROUPS.items()
     }
     described = {setting.name for settings in GROUPS.values() for setting in settings}
     rest = [Line(Setting(name, NOT_LISTED), read) for name, read in env.READ.items() if name not in described]
-    return {**lines, "Others": rest} if rest else lines
+    return {**lines, "Other settings": rest} if rest else lines
 
 
 @require_safe
 @desk_page(SETTINGS)
 def settings_page(request: StaffRequest) -> HttpResponse:
-    return render(request, "desk/settings.html", {"groups": groups().items()})
+    return render(request, "desk/settings.html", {"groups": group_lines().items()})

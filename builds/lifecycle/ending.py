@@ -1,56 +1,52 @@
-"""How a build ends by itself: it succeeds, it fails, or its worker is gone."""
+"""How a build ends without being cancelled: it succeeds, fails, or loses its worker."""
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
-from builds import search, storage
-from builds.errors import Cause, Fault
+from builds.errors import Cause, DatabaseAway, WorkerLost, WorkerStopped
+from builds.lib.units import counted
 from builds.lifecycle.cancelling import finish_cancel
-from builds.lifecycle.queueing import queue
-from builds.lifecycle.rows import JOBSITE, StaleBuild, end, event, tell
-from builds.models import Build, Mode, State
-from builds.outbox_models import StatusUpdate
+from builds.lifecycle.handling import settle_earlier
+from builds.lifecycle.retrying import automatic_retry_at, queue_retry, retry_after_loss_at
+from builds.lifecycle.rows import JOBSITE, StaleBuild, end, lock, lock_node, queue_update, record_event
+from builds.models import Build, EventKind, State, StatusUpdate, clock
+from builds.record import build_cache, search, steps
+from builds.record.steps import Step
 
-# Word for word what the service before this one said (CONTRACT §3).
+# Word for word what Jobsite's predecessor sent (CONTRACT §3).
 COMPLETED_MESSAGE = "Files exported successfully"
 
-WORKER_LOST = Cause(
-    Fault.SERVICE,
-    "worker-lost",
-    "The worker that ran the build was lost.",
-    "Nothing has to be changed in the manuscript. Jobsite tries once more by itself.",
-)
-
-WORKER_STOPPED = Cause(
-    Fault.SERVICE,
-    "worker-stopped",
-    "The worker that ran the build was stopped by the operators.",
-    "Nothing has to be changed in the manuscript. Jobsite has queued the build again.",
-)
-
 
 @transaction.atomic
-def succeed(build: Build) -> None:
-    """Everything declared was made, checked and received."""
-    end(build, State.SUCCEEDED)
-    event(build, "succeeded", build.worker, "")
+def succeed(build: Build, *, cache_key: str = "") -> None:
+    """All declared exports were made, checked and received. The findings of the build are written already.
+
+    With ``cache_key``, later builds with that key may use its result.
+    """
+    problems = Build.objects.values_list("problems", flat=True).get(pk=build.pk)
+    lock_node(build.submission.node_uuid)
+    end(build, State.SUCCEEDED, problems=problems)
+    if cache_key:
+        build_cache.keep(build, cache_key)
+    settle_earlier(build)
+    record_event(build, EventKind.SUCCEEDED, build.worker, f"with {counted(problems, 'problem')}" if problems else "")
     if settings.REPORT_COMPLETED:
-        tell(build, StatusUpdate.Status.COMPLETED, COMPLETED_MESSAGE, link=False)
+        message = f"{COMPLETED_MESSAGE}, with {counted(problems, 'problem')}:" if problems else COMPLETED_MESSAGE
+        queue_update(build, StatusUpdate.Status.COMPLETED, message, link=bool(problems))
 
 
 @transaction.atomic
-def fail(
-    build: Build, cause: Cause, *, stage: str = "", retry_at: datetime | None = None, retry_mode: Mode = Mode.LATEST
-) -> None:
-    """End a build as failed. With ``retry_at`` a new one is queued for then, and desci-server hears of no failure yet."""
+def fail(build: Build, cause: Cause, *, stage: str = "", retry_at: datetime | None = None) -> None:
+    """End a build as failed. With ``retry_at``, a new build is queued for that time and desci-server does not get FAILED yet."""
     end(
         build,
         State.FAILED,
+        retried=retry_at is not None,
         fault=cause.fault,
         cause_code=cause.code,
         cause=cause.sentence,
@@ -59,38 +55,32 @@ def fail(
         cause_line=cause.line,
         cause_log_line=cause.log_line,
     )
-    event(build, "failed", build.worker or JOBSITE, f"{stage}: {cause.sentence}" if stage else cause.sentence)
+    reason = f"{stage}: {cause.sentence}" if stage else cause.sentence
+    record_event(build, EventKind.FAILED, build.worker or JOBSITE, reason)
     if retry_at:
-        _retry_by_itself(build, cause, retry_at, retry_mode)
+        queue_retry(build, cause, retry_at)
     else:
         search.index(build.submission_id)
-        tell(build, StatusUpdate.Status.FAILED, f"{cause.sentence} {cause.advice}".strip())
-
-
-def _retry_by_itself(build: Build, cause: Cause, retry_at: datetime, mode: Mode) -> None:
-    has_own = {Mode.DELIVER: build.artifacts.exists(), Mode.SAME_COMMIT: bool(build.commit)}.get(mode)
-    source = None if has_own is None else build if has_own else build.source
-    queue(
-        build.submission,
-        actor=JOBSITE,
-        kind="retried by itself",
-        mode=mode,
-        source=source,
-        reason=cause.sentence,
-        automatic=True,
-        not_before=retry_at,
-    )
+        queue_update(build, StatusUpdate.Status.FAILED, f"{cause.sentence} {cause.advice}".strip())
 
 
 @transaction.atomic
-def lose(build: Build) -> None:
-    """The worker did not renew its lease in time: fail the build, and queue a new one, once.
+def lose(build: Build, *, was_watched: bool = False, excused: bool = False) -> None:
+    """End a build whose worker did not renew the lease in time, and queue a new one, once.
+
+    ``build`` is the row as the caller has read it. If a cancel had been requested by then, none of the build's processes may be running.
+    Otherwise the caller ends them afterwards, so that a worker that still renews its lease does not lose its commands.
+
+    ``was_watched``: the caller has seen that the lease of ``build`` was not renewed, so the clocks do not matter. ``excused``: the
+    database was away, so that the worker could not renew the lease. That is no loss of a worker.
 
     Raises:
-        StaleBuild: the build has ended, or its lease holds again.
+        StaleBuild: the build has ended, its lease is valid again, or a cancel was requested since it was read.
     """
-    lapsed = Build.objects.select_for_update(of=("self",)).filter(
-        pk=build.pk, state=State.RUNNING, lease_expires_at__lt=timezone.now()
+    lock(build.submission_id)
+    lease = {"lease_expires_at": build.lease_expires_at} if was_watched else {"lease_expires_at__lt": clock.now()}
+    lapsed = Build.objects.select_for_update(of=("self",), no_key=True).filter(
+        pk=build.pk, state=State.RUNNING, cancel_requested_at=build.cancel_requested_at, **lease
     )
     lost = lapsed.select_related("submission", "source").first()
     if lost is None:
@@ -98,24 +88,18 @@ def lose(build: Build) -> None:
     if lost.cancel_requested_at:
         finish_cancel(lost)
     else:
-        give_up(lost)
+        give_up(lost, excused=excused)
 
 
 @transaction.atomic
-def give_up(build: Build) -> None:
-    """The worker has died and nothing of the build runs any more: fail it, and queue a new one; a second loss in a row is final."""
-    before = build.submission.builds.filter(number=build.number - 1).first()
-    lost_before = before is not None and build.automatic and before.cause_code == WORKER_LOST.code
-    fail(build, WORKER_LOST, retry_at=None if lost_before else timezone.now(), retry_mode=_mode_after_loss(build))
+def give_up(build: Build, *, excused: bool = False) -> None:
+    """Fail a build whose worker has died, and queue a new one; a second loss in a row is final. ``excused``: see :func:`lose`."""
+    steps.log(Step.BUILD_LOST, build, level=logging.WARNING)
+    cause = DatabaseAway().cause if excused else WorkerLost().cause
+    fail(build, cause, retry_at=automatic_retry_at(build, cause) if excused else retry_after_loss_at(build))
 
 
 @transaction.atomic
 def hand_over(build: Build) -> None:
-    """The worker is being stopped by its operators and nothing of the build runs any more: queue it anew. Not counted as a loss."""
-    fail(build, WORKER_STOPPED, retry_at=timezone.now(), retry_mode=_mode_after_loss(build))
-
-
-def _mode_after_loss(build: Build) -> Mode:
-    if build.mode == Mode.DELIVER or storage.has_kept_exports(build):
-        return Mode.DELIVER
-    return Mode.SAME_COMMIT if build.commit else Mode(build.mode)
+    """Fail a build whose worker the operators are stopping, and queue a new one. Not a loss. Its processes must have ended."""
+    fail(build, WorkerStopped().cause, retry_at=clock.now())

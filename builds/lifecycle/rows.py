@@ -1,19 +1,27 @@
-"""What every verb moves and writes: a build's state, by the table of transitions; the submission's; the event; the status update."""
+"""What every verb writes: the build's state, by the table of transitions; the submission's state; the event; the status update."""
 
 from __future__ import annotations
 
+import logging
+from datetime import datetime
 from typing import Any
 
-from django.utils import timezone
+from django.db import connection, transaction
+from django.db.models import QuerySet
 
-from builds import front_matter
-from builds.models import FINAL, Build, Event, Stage, State, Submission
-from builds.outbox_models import StatusUpdate
+from builds.errors import Fault
+from builds.lib.text import one_line
+from builds.lifecycle import turns
+from builds.lifecycle.counting import count_ended, count_stage
+from builds.models import FINAL, Build, Event, EventKind, Stage, State, StatusUpdate, Submission, clock
+from builds.record import steps
+from builds.record.inserts import insert
+from builds.record.steps import Step
 
-# Who acts in the history without being a person. No account may be called so: what it did would pass for theirs.
-DESCI_SERVER, JOBSITE, API = "desci-server", "jobsite", "the API"
-NO_PERSONS = frozenset(name.casefold() for name in (DESCI_SERVER, JOBSITE, API))
-LONGEST_MESSAGE = 4000
+# Actors in the history that are not persons. No account may have such a name: the history would mix up who did what.
+DESCI_SERVER, JOBSITE, API, COMMAND_LINE = "desci-server", "jobsite", "the API", "the command line"
+NO_PERSONS = frozenset(name.casefold() for name in (DESCI_SERVER, JOBSITE, API, COMMAND_LINE))
+MAX_MESSAGE_CHARACTERS = 4000
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
@@ -23,39 +31,103 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 
 
 class StaleBuild(Exception):
-    """The build is not where this change may start from: it has ended, or somebody else was first."""
+    """The build is not in a state that this change may start from: it has ended, or another process was first."""
 
 
-class ActRefused(Exception):
-    """The act isn't possible in this state; the message says why."""
+class ActionRefused(Exception):
+    """The action is not possible in this state; the message says why."""
 
 
-def end(build: Build, state: State, **fields: Any) -> None:
-    now = timezone.now()
+def lock_node(node_uuid: str) -> None:
+    """Lock a node until the transaction ends, so that two new submissions of it at once can see each other.
+
+    A verb that concerns several submissions calls this before :func:`lock`. On SQLite, transactions that write run one after the other.
+    """
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [node_uuid])
+
+
+def lock(submission_id: int) -> None:
+    """Lock a submission until the transaction ends. Every verb does this before it writes to the submission or its build.
+
+    Two verbs that locked them in different orders would wait for each other. The lock also makes the status updates of a submission get
+    their ids, by which they are sent, in the order in which they are committed.
+    """
+    list(Submission.objects.select_for_update(no_key=True).filter(pk=submission_id).values_list("pk"))
+
+
+def end(build: Build, state: State, *, retried: bool = False, **fields: Any) -> None:
+    """Move the build to a final state, with ``fields`` of its row, and close its open stage. Locks the submission first.
+
+    ``retried``: an automatic retry follows.
+
+    Raises:
+        StaleBuild: the table of transitions does not allow it.
+    """
+    lock(build.submission_id)
+    now = clock.now()
     moved = Build.objects.filter(pk=build.pk, state__in=_sources(state)).update(
         state=state, finished_at=now, lease_expires_at=None, **fields
     )
     if not moved:
         raise StaleBuild
-    ended_as = Stage.State.CANCELLED if state == State.CANCELLED else Stage.State.FAILED
-    build.stages.filter(state=Stage.State.RUNNING).update(state=ended_as, finished_at=now)
-    show(build.submission, state, fields.get("fault", ""))
+    close_stages(
+        build.stages.filter(state=Stage.State.RUNNING),
+        Stage.State.CANCELLED if state == State.CANCELLED else Stage.State.FAILED,
+        at=now,
+    )
+    count_ended(build.pk, state, now, retried=retried)
+    _log_end(build, state, fields)
+    transaction.on_commit(lambda: turns.wake(build.owner), robust=True)
+    mirror_state(build.submission, state, fault=fields.get("fault", ""), problems=fields.get("problems", 0))
+
+
+def _log_stage_end(stage: Stage, state: Stage.State) -> None:
+    steps.log(Step.STAGE_ENDED, stage.build, stage=stage.name, state=state, duration=steps.seconds_since(stage.started_at))
+
+
+def _log_end(build: Build, state: State, fields: dict[str, Any]) -> None:
+    is_ours = fields.get("fault") == Fault.SERVICE
+    steps.log(
+        Step.BUILD_ENDED,
+        build,
+        level=logging.WARNING if is_ours else logging.INFO,
+        state=state,
+        causeClass=fields.get("fault"),
+        causeCode=fields.get("cause_code"),
+        problems=fields.get("problems"),
+        duration=steps.seconds_since(build.started_at),
+    )
 
 
 def _sources(state: State) -> list[State]:
     return [source for source, targets in TRANSITIONS.items() if state in targets]
 
 
-def show(submission: Submission, state: State, fault: str = "") -> None:
-    Submission.objects.filter(pk=submission.pk).update(state=state, fault=fault, updated_at=timezone.now())
+def close_stages(stages: QuerySet[Stage], state: Stage.State, *, at: datetime) -> None:
+    """Close the rows of ``stages``, which are running."""
+    for stage in stages:
+        if Stage.objects.filter(pk=stage.pk, state=Stage.State.RUNNING).update(state=state, finished_at=at):
+            count_stage(stage, state, at)
+            _log_stage_end(stage, state)
 
 
-def event(build: Build, kind: str, actor: str, reason: str) -> None:
-    Event.objects.create(submission=build.submission, build=build, kind=kind, actor=actor[:200], reason=reason)
+def mirror_state(submission: Submission, state: State, *, fault: str = "", problems: int = 0) -> None:
+    """Copy the newest build's state, fault and problems to its submission."""
+    Submission.objects.filter(pk=submission.pk).update(state=state, fault=fault, problems=problems, updated_at=clock.now())
 
 
-def tell(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True) -> None:
-    """Queue a status update of one line, with the link to our page; sent by the outbox. It may repeat what strangers wrote."""
-    line = front_matter.clean(message, LONGEST_MESSAGE)
+def record_event(build: Build, kind: EventKind, actor: str, reason: str) -> None:
+    insert(Event(submission=build.submission, build=build, kind=kind, actor=actor[:200], reason=reason, at=clock.now()))
+
+
+def queue_update(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True) -> None:
+    """Queue a status update of one line, with the link to the submission's page. The outbox sends it.
+
+    ``message`` may contain untrusted text.
+    """
+    line = one_line(message, MAX_MESSAGE_CHARACTERS)
     text = f"{line} {build.submission.link}" if link else line
-    StatusUpdate.objects.create(submission=build.submission, build=build, status=status, message=text)
+    now = clock.now()
+    insert(StatusUpdate(submission=build.submission, build=build, status=status, message=text, created_at=now, next_try_at=now))

@@ -14,14 +14,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='statusupdate',
             name='sending_until',
-            field=models.DateTimeField(blank=True, help_text='one outbox has it until then', null=True),
+            field=models.DateTimeField(blank=True, help_text='reserved for one outbox until then', null=True),
         ),
         migrations.CreateModel(
             name='OutboxHold',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
                 ('since', models.DateTimeField(default=django.utils.timezone.now)),
-                ('answer', models.TextField(help_text='what desci-server answered last')),
+                ('answer', models.TextField(help_text='the latest answer of desci-server')),
                 ('tries', models.PositiveIntegerField(default=1)),
                 ('next_try_at', models.DateTimeField(default=django.utils.timezone.now)),
             ],

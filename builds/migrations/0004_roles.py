@@ -2,7 +2,7 @@
 
 from django.db import migrations
 
-from builds.roles import ADMINS, EDITORS, ROLES, VIEWERS, grant
+from builds.migrations._roles import ADMINS, EDITORS, ROLES, VIEWERS, grant
 
 RECORD = (
     *("submission", "frontmatter", "build", "stage", "logbatch", "artifact"),

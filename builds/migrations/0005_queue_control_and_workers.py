@@ -1,9 +1,9 @@
-"""Pausing the queue, and the workers' signs of life. Only new tables: a release that does not know them is not disturbed."""
+"""Pausing the queue, and the workers' signs of life. It adds only tables, so the previous release still works."""
 
 import django.utils.timezone
 from django.db import migrations, models
 
-from builds.roles import ADMINS, VIEWERS, grant
+from builds.migrations._roles import ADMINS, VIEWERS, grant
 
 MODELS = ("queuecontrol", "queuechange", "worker")
 ACTS = ("pause_queue", "drain_queue")
@@ -43,10 +43,10 @@ class Migration(migrations.Migration):
                 ("pid", models.PositiveIntegerField()),
                 ("started_at", models.DateTimeField()),
                 ("seen_at", models.DateTimeField(db_index=True)),
-                ("memory_bytes", models.BigIntegerField(default=0, help_text="of the worker and of all that runs under it")),
+                ("memory_bytes", models.BigIntegerField(default=0, help_text="of the worker and all its child processes")),
                 (
                     "ending",
-                    models.BooleanField(default=False, help_text="told to stop: it goes on to the end of its build"),
+                    models.BooleanField(default=False, help_text="stopping: it finishes its build first"),
                 ),
             ],
             options={"ordering": ("name",), "default_permissions": ("view",)},
@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
                 (
                     "draining",
                     models.BooleanField(
-                        default=False, help_text="paused until nothing runs any more, to stop or change the workers"
+                        default=False, help_text="paused until no build runs, to stop or replace the workers"
                     ),
                 ),
             ],

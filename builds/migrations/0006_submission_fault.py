@@ -8,7 +8,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="submission",
             name="fault",
-            field=models.CharField(blank=True, db_default="", default="", help_text="whose, where the newest build failed", max_length=12),
+            field=models.CharField(blank=True, db_default="", default="", help_text="whose fault it is, if the newest build failed", max_length=12),
         ),
         migrations.AddIndex(
             model_name="submission",

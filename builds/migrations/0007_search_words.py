@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
                         to="builds.submission",
                     ),
                 ),
-                ("words", models.TextField(help_text="lower case, parted by spaces")),
+                ("words", models.TextField(help_text="lower case, separated by spaces")),
             ],
             options={"verbose_name_plural": "search words"},
         ),

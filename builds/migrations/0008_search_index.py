@@ -1,4 +1,4 @@
-"""The full-text index over the search words, in each database's own way. The words are parted already: neither has to parse them."""
+"""The full-text index of the search words, in each database's own syntax. The words are already split, so the databases parse nothing."""
 
 from django.db import migrations
 
@@ -46,7 +46,7 @@ def run(schema_editor, sqlite, postgresql):
 
 
 def statements(script):
-    """The script's statements; a trigger ends with ``END;``, and holds others."""
+    """The script's statements. A trigger contains other statements and ends with ``END;``."""
     statement = ""
     for line in script.strip().splitlines():
         statement += f"{line}\n"

@@ -1,10 +1,10 @@
-"""What is found and filtered by, for the submissions that were there before: in batches, each a transaction of its own."""
+"""Fills the search words and the faults of existing submissions, in batches. Each batch is one transaction."""
 
 from itertools import groupby
 
 from django.db import migrations, transaction
 
-from builds.search import joined
+from builds.migrations._search_words import joined
 
 BATCH = 2000
 OWN = ("id", "job_id", "node_uuid", "repository", "title", "authors")

@@ -1,4 +1,4 @@
-"""Indexes for lists of builds by state and time, and for the overview. A million builds take some three seconds."""
+"""Indexes for lists of builds by state and time, and for the overview. A million builds take about three seconds."""
 
 from django.db import migrations, models
 

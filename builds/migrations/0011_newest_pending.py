@@ -1,4 +1,4 @@
-"""An index for the admin's list of what desci-server does not have yet: otherwise it goes through all that was ever sent."""
+"""An index for the admin's list of pending status updates, which would otherwise read all updates ever sent."""
 
 from django.db import migrations, models
 

@@ -1,8 +1,8 @@
-"""Admins see the settings, which accounts are locked after wrong passwords, and unlock them. No table is made or changed."""
+"""Lets admins see the settings and the locked accounts, and unlock those. No table changes."""
 
 from django.db import migrations, models
 
-from builds.roles import ADMINS, grant
+from builds.migrations._roles import ADMINS, grant
 
 
 def grant_rights(apps, schema_editor):

@@ -1,11 +1,11 @@
-"""Indexes for the admin's filters and for a cause on the desk: each only over the rare rows that are looked for, so small and cheap to keep.
+"""Partial indexes for the admin's filters and for a cause on the desk. Each covers only rare rows, so it is small and cheap.
 
-On PostgreSQL they are made while the service goes on; with SQLite a million rows of each table take some seconds.
+On PostgreSQL they are created while the service runs. On SQLite a million rows of each table take some seconds.
 """
 
 from django.db import migrations, models
 
-from builds.index_operations import AddIndexBeside
+from builds.migrations._operations import AddIndexBeside
 
 Q = models.Q
 

@@ -1,4 +1,4 @@
-"""What the queue page and /readyz say of how each worker shuts its builds in. A row is only a sign of life: nothing is filled in."""
+"""How each worker sandboxes its builds, for the queue page and /readyz. Workers write their rows themselves, so none is filled in here."""
 
 from django.db import migrations, models
 
@@ -20,12 +20,12 @@ class Migration(migrations.Migration):
             model_name="worker",
             name="isolation_notes",
             field=models.TextField(
-                blank=True, db_default="", default="", help_text="why its builds are not shut in better, and what to do"
+                blank=True, db_default="", default="", help_text="why its builds are not sandboxed better, and what to do"
             ),
         ),
         migrations.AddField(
             model_name="worker",
             name="sandbox",
-            field=models.CharField(blank=True, db_default="", default="", help_text="what shuts its builds in", max_length=12),
+            field=models.CharField(blank=True, db_default="", default="", help_text="the sandbox of its builds", max_length=12),
         ),
     ]

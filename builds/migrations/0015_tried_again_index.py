@@ -1,11 +1,11 @@
-"""An index for the list's filter by retries: only over the builds after a submission's first, which are few.
+"""A partial index for the list's filter by retries. It covers only the builds after a submission's first, which are few.
 
-On PostgreSQL it is made while the service goes on; with SQLite a million builds take a second.
+On PostgreSQL it is created while the service runs. On SQLite a million builds take a second.
 """
 
 from django.db import migrations, models
 
-from builds.index_operations import AddIndexBeside
+from builds.migrations._operations import AddIndexBeside
 
 
 class Migration(migrations.Migration):

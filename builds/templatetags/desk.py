@@ -1,4 +1,4 @@
-"""How the desk's pages show states, times and sizes."""
+"""Template tags and filters for states, times, sizes and authors."""
 
 from __future__ import annotations
 
@@ -8,21 +8,24 @@ from urllib.parse import urlencode
 
 from django import template
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.html import escape, format_html, format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from builds import units
-from builds.admin_columns import visible
-from builds.models import Build
-from builds.outbox_models import StatusUpdate
+from builds.desk import titles
+from builds.desk.formatting import in_code, without_opening
+from builds.lib import units
+from builds.lib.text import visible
+from builds.models import Build, StatusUpdate, clock
 
 register = template.Library()
+register.filter("in_code", in_code)
+register.filter("without_opening", without_opening)
 register.filter("visible", lambda value: visible(str(value)))
+register.filter("formatted_title", lambda value: titles.formatted(str(value)))
+register.filter("plain_title", lambda value: titles.unformatted(str(value)))
 
 NOTHING = "–"
-CODE = re.compile(r"`([^`]+)`")
-# A shape for each state, so that none is told by its colour alone. Drawn in a box of 16 by 16.
+# A shape for each state, because colour alone must not carry meaning. The view box is 16 by 16.
 SHAPES = {
     "succeeded": '<path d="M3 8.5l3.2 3.2L13 5"/>',
     "failed": '<path d="M4 4l8 8M12 4l-8 8"/>',
@@ -30,20 +33,21 @@ SHAPES = {
     "queued": '<circle cx="8" cy="8" r="5.5"/><path d="M8 5v3.2l2 1.3"/>',
     "cancelled": '<circle cx="8" cy="8" r="5.5"/><path d="M4.2 11.8l7.6-7.6"/>',
     "waiting": '<circle cx="8" cy="8" r="5.5" stroke-dasharray="2 2.4"/>',
+    "problems": '<path d="M8 2.5l6 11H2z"/><path d="M8 6.5v3M8 11.4v.4"/>',
     "warning": '<path d="M8 2.5l6 11H2z"/><path d="M8 6.5v3M8 11.4v.4"/>',
 }
 
 
 @register.simple_tag
 def shape(name: str) -> SafeString:
-    """The drawing of a state."""
-    drawing = mark_safe(SHAPES.get(name, SHAPES["waiting"]))  # noqa: S308 - one of ours
+    """The icon of a state."""
+    drawing = mark_safe(SHAPES.get(name, SHAPES["waiting"]))  # noqa: S308 - a constant from SHAPES
     return format_html('<svg class="shape" viewBox="0 0 16 16" aria-hidden="true">{}</svg>', drawing)
 
 
 @register.simple_tag
 def state_badge(state: str, words: str = "") -> SafeString:
-    """A state as shape and text; ``words`` where it is to be called something else."""
+    """A state as icon and text. ``words`` replaces the text."""
     return format_html('<span class="state state-{}">{}{}</span>', state, shape(state), words or state)
 
 
@@ -54,7 +58,7 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def size(count: float | None) -> str:
-    """Bytes."""
+    """A number of bytes with a readable unit."""
     return NOTHING if count is None else units.size(count)
 
 
@@ -68,7 +72,7 @@ def age(at: datetime, now: datetime) -> str:
 
 
 def rough(seconds: float) -> str:
-    """The largest unit only."""
+    """A duration in its largest unit only."""
     for unit, length in (("y", 365 * 86400), ("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{int(seconds // length)} {unit}"
@@ -77,26 +81,26 @@ def rough(seconds: float) -> str:
 
 @register.simple_tag
 def when(at: datetime | None, form: str = "full") -> SafeString | str:
-    """A moment: its clock time in UTC, which a script turns into the reader's own, and its age. ``form`` "age" shows the age alone."""
+    """A time in UTC, which a script converts to the reader's time zone, and its age. ``form`` "age" shows only the age."""
     if at is None:
         return NOTHING
-    clock = f"{at:%-d %b %Y, %H:%M}"
+    shown = f"{at:%-d %b %Y, %H:%M}"
     return format_html(
         '<time class="when when-{}" datetime="{}" title="{} UTC"><span class="clock">{} UTC</span>'
         ' <span class="age">{}</span></time>',
-        *(form, f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}", clock, age(at, timezone.now())),
+        *(form, f"{at:%Y-%m-%dT%H:%M:%SZ}", f"{at:%Y-%m-%d %H:%M:%S}", shown, age(at, clock.now())),
     )
 
 
 @register.filter
 def utc(at: datetime) -> str:
-    """For a script."""
+    """A time in the format that scripts read."""
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 @register.filter
 def seconds_since(at: datetime) -> float:
-    return (timezone.now() - at).total_seconds()
+    return (clock.now() - at).total_seconds()
 
 
 ORCID = re.compile(r" \((?:https?://orcid\.org/)?(\d{4}-\d{4}-\d{4}-\d{3}[\dX])\)")
@@ -108,22 +112,22 @@ def names(authors: str) -> str:
     return ORCID.sub("", visible(authors))
 
 
-# So many parts of a list of authors are shown at once; a few more are not worth a fold.
+# A list of authors shows the first AUTHORS_SHOWN and folds the rest, but only if at least MIN_AUTHORS_FOLDED would be folded.
 AUTHORS_SHOWN = 8
-AUTHORS_FOLDED = 3
+MIN_AUTHORS_FOLDED = 3
 
 
 @register.simple_tag
 def all_authors(authors: str) -> SafeString:
-    """Authors with their ORCIDs as links; of many the first ones, and the others folded away.
+    """Authors with their ORCIDs as links. Of a long list the first are shown and the others folded.
 
-    They are not counted: a comma may stand within a name, too.
+    The fold does not say how many there are, because a name can contain a comma.
     """
     listed = authors.split(", ")
-    if len(listed) < AUTHORS_SHOWN + AUTHORS_FOLDED:
+    if len(listed) < AUTHORS_SHOWN + MIN_AUTHORS_FOLDED:
         return format_html("<bdi>{}</bdi>", with_orcids(authors))
     shown, folded = (", ".join(part) for part in (listed[:AUTHORS_SHOWN], listed[AUTHORS_SHOWN:]))
-    fold = '<bdi>{},</bdi> <details id="authors"><summary>and the other authors</summary><bdi>{}</bdi></details>'
+    fold = '<bdi>{},</bdi> <details id="authors"><summary>More authors</summary><bdi>{}</bdi></details>'
     return format_html(fold, with_orcids(shown), with_orcids(folded))
 
 
@@ -147,7 +151,7 @@ def ended(exit_code: int) -> str:
 
 @register.filter
 def depth(folders: int) -> int:
-    """How far an entry of a tree stands in, as far as the style sheet goes."""
+    """The indent level of a tree's entry, limited to what the style sheet has."""
     return min(folders, 8)
 
 
@@ -158,31 +162,25 @@ def entry_query(path: str) -> str:
 
 @register.simple_tag
 def log_link(build: Build, line: int | None = None) -> SafeString:
-    """The way to a build's log, to its line where one is named."""
+    """A link to a build's log, or to a line of it."""
     address = reverse("desk:log", args=[build.submission_id, build.number])
     if line:
         return format_html('<a href="{}#L{}">Show line {} of the log</a>', address, line, f"{line:,}")
     return format_html('<a href="{}">Log of attempt {}</a>', address, build.number)
 
 
-# The states of a status update: how each looks, and what it is called.
+# For each state of a status update, the badge's look and its text.
 UPDATE_LOOKS = {
-    "pending": ("queued", "waits"),
+    "pending": ("queued", "waiting"),
     "received": ("succeeded", "received"),
     "skipped": ("cancelled", "skipped"),
-    "unwanted": ("cancelled", "unwanted"),
+    "unwanted": ("cancelled", "not needed"),
 }
 
 
 @register.simple_tag
 def update_badge(update: StatusUpdate) -> SafeString:
-    if update.state == StatusUpdate.State.PENDING and update.tries:
-        return state_badge("warning", f"not taken, {update.tries} tr{'y' if update.tries == 1 else 'ies'}")
+    if update.state == StatusUpdate.State.PENDING and (tries := update.failed_tries):
+        return state_badge("warning", f"not accepted after {tries} tr{'y' if tries == 1 else 'ies'}")
     look, words = UPDATE_LOOKS[update.state]
     return format_html('<span class="state state-{}">{}{}</span>', look, shape(look), words)
-
-
-@register.filter
-def in_code(text: str) -> SafeString:
-    """A sentence of ours, with what stands between backquotes as code."""
-    return mark_safe(CODE.sub(r"<code>\1</code>", escape(text)))  # noqa: S308 - escaped just before

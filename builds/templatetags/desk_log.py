@@ -1,14 +1,14 @@
-"""What only the page of a log shows."""
+"""Template filters for the log page."""
 
 from __future__ import annotations
 
 from django import template
 
-from builds.desk.log_lines import iso
+from builds.desk.log.lines import format_iso
 from builds.models import Build
 
 register = template.Library()
-register.filter("exact", iso)
+register.filter("exact", format_iso)
 
 
 @register.filter
@@ -18,5 +18,5 @@ def grouped(number: int) -> str:
 
 @register.filter
 def took(build: Build) -> float | None:
-    """Seconds from start to end; None where it has not come to both."""
+    """Seconds from start to end. None if the build has not started or not ended."""
     return (build.finished_at - build.started_at).total_seconds() if build.started_at and build.finished_at else None

@@ -1,4 +1,4 @@
-"""Rows as the service writes them, and the people who look at them."""
+"""Rows as the service writes them, and signed-in clients."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from django.test import Client
 from django.utils import timezone
 
 from builds import lifecycle
+from builds.engine.findings import Finding, Severity
 from builds.errors import Cause, Fault
 from builds.lifecycle import Request
-from builds.logs import LogWriter
-from builds.models import Artifact, Build, Stage, Submission
-from builds.outbox_models import StatusUpdateTry
+from builds.models import Artifact, Build, Stage, StatusUpdateTry, Submission
+from builds.record import search
+from builds.record.logs import LogWriter
+from tests.support.found import write_findings
+from tests.support.kept import folder_of
 
 BIDI = "safe\u202egnp.exe"
 SCRIPT = "<script>alert(1)</script>"
@@ -39,14 +42,14 @@ def superuser(db: None) -> User:
 
 @pytest.fixture
 def admin_page(client: Client, superuser: User) -> Client:
-    """A client that is signed in as a superuser."""
+    """A client signed in as a superuser."""
     client.force_login(superuser)
     return client
 
 
 @pytest.fixture
 def staff_page(db: None) -> Callable[..., Client]:
-    """A client that is signed in as staff with the named permissions."""
+    """Returns a client signed in as staff with the named permissions."""
 
     def sign_in(*permissions: str) -> Client:
         user = User.objects.create_user(f"staff {'-'.join(permissions)}", is_staff=True)
@@ -61,7 +64,9 @@ def staff_page(db: None) -> Callable[..., Client]:
 def submit(name: str = "1", **document: Any) -> Submission:
     document = {"title": f"On builds {name}", "authors": [{"name": "Ada", "orcid": "0000-0001"}], **document}
     url = f"https://github.com/lab/paper-{name}/blob/main/myst.yml"
-    return lifecycle.submit(Request(f"job-{name}", f"node-{name}.", url, f"lab/paper-{name}", document))
+    submission = lifecycle.submit(Request(f"job-{name}", f"node-{name}.", url, f"lab/paper-{name}", document))
+    search.index_missing()  # as the reconciler does
+    return submission
 
 
 def claimed(submission: Submission) -> Build:
@@ -78,7 +83,8 @@ def ran(build: Build, lines: tuple[str, ...] = ("first", "second")) -> None:
     log.stage = "build"
     for line in lines:
         log.line(line, stream="stderr")
-    log.warning(f"Beware of {SCRIPT}.")
+    write_findings(build, Finding("a-code", Severity.NOTICE, f"Beware of {SCRIPT}."))
+    log.line("third")
     log.flush()
     Stage.objects.filter(pk=stage.pk).update(
         detail="Two exports.", command="myst build --meca", command_version="1.11.0", exit_code=1, peak_memory_bytes=256_500_000
@@ -88,8 +94,8 @@ def ran(build: Build, lines: tuple[str, ...] = ("first", "second")) -> None:
 
 
 def keep(build: Build) -> Artifact:
-    build.exports_folder.mkdir(parents=True)
-    (build.exports_folder / "1-pdf.pdf").write_bytes(b"%PDF-1.7")
+    folder_of(build).mkdir(parents=True)
+    (folder_of(build) / "1-pdf.pdf").write_bytes(b"%PDF-1.7")
     return Artifact.objects.create(
         build=build, role="pdf", name="exports/a.pdf", file="1-pdf.pdf", size=8, sha256="ab" * 32, position=1
     )
@@ -97,7 +103,7 @@ def keep(build: Build) -> Artifact:
 
 @pytest.fixture
 def failed(db: None) -> MakeBuild:
-    """Makes a submission whose build ran, failed, and was told to a desci-server that first refused to hear it."""
+    """Returns a function that makes a failed build whose status update desci-server received on the second try."""
 
     def make(name: str = "1", **document: Any) -> Build:
         build = claimed(submit(name, **document))

@@ -1,4 +1,4 @@
-"""An export is downloaded: the artifact's own kept file, and no other."""
+"""Downloading an artifact: its own kept file and no other."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from builds.models import Artifact, Build
+from tests.support.kept import folder_of, path_of
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def artifact(build: Build) -> Artifact:
 
 
 def download(client: Client, pk: int) -> Any:
-    """The answer, read to its end."""
+    """The whole body of the answer."""
     response: Any = client.get(reverse("admin:builds_artifact_download", args=[pk]))
     response.body = response.getvalue() if response.streaming else response.content
     return response
@@ -43,28 +44,28 @@ def test_the_kept_file_is_streamed(admin_page: Client, artifact: Artifact) -> No
         ("", 'filename=".pdf"'),
     ],
 )
-def test_the_name_is_made_harmless(admin_page: Client, artifact: Artifact, name: str, filename: str) -> None:
+def test_the_filename_is_made_safe(admin_page: Client, artifact: Artifact, name: str, filename: str) -> None:
     Artifact.objects.update(name=name)
     assert download(admin_page, artifact.pk).headers["Content-Disposition"] == f"attachment; {filename}"
 
 
 def assert_gone(response: Any) -> None:
     assert response.status_code == 404
-    assert "The file of this export is not there any more. Exports are kept for 90 days." in response.body.decode()
+    assert "The file of this artifact no longer exists. Exports are kept for 90 days." in response.body.decode()
 
 
-def test_a_file_that_is_gone_says_so(admin_page: Client, artifact: Artifact) -> None:
-    artifact.path.unlink()
+def test_a_missing_file_gives_a_page_that_says_so(admin_page: Client, artifact: Artifact) -> None:
+    path_of(artifact).unlink()
     assert_gone(download(admin_page, artifact.pk))
 
 
-def test_no_such_export_says_so(admin_page: Client, artifact: Artifact) -> None:
+def test_an_unknown_artifact_gives_a_page_that_says_so(admin_page: Client, artifact: Artifact) -> None:
     assert_gone(download(admin_page, artifact.pk + 1))
 
 
 @pytest.mark.parametrize("file", ["../secret", "{data}/secret", "/etc/passwd", "..", ".", "", "inner/secret", "link"])
-def test_no_other_file_is_given_out(admin_page: Client, artifact: Artifact, tmp_path: Path, file: str) -> None:
-    folder = artifact.build.exports_folder
+def test_no_other_file_is_served(admin_page: Client, artifact: Artifact, tmp_path: Path, file: str) -> None:
+    folder = folder_of(artifact.build)
     (folder / "inner").mkdir()
     for secret in (tmp_path / "secret", folder.parent / "secret", folder / "inner" / "secret"):
         secret.write_text("secret")

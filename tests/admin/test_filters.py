@@ -1,4 +1,4 @@
-"""Filters of rare rows: they find them, and the database reads an index of those rows only."""
+"""Filters for rare rows find them with an index of these rows."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from django.db import connection
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from builds import admin_filters
-from builds.models import Build, Mode, Stage, Submission
-from builds.outbox_models import StatusUpdate
+from builds.admin import filters as admin_filters
+from builds.models import Build, Mode, Stage, StatusUpdate, Submission
 from tests.admin.conftest import MakeBuild
 from tests.admin.test_lists import listed
 
@@ -26,7 +25,7 @@ def test_builds_are_found_by_mode(admin_page: Client, failed: MakeBuild, mode: M
     assert listed(admin_page, Build, mode=mode.value) == {builds[mode].pk}
 
 
-def test_builds_are_found_that_jobsite_queued_itself(admin_page: Client, failed: MakeBuild) -> None:
+def test_builds_that_were_retried_automatically_are_found(admin_page: Client, failed: MakeBuild) -> None:
     failed("1")
     build = failed("2")
     Build.objects.filter(pk=build.pk).update(automatic=True)
@@ -42,14 +41,14 @@ def test_stages_are_found_by_state(admin_page: Client, failed: MakeBuild, state:
     assert listed(admin_page, Stage, state=state.value) == {stages[state].pk}
 
 
-def test_submissions_that_nobody_waits_for_are_found(admin_page: Client, failed: MakeBuild) -> None:
+def test_submissions_that_desci_server_no_longer_wants_are_found(admin_page: Client, failed: MakeBuild) -> None:
     failed("1")
     submission = failed("2").submission
     Submission.objects.filter(pk=submission.pk).update(unwanted_at=timezone.now())
     assert listed(admin_page, Submission, unwanted="1") == {submission.pk}
 
 
-def test_status_updates_are_found_by_what_became_of_them(admin_page: Client, failed: MakeBuild) -> None:
+def test_status_updates_are_found_by_their_result(admin_page: Client, failed: MakeBuild) -> None:
     first, *_, last = failed("1").status_updates.order_by("id")
     other, *_, settled = failed("2").status_updates.order_by("id")
     StatusUpdate.objects.exclude(pk__in=[row.pk for row in (first, last, other, settled)]).delete()
@@ -66,7 +65,7 @@ def test_status_updates_are_found_by_what_became_of_them(admin_page: Client, fai
     }
 
 
-# A filter, the words of it that are rare, the list and the index that is read.
+# A filter, its rare choices, its model, and the index that is used.
 RARE: list[tuple[Any, str, Any, str]] = [
     *((admin_filters.ModeFilter, mode.value, Build, "build_rare_mode") for mode in Mode if mode != Mode.LATEST),
     (admin_filters.AutomaticFilter, "1", Build, "build_automatic"),
@@ -80,7 +79,7 @@ RARE: list[tuple[Any, str, Any, str]] = [
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("chosen", "word", "model", "index"), RARE)
-def test_an_index_of_the_rare_rows_is_read(chosen: Any, word: str, model: Any, index: str) -> None:
+def test_a_filter_uses_the_index_of_the_rare_rows(chosen: Any, word: str, model: Any, index: str) -> None:
     request = RequestFactory().get("/", {chosen.parameter_name: word})
     narrowed = chosen(request, {chosen.parameter_name: [word]}, model, None)
     order = "-created_at" if model is Build else "-id"
@@ -92,6 +91,6 @@ def test_an_index_of_the_rare_rows_is_read(chosen: Any, word: str, model: Any, i
         assert index in rows.explain()
 
 
-def test_what_a_filter_does_not_know_is_left_out(admin_page: Client, failed: MakeBuild) -> None:
+def test_a_filter_ignores_an_unknown_value(admin_page: Client, failed: MakeBuild) -> None:
     build = failed()
     assert listed(admin_page, Build, mode="upside-down") == {build.pk}

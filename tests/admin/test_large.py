@@ -1,4 +1,4 @@
-"""Lists of a very large record: counted in part, filtered by what the newest rows have, searched by the index."""
+"""Lists of a very large record: counted up to a limit, filtered by the values of the newest rows, searched by the index."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from builds.admin_base import BoundedPaginator
+from builds.admin.base import BoundedPaginator
 from builds.models import Build, Event, Submission
 from tests.admin.conftest import MakeBuild, submit
 
@@ -29,10 +29,10 @@ def statements(client: Client, name: str, **query: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("most", "expected"), [(2, "2 or more submissions; filter or search"), (3, "3 submissions"), (9, "3 submissions")]
+    ("limit", "expected"), [(2, "2 or more submissions; filter or search"), (3, "3 submissions"), (9, "3 submissions")]
 )
-def test_a_list_is_counted_in_part(admin_page: Client, monkeypatch: pytest.MonkeyPatch, most: int, expected: str) -> None:
-    monkeypatch.setattr(BoundedPaginator, "MOST", most)
+def test_a_list_is_counted_up_to_a_limit(admin_page: Client, monkeypatch: pytest.MonkeyPatch, limit: int, expected: str) -> None:
+    monkeypatch.setattr(BoundedPaginator, "MAX_COUNT", limit)
     for number in range(3):
         submit(str(number))
     assert expected in text_of(admin_page, "submission")
@@ -44,14 +44,14 @@ def test_no_list_counts_or_sorts_a_whole_table(admin_page: Client, build: Build,
     assert counts and all("LIMIT 10001" in sql for sql in counts)
 
 
-def test_filters_offer_what_the_newest_rows_have(admin_page: Client, failed: MakeBuild) -> None:
+def test_filters_offer_the_values_of_the_newest_rows(admin_page: Client, failed: MakeBuild) -> None:
     failed()
     assert "By cause All build-failed" in text_of(admin_page, "build")
-    assert "By kind, of the newest 100,000 All failed started submitted" in text_of(admin_page, "event")
+    assert "By kind (newest 100,000) All failed started submitted" in text_of(admin_page, "event")
     assert not [sql for sql in statements(admin_page, "build") if "DISTINCT" in sql]
 
 
-def test_rows_are_filtered_by_a_submission_that_is_typed(admin_page: Client, failed: MakeBuild) -> None:
+def test_rows_are_filtered_by_a_submission_found_by_typing(admin_page: Client, failed: MakeBuild) -> None:
     build, _ = failed("1"), failed("2")
     for name, count in (("build", 1), ("event", 3)):
         assert f"{count} {name}" in text_of(admin_page, name, submission__id__exact=build.submission_id)
@@ -60,8 +60,8 @@ def test_rows_are_filtered_by_a_submission_that_is_typed(admin_page: Client, fai
     assert [result["text"] for result in found["results"]] == ["On builds 1"]
 
 
-def test_without_a_script_a_submission_is_chosen_by_its_number(admin_page: Client, failed: MakeBuild) -> None:
-    """What is typed comes after the choice that is made by a script, which is then empty."""
+def test_without_scripts_a_submission_is_chosen_by_its_id(admin_page: Client, failed: MakeBuild) -> None:
+    """The typed value comes after the select, which is empty without scripts."""
     build, _ = failed("1"), failed("2")
     page = reverse("admin:builds_event_changelist")
     form = admin_page.get(page).text.partition('class="submission-filter"')[2].partition("</form>")[0]
@@ -71,7 +71,7 @@ def test_without_a_script_a_submission_is_chosen_by_its_number(admin_page: Clien
 
 
 @pytest.mark.parametrize("wrong", ["x", "-1", "9" * 30, "1,2", "'"])
-def test_a_wrong_number_of_a_submission_breaks_nothing(admin_page: Client, build: Build, wrong: str) -> None:
+def test_an_invalid_id_of_a_submission_finds_nothing(admin_page: Client, build: Build, wrong: str) -> None:
     assert admin_page.get(reverse("admin:builds_event_changelist"), {"submission__id__exact": wrong}).status_code in (200, 302)
 
 
@@ -84,15 +84,15 @@ def test_the_history_of_a_row_is_its_events(admin_page: Client, build: Build) ->
     )
 
 
-def test_the_admin_leads_to_the_desk(admin_page: Client, build: Build) -> None:
+def test_admin_pages_link_to_the_desk(admin_page: Client, build: Build) -> None:
     markup = admin_page.get(reverse("admin:builds_build_change", args=[build.pk])).content.decode()
     for address in (f"/submissions/{build.submission_id}/", "/queue/", "/overview/", "/submissions/"):
         assert f'href="{address}"' in markup
 
 
 @pytest.mark.parametrize("name", ["submission", "build", "event", "statusupdate", "worker"])
-def test_pages_hold_no_style_and_no_script(admin_page: Client, build: Build, name: str) -> None:
-    """The content security policy allows none."""
+def test_pages_have_no_inline_style_or_script(admin_page: Client, build: Build, name: str) -> None:
+    """The content security policy would block them."""
     pages = [reverse("admin:index"), reverse(f"admin:builds_{name}_changelist")]
     if name == "submission":
         pages += [reverse("admin:builds_submission_change", args=[build.submission_id])]
@@ -101,7 +101,7 @@ def test_pages_hold_no_style_and_no_script(admin_page: Client, build: Build, nam
         assert not re.search(r"\sstyle=|<style|<script>|\son\w+=", markup), page
 
 
-def test_a_search_reads_the_newest_that_match(admin_page: Client) -> None:
+def test_a_search_considers_the_newest_matches(admin_page: Client) -> None:
     for number in range(3):
         submit(str(number))
     assert "3 submissions" in text_of(admin_page, "submission", q="on builds")

@@ -1,4 +1,4 @@
-"""Lists: they find, filter, speak in words, and cost the same however many rows there are."""
+"""Lists: search, filters, columns, and a number of queries that does not depend on the number of rows."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from builds import lifecycle
-from builds.models import Artifact, Build, Event, LogBatch, Stage, Submission
-from builds.outbox_models import StatusUpdate
+from builds.models import Artifact, Build, Event, LogBatch, Stage, StatusUpdate, Submission
 from tests.admin.conftest import COMMIT, MakeBuild, claimed, submit
 
 
@@ -73,13 +72,13 @@ def test_events_are_found_by_kind_and_actor(admin_page: Client, build: Build) ->
     assert listed(admin_page, Event, q="desci-server") == {build.events.get(kind="submitted").pk}
 
 
-def test_states_are_words(admin_page: Client) -> None:
+def test_states_are_shown_as_words(admin_page: Client) -> None:
     submit("1")
     running = claimed(submit("2"))
     lifecycle.request_cancel(running, actor="ed", reason="Wrong file.")
     text = admin_page.get(reverse("admin:builds_build_changelist")).content.decode()
     assert '<td class="field-state">Queued</td>' in text
-    assert '<td class="field-state">Running, to be cancelled</td>' in text
+    assert '<td class="field-state">Running, being cancelled</td>' in text
 
 
 def queries(client: Client, address: str) -> list[str]:
@@ -91,7 +90,7 @@ def queries(client: Client, address: str) -> list[str]:
 
 
 @pytest.mark.parametrize("model", [Submission, Build, Stage, LogBatch, Artifact, StatusUpdate, Event])
-def test_a_list_costs_the_same_queries_for_any_number_of_rows(admin_page: Client, failed: MakeBuild, model: type[Model]) -> None:
+def test_a_list_needs_the_same_queries_for_any_number_of_rows(admin_page: Client, failed: MakeBuild, model: type[Model]) -> None:
     address = reverse(f"admin:builds_{model._meta.model_name}_changelist")
     failed("1")
     one = len(queries(admin_page, address))
@@ -103,6 +102,6 @@ def test_a_list_costs_the_same_queries_for_any_number_of_rows(admin_page: Client
     ("model", "heavy"),
     [(Submission, "builds_frontmatter"), (Build, "builds_frontmatter"), (Build, '"warnings"'), (LogBatch, '"records"')],
 )
-def test_lists_do_not_read_what_may_be_large(admin_page: Client, build: Build, model: type[Model], heavy: str) -> None:
+def test_lists_do_not_read_large_columns(admin_page: Client, build: Build, model: type[Model], heavy: str) -> None:
     address = reverse(f"admin:builds_{model._meta.model_name}_changelist")
     assert not [sql for sql in queries(admin_page, address) if heavy in sql]

@@ -1,4 +1,4 @@
-"""The pages of one submission, build, status update; what authors wrote is text on them."""
+"""The page of a submission, a build and a status update. Authors' texts are never markup."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from builds import admin_columns, lifecycle
-from builds.models import Build, Event, FrontMatter, Mode, Submission
-from builds.outbox_models import StatusUpdateTry
+from builds import lifecycle
+from builds.lib.json_text import indented
+from builds.models import Build, Event, FrontMatter, Mode, StatusUpdateTry, Submission
 from tests.admin.conftest import BIDI, COMMIT, SCRIPT, MakeBuild, claimed, ran, submit
 
 
@@ -24,7 +24,7 @@ def page(client: Client, row: Submission | Build, status: int = 200) -> str:
 
 
 def words(markup: str) -> str:
-    """The text that a reader sees, in one line."""
+    """The visible text of a page, in one line."""
     return " ".join(html.unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", markup, flags=re.S)).split())
 
 
@@ -33,7 +33,7 @@ def test_the_link_in_messages_leads_to_the_submission(admin_page: Client, build:
     assert admin_page.get(address).status_code == 200
 
 
-def test_submission_page_tells_everything(admin_page: Client, build: Build) -> None:
+def test_submission_page_shows_everything(admin_page: Client, build: Build) -> None:
     text = page(admin_page, build.submission)
     for part in (
         "On builds 1",
@@ -64,12 +64,12 @@ def test_submission_page_shows_the_newest_tries_and_links_to_the_rest(admin_page
     build.status_updates.filter(pk=update.pk).update(tries=11)
     text = words(page(admin_page, build.submission))
     assert re.findall(r"answer-\d", text) == ["answer-9", "answer-8", "answer-7"]
-    assert "and 8 before" in text
+    assert "and 8 earlier" in text
     full = admin_page.get(reverse("admin:builds_statusupdate_change", args=[update.pk])).content.decode()
     assert len(re.findall(r"answer-\d", full)) == 10
 
 
-def test_front_matter_is_laid_out(admin_page: Client) -> None:
+def test_front_matter_is_indented(admin_page: Client) -> None:
     submission = submit(abstract="Über\u202e", nested={"half": "½", "longer": [1, {}, []]})
     text = html.unescape(page(admin_page, submission))
     assert '\n  "abstract": "Über\\u202e"' in text
@@ -94,11 +94,11 @@ def test_a_submission_without_front_matter_has_a_page(admin_page: Client) -> Non
 
 
 @pytest.mark.parametrize("text", ["[" * 20_000, '{"a', '"\\', '{"a": "b\\', '{"a": tru', ""])
-def test_any_beginning_of_front_matter_is_laid_out(text: str) -> None:
-    assert re.sub(r"\s", "", admin_columns.laid_out(text)) == re.sub(r"\s", "", text)
+def test_any_beginning_of_front_matter_is_indented(text: str) -> None:
+    assert re.sub(r"\s", "", indented(text)) == re.sub(r"\s", "", text)
 
 
-def test_build_page_tells_everything(admin_page: Client, build: Build) -> None:
+def test_build_page_shows_everything(admin_page: Client, build: Build) -> None:
     text = words(page(admin_page, build))
     for part in (
         "manuscript",
@@ -124,7 +124,7 @@ def test_build_page_links_to_commit_log_and_exports(admin_page: Client, build: B
     assert f'href="/admin/builds/artifact/{artifact.pk}/download/"' in text
 
 
-def test_a_page_costs_the_same_queries_for_any_number_of_rows(admin_page: Client, failed: MakeBuild) -> None:
+def test_a_page_needs_the_same_queries_for_any_number_of_rows(admin_page: Client, failed: MakeBuild) -> None:
     submission = failed("1").submission
     with CaptureQueriesContext(connection) as one:
         page(admin_page, submission)
@@ -146,7 +146,7 @@ def test_a_page_of_two_hundred_events_is_shown(admin_page: Client, build: Build)
     assert len(re.findall(r"kind-\d+", page(admin_page, build.submission))) == 200
 
 
-def test_what_authors_wrote_is_text(admin_page: Client, failed: MakeBuild) -> None:
+def test_an_author_s_text_is_not_markup(admin_page: Client, failed: MakeBuild) -> None:
     build = failed("1", title=SCRIPT + BIDI, authors=[SCRIPT])
     rows = [build, build.submission, *build.status_updates.all(), *build.events.all(), *build.stages.all()]
     pages = [reverse(f"admin:builds_{row._meta.model_name}_change", args=[row.pk]) for row in rows]
@@ -157,7 +157,7 @@ def test_what_authors_wrote_is_text(admin_page: Client, failed: MakeBuild) -> No
     assert "safe\\u202egnp.exe" in page(admin_page, build)
 
 
-def test_only_addresses_of_the_web_become_links(admin_page: Client) -> None:
+def test_only_http_addresses_become_links(admin_page: Client) -> None:
     submission = submit()
     Submission.objects.update(url="javascript:alert(1)")
     text = page(admin_page, submission)

@@ -1,4 +1,4 @@
-"""Nothing is added, changed or deleted here, and nobody looks without permission."""
+"""Nothing can be added, changed or deleted, and viewing needs a permission."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
 
-from builds.models import Artifact, Build, Event, LogBatch, Stage, Submission
-from builds.outbox_models import StatusUpdate
+from builds.models import Artifact, Build, Event, LogBatch, Stage, StatusUpdate, Submission
 
 MODELS: tuple[type[Model], ...] = (Submission, Build, Stage, LogBatch, Artifact, StatusUpdate, Event)
 
@@ -57,7 +56,7 @@ def test_staff_need_the_view_permission(staff_page: Callable[..., Client], build
 
 
 def status(client: Client, page: str) -> int:
-    """The status of an answer that may be a stream; it is read, so that its file is closed."""
+    """The status of an answer. A stream is read to its end, so that its file is closed."""
     response: Any = client.get(page)
     if response.streaming:
         response.getvalue()
@@ -74,28 +73,28 @@ def test_a_download_needs_the_view_permission(staff_page: Callable[..., Client],
     assert [status(viewer, page) for page in own_pages(build)] == [200]
 
 
-def test_everything_asks_to_sign_in(client: Client, build: Build) -> None:
+def test_every_page_needs_a_sign_in(client: Client, build: Build) -> None:
     pages = [*own_pages(build), *(page for model in MODELS for page in addresses(model))]
     assert {client.get(page).headers["Location"].split("?")[0] for page in pages} == {reverse("desk:sign-in")}
 
 
-def test_who_is_signed_in_and_no_staff_is_told_so(client: Client, build: Build) -> None:
-    """The sign-in would send them back to the page that they came from, for ever."""
+def test_a_signed_in_user_who_may_not_use_the_admin_gets_a_403(client: Client, build: Build) -> None:
+    """The sign-in page would redirect them back forever."""
     client.force_login(User.objects.create_user("reader"))
     for page in (*own_pages(build), "/admin/", "/sign-in/?next=/admin/"):
         answer = client.get(page, follow=True)
         assert answer.status_code == 403
-        assert "The admin is for those whose account is marked “May use the admin”." in answer.text
+        assert "Your account may not use the admin. Ask a Jobsite admin to allow it." in answer.text
 
 
-def test_inlines_are_for_those_who_may_view_their_model(staff_page: Callable[..., Client], build: Build) -> None:
+def test_inlines_need_the_permission_to_view_their_model(staff_page: Callable[..., Client], build: Build) -> None:
     page = address(Build, "change", build.pk)
     assert "ab" * 32 not in staff_page("view_build").get(page).content.decode()
     assert "ab" * 32 in staff_page("view_build", "view_artifact").get(page).content.decode()
 
 
-def test_index_names_the_service_and_leaves_log_batches_to_the_log(admin_page: Client) -> None:
+def test_index_names_the_service_and_does_not_list_log_batches(admin_page: Client) -> None:
     text = admin_page.get(reverse("admin:index")).content.decode()
-    assert "Jobsite" in text and "Submissions, and what became of them" in text
+    assert "Jobsite" in text and "The record of all submissions" in text
     assert reverse("admin:builds_build_changelist") in text
     assert reverse("admin:builds_logbatch_changelist") not in text

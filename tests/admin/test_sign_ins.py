@@ -1,4 +1,4 @@
-"""Locked accounts: admins are told of them and unlock them, asked first and written down; nobody else does."""
+"""Locked user names: only admins see and unlock them, after a confirmation and with a record."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from builds.roles import ADMINS, EDITORS, VIEWERS
+from builds.staff.roles import ADMINS, EDITORS, VIEWERS
 from tests.admin.test_people import person
 
 LOCKS = reverse("admin:axes_accessattempt_changelist")
@@ -34,7 +34,7 @@ def try_to_sign_in(name: str, password: str, *, address: str = "192.0.2.7", brow
 
 @pytest.fixture
 def locked(db: None) -> User:
-    """Somebody who has mistyped five times, in two browsers."""
+    """A user with five wrong passwords, in two browsers."""
     user = User.objects.create_user("ann", password=PASSWORD)
     for number in range(5):
         try_to_sign_in("ann", "wrong", browser=str(number % 2))
@@ -52,7 +52,7 @@ def shown(client: Client, **query: str) -> list[str]:
     return [" ".join(re.sub(r"<[^>]+>", " ", text).split()) for text in rows]
 
 
-def test_an_admin_is_told_who_is_locked_and_from_where(locked: User) -> None:
+def test_an_admin_sees_which_user_names_are_locked_and_from_which_address(locked: User) -> None:
     try_to_sign_in("ben", "wrong", address="192.0.2.8")
     found = shown(signed_in(ADMINS))
     assert [text.split()[:2] for text in found] == [["ben", "192.0.2.8"], ["ann", "192.0.2.7"]]
@@ -67,7 +67,7 @@ def signed_in_again() -> Client:
     return client
 
 
-def test_an_admin_unlocks_after_being_asked_and_it_is_written_down(locked: User) -> None:
+def test_an_admin_unlocks_after_a_confirmation_and_it_is_recorded(locked: User) -> None:
     client = signed_in(ADMINS)
     chosen: dict[str, Any] = {"action": "unlock", "_selected_action": [row().pk]}
     asked = client.post(LOCKS, chosen)
@@ -81,15 +81,15 @@ def test_an_admin_unlocks_after_being_asked_and_it_is_written_down(locked: User)
     assert "Unlocked ann from 192.0.2.7" in client.get(reverse("admin:auth_user_history", args=[locked.pk])).text
 
 
-def test_pressed_twice_it_happens_once(locked: User) -> None:
+def test_unlocking_twice_happens_once(locked: User) -> None:
     client, pk = signed_in(ADMINS), row().pk
     for _ in range(2):
         answer = client.post(LOCKS, {"action": "unlock", "_selected_action": [pk], "confirmed": "yes"}, follow=True)
-    assert "Nothing was locked any more" in answer.text
+    assert "None of the selected user names is locked any more" in answer.text
     assert LogEntry.objects.count() == 1
 
 
-def test_only_what_was_chosen_is_unlocked(locked: User) -> None:
+def test_only_the_selected_user_names_are_unlocked(locked: User) -> None:
     chosen = row().pk
     for _ in range(5):
         try_to_sign_in("ben", "wrong")
@@ -108,7 +108,7 @@ def test_an_unknown_name_is_unlocked_too(db: None) -> None:
 
 
 @pytest.mark.parametrize("role", [VIEWERS, EDITORS])
-def test_nobody_else_sees_or_unlocks(locked: User, role: str) -> None:
+def test_other_roles_neither_see_nor_unlock(locked: User, role: str) -> None:
     client = signed_in(role)
     page = reverse("admin:axes_accessattempt_change", args=[row().pk])
     assert [client.get(address).status_code for address in (LOCKS, page, reverse("admin:axes_accesslog_changelist"))] == [403] * 3
@@ -116,7 +116,7 @@ def test_nobody_else_sees_or_unlocks(locked: User, role: str) -> None:
     assert (answer.status_code, AccessAttempt.objects.count(), LogEntry.objects.count()) == (403, 2, 0)
 
 
-def test_who_signed_in_is_seen_and_found(locked: User) -> None:
+def test_sign_ins_are_listed_and_found(locked: User) -> None:
     try_to_sign_in("ann", PASSWORD, address="192.0.2.9")
     client = signed_in(ADMINS)
     page = reverse("admin:axes_accesslog_changelist")

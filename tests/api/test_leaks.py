@@ -1,4 +1,4 @@
-"""What a stranger, or desci-server itself, is not told: of other submissions, of secrets, of what is inside."""
+"""Answers reveal nothing about other submissions, secrets or the inside of the service."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from django.contrib.auth.models import User
 from django.test import Client, override_settings
 
 from builds import lifecycle
-from builds.api import authentication, views
+from builds.api import views
+from builds.staff import shared_secret
 from tests.api.conftest import SECRET, SUBMISSIONS, ApiClient
-from tests.desk import made
+from tests.support import made
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,7 +41,7 @@ def kept(settings: Any, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", SECRET + "x", SECRET[:-1], SECRET.upper(), "ü"])
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_without_the_secret_a_submission_that_is_there_answers_as_one_that_is_not(
+def test_without_the_secret_known_and_unknown_submissions_get_the_same_answer(
     api: ApiClient, kept: None, method: str, path: str, secret: str | None
 ) -> None:
     known, unknown = (whole(api.call(method, one + path, {}, secret=secret)) for one in (KNOWN, UNKNOWN))
@@ -49,29 +50,29 @@ def test_without_the_secret_a_submission_that_is_there_answers_as_one_that_is_no
 
 
 @pytest.mark.parametrize(("method", "path"), CALLS)
-def test_without_the_secret_no_row_is_looked_for(
+def test_without_the_secret_the_database_is_not_queried(
     api: ApiClient, kept: None, django_assert_num_queries: Any, method: str, path: str
 ) -> None:
-    """So time can't tell either."""
+    """So that the time reveals nothing either."""
     with django_assert_num_queries(0):
         api.call(method, KNOWN + path, {}, secret="wrong")
 
 
-def test_without_the_secret_a_body_is_not_judged(api: ApiClient, kept: None) -> None:
+def test_without_the_secret_every_body_gets_the_same_answer(api: ApiClient, kept: None) -> None:
     bodies = [b"{}", b"not JSON", json.dumps({"jobId": "job-1", "uuid": "x", "url": "y"}).encode()]
     assert len({whole(api.call("POST", SUBMISSIONS, body, secret="wrong"))[2] for body in bodies}) == 1
 
 
-def test_a_conflict_tells_nothing_of_what_it_conflicts_with(api: ApiClient, kept: None) -> None:
-    told = api.submit(jobId="job-1", uuid="mine.").json()
-    assert told == {
+def test_a_conflict_reveals_nothing_about_the_other_submission(api: ApiClient, kept: None) -> None:
+    answered = api.submit(jobId="job-1", uuid="mine.").json()
+    assert answered == {
         "ok": False,
-        "message": "The jobId 'job-1' is known with another uuid or url. Nothing was changed.",
+        "message": "The jobId 'job-1' already belongs to a submission with another uuid or url. Nothing was changed.",
     }
 
 
-def test_an_unknown_attempt_and_an_unknown_submission_name_only_what_was_asked_for(api: ApiClient, kept: None) -> None:
-    made.submitted("secret-of-somebody-else")
+def test_an_answer_for_something_unknown_names_only_what_the_request_named(api: ApiClient, kept: None) -> None:
+    made.submitted("secret-of-another-client")
     answers = [api.call("GET", f"{KNOWN}/log?attempt=7"), api.call("GET", UNKNOWN)]
     assert [answer.json()["message"] for answer in answers] == [
         "This submission has no attempt 7.",
@@ -79,19 +80,19 @@ def test_an_unknown_attempt_and_an_unknown_submission_name_only_what_was_asked_f
     ]
 
 
-def test_every_secret_is_compared_whole_and_in_constant_time() -> None:
-    """No secret is compared by an operator, and no comparison is left out because an earlier one was true."""
-    tree = ast.parse(textwrap.dedent(inspect.getsource(authentication.SecretAuthentication.authenticate)))
+def test_every_secret_is_compared_in_constant_time() -> None:
+    """No operator compares secrets, and a match does not skip the other comparisons."""
+    tree = ast.parse(textwrap.dedent(inspect.getsource(shared_secret.is_valid)))
     compared = [ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Compare)]
     assert compared == []
     assert "[constant_time_compare(given, secret) for secret in settings.INTERNAL_SERVICE_SECRETS]" in ast.unparse(tree)
 
 
-# --- faults
+# --- internal errors
 
 
 class Broken(Exception):
-    """A fault that knows a secret."""
+    """An exception whose message contains secrets."""
 
 
 @pytest.fixture
@@ -105,7 +106,7 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("debug", [False, True])
-def test_a_fault_says_nothing_of_itself_also_while_debugging(api: ApiClient, kept: None, broken: None, debug: bool) -> None:
+def test_an_internal_error_reveals_nothing_even_with_debug(api: ApiClient, kept: None, broken: None, debug: bool) -> None:
     with override_settings(DEBUG=debug):
         answers = [api.submit(), api.call("GET", KNOWN)]
     for answer in answers:
@@ -114,10 +115,10 @@ def test_a_fault_says_nothing_of_itself_also_while_debugging(api: ApiClient, kep
         assert not any(text in answer.text for text in (SECRET, KEY, "ghp_", "Traceback", "Broken"))
 
 
-def test_a_page_s_fault_says_nothing_of_itself(kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_internal_error_of_a_page_reveals_nothing(kept: None, monkeypatch: pytest.MonkeyPatch) -> None:
     client = Client(raise_request_exception=False)
     client.force_login(User.objects.create_superuser("root"))
-    monkeypatch.setattr("builds.desk.submission.get_object_or_404", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("builds.desk.submissions.detail.get_object_or_404", lambda *a, **k: 1 / 0)
     page = client.get("/submissions/1/")
     assert page.status_code == 500
     assert not any(text in page.text for text in (SECRET, KEY, "ZeroDivisionError", "Traceback"))
@@ -127,7 +128,7 @@ def test_the_page_of_a_fault_while_debugging_hides_the_secrets(kept: None, monke
     """Never in production; but a token in a developer's browser is in a screenshot soon."""
     client = Client(raise_request_exception=False, headers={"X-Internal-Secret": SECRET})
     client.force_login(User.objects.create_superuser("root"))
-    monkeypatch.setattr("builds.desk.submission.get_object_or_404", int)  # no line of this file is on the page
+    monkeypatch.setattr("builds.desk.submissions.detail.get_object_or_404", int)  # no line of this file is on the page
     secrets = {"GITHUB_TOKEN": "ghp_" + "0" * 36, "OIDC_CLIENT_SECRET": "oidc-client-secret-value"}
     with override_settings(
         DEBUG=True, DATABASE_URL="postgres://user:db-password@host/name", REDIS_URL="redis://:rpw@h", **secrets
@@ -139,7 +140,7 @@ def test_the_page_of_a_fault_while_debugging_hides_the_secrets(kept: None, monke
         assert text not in page.text
 
 
-def test_a_fault_s_log_has_no_secret_that_came_with_the_request(
+def test_the_log_of_an_internal_error_does_not_contain_the_request_s_secret(
     api: ApiClient, kept: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(views, "status", lambda submission: 1 / 0)
@@ -152,6 +153,6 @@ def test_a_fault_s_log_has_no_secret_that_came_with_the_request(
 # --- the description
 
 
-def test_the_description_holds_no_secret_and_no_submission(api: ApiClient, kept: None) -> None:
+def test_the_description_contains_no_secret_and_no_submission(api: ApiClient, kept: None) -> None:
     text = api.call("GET", "/v1/schema?format=json", secret=None).text
     assert not any(one in text for one in (SECRET, KEY, "job-1", "node-1.", str(django_settings.DATA_DIR)))

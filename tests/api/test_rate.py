@@ -1,4 +1,4 @@
-"""How often the API may be asked."""
+"""The rate limits of the API and of sign-ins."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture(autouse=True)
 def counted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In memory: what counts is the same with the queue store's numbers."""
+    """Count in memory instead of in the queue store."""
     local = "django.core.cache.backends.locmem.LocMemCache"
     settings.CACHES = {**settings.CACHES, "rates": {"BACKEND": local, "LOCATION": "rates"}}
     monkeypatch.setattr(throttling, "WINDOW_SECONDS", 1 << 40)  # no minute ends within a test
@@ -28,39 +28,42 @@ def codes(api: ApiClient, count: int, **options: Any) -> list[int]:
     return [api.call("GET", "/v1/schema", **options).status_code for _ in range(count)]
 
 
-def test_a_client_that_asks_too_often_is_told_when_to_ask_again(api: ApiClient) -> None:
+def test_a_client_that_sends_too_many_requests_gets_429_with_retry_after(api: ApiClient) -> None:
     assert sorted(codes(api, 5)) == [200, 200, 200, 429, 429]
     refused = api.call("GET", "/v1/schema")
-    assert (refused.status_code, refused.json()) == (429, {"ok": False, "message": "Too many requests; ask again later."})
+    assert (refused.status_code, refused.json()) == (
+        429,
+        {"ok": False, "message": "Too many requests. Retry-After says when to try again."},
+    )
     assert int(refused["Retry-After"]) > 0
 
 
-def test_many_clients_together_are_held_too(api: ApiClient) -> None:
+def test_all_clients_together_are_limited_too(api: ApiClient) -> None:
     assert [codes(api, 2, REMOTE_ADDR=f"192.0.2.{n}") for n in (11, 12, 13)] == [[200, 200], [200, 200], [200, 429]]
 
 
-def test_wrong_secrets_count(api: ApiClient) -> None:
+def test_requests_with_a_wrong_secret_count(api: ApiClient) -> None:
     path = "/v1/services/process-journal-submission/none"
     asked = [api.call("GET", path, secret="wrong", REMOTE_ADDR="192.0.2.21").status_code for _ in range(4)]
     assert asked == [401, 401, 401, 429]
 
 
-def test_behind_a_proxy_clients_are_told_apart(api: ApiClient, settings: Any) -> None:
-    """A client can't make itself another by a header of its own: the proxy's entry is the last."""
+def test_behind_a_proxy_each_client_has_its_own_limit(api: ApiClient, settings: Any) -> None:
+    """A client can't pretend to be another by sending the header itself: the proxy's entry is the last."""
     settings.PROXIES, settings.API_RATE = 1, 0
     asked = [api.call("GET", "/v1/schema", HTTP_X_FORWARDED_FOR=f"198.51.100.{n}, 192.0.2.31").status_code for n in range(4)]
     assert asked == [200, 200, 200, 429]
     assert api.call("GET", "/v1/schema", HTTP_X_FORWARDED_FOR="192.0.2.32").status_code == 200
 
 
-def test_without_the_store_nobody_is_refused(api: ApiClient, settings: Any) -> None:
+def test_without_the_queue_store_no_request_is_refused(api: ApiClient, settings: Any) -> None:
     away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {**settings.CACHES, "rates": away}
     assert codes(api, 6) == [200] * 6
 
 
-def test_who_tries_many_names_is_held_too(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(throttling, "SIGN_INS", 3)
+def test_a_client_that_tries_many_user_names_is_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "MAX_SIGN_INS", 3)
     tried = [client.post("/sign-in/", {"username": f"name-{n}", "password": "wrong"}) for n in range(4)]
     assert [answer.status_code for answer in tried] == [200, 200, 200, 429]
     assert int(tried[3]["Retry-After"]) > 0
@@ -68,8 +71,8 @@ def test_who_tries_many_names_is_held_too(client: Client, monkeypatch: pytest.Mo
     assert client.post("/sign-in/", {"username": "a", "password": "b"}, REMOTE_ADDR="192.0.2.41").status_code == 200
 
 
-def test_a_client_that_gives_itself_many_addresses_is_still_one(api: ApiClient) -> None:
-    """Without a proxy of ours nothing that a client says of itself is believed."""
+def test_a_client_that_claims_many_addresses_is_still_one_client(api: ApiClient) -> None:
+    """Without a proxy, X-Forwarded-For is not trusted."""
     asked = [api.call("GET", "/v1/schema", HTTP_X_FORWARDED_FOR=f"198.51.100.{n}").status_code for n in range(4)]
     assert asked == [200, 200, 200, 429]
 
@@ -78,13 +81,13 @@ def test_readiness_is_not_limited(api: ApiClient) -> None:
     assert [api.call("GET", "/readyz").status_code for _ in range(7)] == [200] * 7
 
 
-def test_what_one_client_is_refused_locks_out_no_other(api: ApiClient) -> None:
+def test_refused_requests_of_one_client_do_not_lock_out_another(api: ApiClient) -> None:
     assert codes(api, 50, REMOTE_ADDR="192.0.2.51").count(200) == 3
     assert codes(api, 1, REMOTE_ADDR="192.0.2.52") == [200]
 
 
-def test_a_network_of_one_client_is_one_client(api: ApiClient) -> None:
-    """Who has one IPv6 address has 2⁶⁴ of them."""
+def test_an_ipv6_network_is_one_client(api: ApiClient) -> None:
+    """A client with one IPv6 address has 2⁶⁴ of them."""
     asked = [codes(api, 1, REMOTE_ADDR=f"2001:db8:0:1::{n}") for n in range(4)]
     assert asked == [[200], [200], [200], [429]]
     assert codes(api, 1, REMOTE_ADDR="2001:db8:0:2::1") == [200]

@@ -1,17 +1,20 @@
-"""CONTRACT §1, answer by answer."""
+"""Submitting: every answer of CONTRACT §1."""
 
 from __future__ import annotations
 
 import gzip
+import io
 import threading
+import tracemalloc
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from builds import lifecycle
-from builds.models import Build, Event, FrontMatter, State, Submission
-from builds.outbox_models import StatusUpdate
+from builds.api import parsers
+from builds.api.parsers import LimitedJSONParser
+from builds.models import Build, Event, FrontMatter, State, StatusUpdate, Submission
 from tests.api.conftest import SUBMISSIONS, ApiClient, submission
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -20,10 +23,10 @@ REQUIRED = {"ok": False, "message": "URL, jobId and uuid are required"}
 DOCUMENT_REQUIRED = {"ok": False, "message": "parsedDocument is required"}
 
 
-def test_accepted(api: ApiClient) -> None:
+def test_a_submission_is_accepted(api: ApiClient) -> None:
     answer = api.submit()
-    told = {"jobId": "myst-import-1", "uuid": "abc123.", "message": "Job queued for processing"}
-    assert (answer.status_code, answer.json()) == (202, {"ok": True, "data": told, **told})
+    accepted = {"jobId": "myst-import-1", "uuid": "abc123.", "message": "Job queued for processing"}
+    assert (answer.status_code, answer.json()) == (202, {"ok": True, "data": accepted, **accepted})
     row = Submission.objects.get()
     assert (row.job_id, row.node_uuid, row.repository, row.title) == ("myst-import-1", "abc123.", "a/b", "On builds")
     assert [(build.number, build.state) for build in row.builds.all()] == [(1, State.QUEUED)]
@@ -31,25 +34,25 @@ def test_accepted(api: ApiClient) -> None:
     assert [event.kind for event in row.events.all()] == ["submitted"]
 
 
-def test_accepted_as_the_desci_server_in_production_wants_it(api: ApiClient, settings: Any) -> None:
+def test_an_accepted_submission_is_answered_200_if_the_setting_says_so(api: ApiClient, settings: Any) -> None:
     settings.SUBMISSION_ACCEPTED_STATUS = 200
     assert api.submit().status_code == 200
 
 
 @pytest.mark.parametrize("secret", [None, "", "wrong", "test-secre", "test-secret ", "tést"])
-def test_without_the_secret_it_is_unauthorized_and_nothing_is_kept(api: ApiClient, secret: str | None) -> None:
+def test_without_the_secret_a_submission_is_unauthorized_and_not_stored(api: ApiClient, secret: str | None) -> None:
     answer = api.call("POST", SUBMISSIONS, submission(), secret=secret)
     assert (answer.status_code, answer.json()) == (401, {"ok": False, "message": "Unauthorized"})
     assert not Submission.objects.exists()
 
 
-def test_several_secrets_may_be_valid_at_once(api: ApiClient, settings: Any) -> None:
+def test_several_secrets_can_be_valid_at_once(api: ApiClient, settings: Any) -> None:
     settings.INTERNAL_SERVICE_SECRETS = ["new-secret", "test-secret"]
     assert api.submit().status_code == 202
     assert api.call("POST", SUBMISSIONS, submission(jobId="j2"), secret="new-secret").status_code == 202
 
 
-def test_a_service_without_a_secret_says_so(api: ApiClient, settings: Any) -> None:
+def test_a_service_without_a_secret_answers_500(api: ApiClient, settings: Any) -> None:
     settings.INTERNAL_SERVICE_SECRETS = []
     for secret in (None, "", "any"):
         answer = api.call("POST", SUBMISSIONS, submission(), secret=secret)
@@ -58,13 +61,13 @@ def test_a_service_without_a_secret_says_so(api: ApiClient, settings: Any) -> No
 
 @pytest.mark.parametrize("name", ["url", "jobId", "uuid"])
 @pytest.mark.parametrize("value", [..., None, "", "  "])
-def test_what_is_required_is_told_word_for_word(api: ApiClient, name: str, value: Any) -> None:
+def test_a_missing_field_is_refused_in_the_words_of_the_contract(api: ApiClient, name: str, value: Any) -> None:
     answer = api.submit(**{name: value})
     assert (answer.status_code, answer.json()) == (400, REQUIRED)
 
 
 @pytest.mark.parametrize("value", [..., None])
-def test_the_document_is_required(api: ApiClient, value: Any) -> None:
+def test_a_missing_document_is_refused_in_the_words_of_the_contract(api: ApiClient, value: Any) -> None:
     answer = api.submit(parsedDocument=value)
     assert (answer.status_code, answer.json()) == (400, DOCUMENT_REQUIRED)
 
@@ -99,7 +102,7 @@ def test_the_document_is_required(api: ApiClient, value: Any) -> None:
         ("parsedDocument", {"exports": "meca"}, "exports must be a list"),
     ],
 )
-def test_bad_input_is_named(api: ApiClient, name: str, value: Any, words: str) -> None:
+def test_an_invalid_field_is_named(api: ApiClient, name: str, value: Any, words: str) -> None:
     answer = api.submit(**{name: value})
     body = answer.json()
     assert (answer.status_code, body["ok"], list(body["errors"])) == (400, False, [name])
@@ -119,16 +122,16 @@ def test_bad_input_is_named(api: ApiClient, name: str, value: Any, words: str) -
         {"authors": [None, {"name": 1}]},
     ],
 )
-def test_whatever_an_author_writes_is_taken(api: ApiClient, document: dict[str, Any]) -> None:
+def test_odd_front_matter_is_accepted(api: ApiClient, document: dict[str, Any]) -> None:
     assert api.submit(parsedDocument=document).status_code == 202
 
 
-def test_what_no_database_takes_is_mended(api: ApiClient) -> None:
+def test_characters_that_no_database_stores_are_replaced(api: ApiClient) -> None:
     api.submit(parsedDocument={"title": "a\0b\ud800", "\udc00": ["\0", {"\0": "😀 \\u0000"}]})
     assert FrontMatter.objects.get().document == {"title": "ab?", "?": ["", {"": "😀 \\u0000"}]}
 
 
-def test_odd_but_possible_identifiers_are_taken_and_found_again(api: ApiClient) -> None:
+def test_odd_but_valid_identifiers_are_accepted_and_found_again(api: ApiClient) -> None:
     assert api.submit(jobId="a b%2F?#ü.", uuid="node id.").status_code == 202
     assert api.call("GET", f"{SUBMISSIONS}/a%20b%252F%3F%23%C3%BC.").json()["data"]["uuid"] == "node id."
 
@@ -141,19 +144,40 @@ def test_odd_but_possible_identifiers_are_taken_and_found_again(api: ApiClient) 
         (b"\xff\xfe", "application/json", 400, "not valid JSON"),
         (b'{"url": NaN}', "application/json", 400, "not valid JSON"),
         (b"[" * 100_000, "application/json", 400, "not valid JSON"),
+        (b'{"a":' * 100 + b"1" + b"}" * 100, "application/json", 400, "URL, jobId and uuid are required"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, "application/json", 400, "nested more than 100 levels deep"),
+        (b'{"a":' + b"[" * 500 + b"]" * 500 + b"}", "application/json", 400, "nested more than 100 levels deep"),
+        (b'{"a":' + b"9" * 5000 + b"}", "application/json", 400, "not valid JSON"),
+        (b'{"a":[' + b"[]," * 500_000 + b"[]]}", "application/json", 413, "more values than the limit of 500,000"),
+        (b'{"a":[' + b'{"":0},' * 500_000 + b"[]]}", "application/json", 413, "more values than the limit of 500,000"),
         (b"[]", "application/json", 400, "must be a JSON object"),
         (b'"text"', "application/json", 400, "must be a JSON object"),
         (b"url=x", "application/x-www-form-urlencoded", 415, "application/json"),
         (b"{}", "text/plain", 415, "application/json"),
     ],
 )
-def test_a_body_that_is_no_json_object(api: ApiClient, content: bytes, content_type: str, code: int, words: str) -> None:
+def test_a_body_that_is_not_a_json_object_is_refused(
+    api: ApiClient, content: bytes, content_type: str, code: int, words: str
+) -> None:
     answer = api.call("POST", SUBMISSIONS, content, content_type=content_type)
     assert (answer.status_code, answer.json()["ok"]) == (code, False)
     assert words in answer.json()["message"]
 
 
-def test_an_encoded_body_is_refused_by_name(api: ApiClient) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("piece", [b"[]", b'{"":[0]}', b'{"":0}', b"1e5", b'""'])
+def test_the_most_values_take_little_memory(piece: bytes) -> None:
+    each = sum(map(piece.count, (b",", b"[", b"{"))) + 1
+    body = b'{"a":[' + b",".join([piece] * ((parsers.MAX_VALUES - 2) // each)) + b"]}"
+    tracemalloc.start()
+    try:
+        LimitedJSONParser().parse(io.BytesIO(body))
+        assert tracemalloc.get_traced_memory()[1] < 100_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_compressed_body_is_refused_by_name(api: ApiClient) -> None:
     answer = api.call("POST", SUBMISSIONS, gzip.compress(b"{}"), HTTP_CONTENT_ENCODING="gzip")
     assert (answer.status_code, answer.json()["ok"]) == (415, False)
     assert "Content-Encoding" in answer.json()["message"]
@@ -182,13 +206,15 @@ def test_a_body_over_the_limit_is_refused_by_its_announced_length(api: ApiClient
         ("POST", f"{SUBMISSIONS}/", 404),
     ],
 )
-def test_every_other_answer_is_in_the_envelope(api: ApiClient, method: str, path: str, code: int) -> None:
+def test_every_other_error_is_in_the_envelope(api: ApiClient, method: str, path: str, code: int) -> None:
     answer = api.call(method, path, {} if method in ("POST", "PUT") else None)
     assert (answer.status_code, answer.json()["ok"]) == (code, False)
     assert answer.json()["message"]
 
 
-def test_a_fault_of_ours_says_nothing_of_itself(api: ApiClient, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+def test_an_internal_error_is_logged_and_not_described_in_the_answer(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
     def break_down(request: object) -> None:
         raise RuntimeError("the-secret-reason")
 
@@ -199,7 +225,7 @@ def test_a_fault_of_ours_says_nothing_of_itself(api: ApiClient, monkeypatch: pyt
     assert "the-secret-reason" in caplog.text
 
 
-def test_another_uuid_or_url_is_a_conflict(api: ApiClient) -> None:
+def test_the_same_job_id_with_another_uuid_or_url_is_a_conflict(api: ApiClient) -> None:
     api.submit()
     for change in ({"uuid": "other."}, {"url": "https://github.com/a/b/blob/dev/myst.yml"}):
         answer = api.submit(**change)

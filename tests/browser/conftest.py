@@ -1,4 +1,4 @@
-"""A real browser, Chromium from the system's packages, before the real service. Without one these tests are skipped by name."""
+"""A real Chromium from the system's packages and the real service. Without Chromium these tests are skipped."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from builds.roles import ADMINS, EDITORS, VIEWERS
-from tests import quick
+from builds.staff.roles import ADMINS, EDITORS, VIEWERS
 from tests.e2e.conftest import SECRET, Service, in_django
 from tests.e2e.test_stories import submission
 from tests.standins import ArchiveHost, DesciServer
+from tests.support import quick
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -37,7 +37,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Ended with the module: while it runs, Django would take this thread for one that must not wait."""
+    """Closed with the module: while it runs, Django mistakes this thread for an asynchronous one."""
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The service with somebody of each role; its builds are scripts of their repositories."""
+    """The service with a user for each role. Each build runs a script of its repository."""
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         service = Service(
             tmp_path_factory.mktemp("desk") / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", LEASE_SECONDS="5"
@@ -67,7 +67,7 @@ for role in {roles!r}:
 
 @pytest.fixture
 def open_as(browser: Browser, desk: Service) -> Iterator[Open]:
-    """A page of somebody who has signed in as a person does; each in a browser of their own."""
+    """A function that signs a user in through the page, in a separate browser context."""
     contexts: list[BrowserContext] = []
 
     def opened(person: str, **options: Any) -> Page:
@@ -88,12 +88,19 @@ def open_as(browser: Browser, desk: Service) -> Iterator[Open]:
 
 
 def submit(
-    service: Service, job_id: str, before: str = "", *, once: str = "", title: str = "", author: str = "Ada Lovelace"
+    service: Service,
+    job_id: str,
+    before: str = "",
+    *,
+    once: str = "",
+    title: str = "",
+    author: str = "Ada Lovelace",
+    **files: str,
 ) -> None:
-    """Submit a repository whose build runs ``before``; ``once`` only until :func:`tests.e2e.test_faults.not_again`."""
+    """Submit a repository whose build runs ``before``. It runs ``once`` only until :func:`tests.e2e.test_faults.not_again`."""
     if once:
         before = f"if [ ! -e {service.gates / job_id} ]; then\n{once}\nfi\n{before}"
-    service.archive.add("lab", job_id, quick.repository(before))
+    service.archive.add("lab", job_id, quick.repository(before, **files))
     asked = submission(job_id, f"lab/{job_id}")
     described = {"title": title or f"On {job_id}", "authors": [{"name": author}], "exports": quick.EXPORTS}
     service.post({**asked, "parsedDocument": described})
@@ -104,7 +111,7 @@ def pk_of(service: Service, job_id: str) -> int:
 
 
 def serious(page: Page) -> list[str]:
-    """What axe finds on a page that is serious or worse, and where."""
+    """The serious and critical accessibility problems that axe finds on a page."""
     found = Axe().run(page).response["violations"]
     return [
         f"{violation['id']}: {node['html'][:200]} {node['failureSummary'][:300]}"

@@ -1,6 +1,6 @@
-"""``python -m tests.browser.screenshots``: pictures of each page for docs/screenshots, light and dark, wide and on a phone.
+"""``python -m tests.browser.screenshots`` takes a screenshot of each page in both themes, on a wide screen and a phone.
 
-The pages are the real ones, of the real web server; the record is made by the verbs, on top of some weeks of ``bench.record``.
+The real web server serves the pages. The lifecycle functions make the record, on top of some weeks of ``bench.record``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 import requests
 from playwright.sync_api import Page, sync_playwright
 
-from tests.e2e.conftest import BASE_DIR, free_port
+from tests.e2e.conftest import BASE_DIR
+from tests.support.ports import free_port
 
 FOLDER = BASE_DIR / "docs" / "screenshots"
 PASSWORD = "a long password, with spaces"
@@ -30,9 +31,13 @@ PAGES = {
     "failed": "/submissions/{failed}/",
     "running": "/submissions/{running}/",
     "succeeded": "/submissions/{succeeded}/",
+    "problems": "/submissions/{problems}/",
+    "with-problems": "/submissions/?problems=yes&finding=image-missing",
     "retry": "/submissions/{failed}/act/retry/",
+    "letter": "/submissions/{failed}/letter/",
     "log": "/submissions/{failed}/attempts/1/log/",
     "bundle": "/submissions/{succeeded}/attempts/1/exports/2/preview/",
+    "article": "/submissions/{succeeded}/attempts/1/exports/2/article/",
     "queue": "/queue/",
     "overview": "/overview/",
     "settings": "/settings/",
@@ -46,9 +51,14 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from bench.record import fill
 from builds import lifecycle
-from builds.logs import LogWriter
+from builds.record.logs import LogWriter
 from builds.models import Build, Stage, Submission
-from tests.desk import made
+from dataclasses import replace
+from builds.engine.manuscript.built_article import BuiltArticle
+from builds.record import articles
+from tests.support import jats, made
+from tests.support.kept import path_of
+from tests.support.found import CHECKS, MISSING, NO_DOI, OWN, write_findings
 
 fill(400, days=30)
 User.objects.create_superuser("irene", password={password!r})
@@ -76,7 +86,15 @@ def take(build, minutes):
         Stage.objects.filter(pk=stage.pk).update(started_at=begin, finished_at=end)
 
 done = made.succeeded("corals", title="Sea-surface temperature and the growth of Porites corals, 1950–2020", author="Zoë Ångström")
+path_of(done.artifacts.get(position=2)).write_bytes(jats.meca())
+zoe = {{"name": "Zoë Ångström", "orcid": "0000-0002-1825-0097", "affiliations": ["Reef Institute, Aarhus, Denmark"]}}
+abstract = "Corals record the temperature of the sea in which they grew. We read seventy years of it from forty cores of Porites."
+articles.keep(done.submission, BuiltArticle("", [zoe], abstract, ["corals", "sea-surface temperature"], "CC BY 4.0"))
 take(done, 6)
+damaged = made.running("glaciers", title="Surges of two glaciers seen from orbit", author="Mary Somerville")
+logged(damaged)
+write_findings(damaged, MISSING, NO_DOI, OWN, *CHECKS, *(replace(MISSING, line=line) for line in range(20, 31)))
+take(made.delivered(damaged), 5)
 broken = made.running("prime-gaps", title="A short note on prime gaps", author="Grace Hopper")
 logged(broken)
 take(broken, 3)
@@ -86,7 +104,7 @@ runs = made.running("tides", title="Reproducible notebooks for tidal energy", au
 logged(runs)
 take(runs, 2)
 made.submitted("graphene", title="Graphene under strain: a data paper", author="Mary Somerville")
-print(broken.submission_id, runs.submission_id, done.submission_id)
+print(broken.submission_id, runs.submission_id, done.submission_id, damaged.submission_id)
 """
 
 
@@ -105,11 +123,9 @@ def main() -> None:
         ).stdout
 
     python("manage.py", "migrate", "-v0")
-    made = python("manage.py", "shell", "--no-imports", "-c", RECORD.format(password=PASSWORD)).split()[-3:]
-    named = dict(zip(("failed", "running", "succeeded"), made, strict=True))
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "python:jobsite.gunicorn", "jobsite.wsgi"], env=environment, cwd=BASE_DIR
-    )
+    made = python("manage.py", "shell", "--no-imports", "-c", RECORD.format(password=PASSWORD)).split()[-4:]
+    named = dict(zip(("failed", "running", "succeeded", "problems"), made, strict=True))
+    server = subprocess.Popen([sys.executable, "manage.py", "web"], env=environment, cwd=BASE_DIR)
     try:
         take_all(f"http://127.0.0.1:{port}", named)
     finally:
@@ -153,7 +169,7 @@ def take(page: Page, name: str, named: dict[str, str]) -> None:
     for title, path in PAGES.items():
         if title != "sign-in":
             page.goto(path.format(**named))
-            page.wait_for_timeout(700)  # what comes by itself has come
+            page.wait_for_timeout(700)  # for the scripts to finish
             page.screenshot(path=FOLDER / f"{title}-{name}.png")
 
 

@@ -1,4 +1,4 @@
-"""What strangers write, in a real browser: nothing runs, nothing asks, and nothing even tries, on any page."""
+"""Untrusted text in a real browser: on no page does it run, open a dialog or send a request."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import ConsoleMessage, Dialog, Page
 
-from tests import quick
 from tests.browser.conftest import Open, pk_of
 from tests.e2e.conftest import Service
 from tests.e2e.test_stories import submission
-from tests.nasty import STRINGS
+from tests.support import quick
+from tests.support.nasty import STRINGS
 
-# A log takes bytes; a shell's argument and a JSON body do not take all of them.
-SAID = "\n".join(STRINGS).encode("utf-8", "surrogatepass")
+# A log accepts any bytes; a shell argument and a JSON body do not.
+OUTPUT = "\n".join(STRINGS).encode("utf-8", "surrogatepass")
 JOB = "\"><img src=x onerror=window.ran=1>'"
 
 
 @pytest.fixture(scope="module")
 def job(desk: Service) -> str:
-    """A build that said all of it, with all of it in its front matter, and failed."""
-    said = base64.b64encode(SAID).decode()
-    desk.archive.add("lab", "nasty", quick.repository(f"base64 -d <<'END'\n{said}\nEND\nexit 1"))
+    """A failed build with all the strings in its output and its front matter."""
+    encoded = base64.b64encode(OUTPUT).decode()
+    desk.archive.add("lab", "nasty", quick.repository(f"base64 -d <<'END'\n{encoded}\nEND\nexit 1"))
     document = {
         "title": " ".join(STRINGS[:9]),
         "authors": [{"name": text[:100], "orcid": text[:40]} for text in STRINGS],
@@ -31,12 +31,12 @@ def job(desk: Service) -> str:
         "exports": [*quick.EXPORTS, *({"format": text, "output": text} for text in STRINGS[:5])],
     }
     desk.post({**submission(JOB, "lab/nasty"), "parsedDocument": document})
-    desk.wait(JOB, "failed", timeout=60)
+    desk.wait(JOB, "failed")
     return JOB
 
 
 class Watch:
-    """All that a page did which it must not."""
+    """Records everything that a page must not do."""
 
     def __init__(self, page: Page) -> None:
         self.seen: list[str] = []
@@ -62,13 +62,21 @@ class Watch:
             self.seen.append(f"request: {url}")
 
 
-def test_nothing_runs_on_any_page(open_as: Open, desk: Service, job: str) -> None:
+def test_untrusted_text_runs_on_no_page(open_as: Open, desk: Service, job: str) -> None:
     page = open_as("admin")
     watch = Watch(page)
     own = f"/submissions/{pk_of(desk, job)}/"
     lists = [f"/admin/builds/{name}/" for name in ("submission", "build", "stage", "logbatch", "statusupdate", "event")]
     addresses = ["/submissions/", "/submissions/?q=%3Cscript%3Ewindow.ran%3D1%3C/script%3E", own, f"{own}attempts/1/log/"]
-    for address in [*addresses, *(f"{own}act/{act}/" for act in ("retry", "cancel")), "/overview/", "/queue/", "/admin/", *lists]:
+    for address in [
+        *addresses,
+        *(f"{own}act/{action}/" for action in ("retry", "cancel")),
+        f"{own}letter/",
+        "/overview/",
+        "/queue/",
+        "/admin/",
+        *lists,
+    ]:
         page.goto(address)
         assert page.evaluate("window.ran") is None, address
         assert watch.seen == [], address
@@ -79,8 +87,8 @@ def test_nothing_runs_on_any_page(open_as: Open, desk: Service, job: str) -> Non
         assert watch.seen == [], address
 
 
-def test_what_watches_would_have_seen_it(open_as: Open, desk: Service) -> None:
-    """An element with a handler, put into a page of ours: the policy forbids it, and that is reported."""
+def test_the_watch_would_have_seen_it(open_as: Open, desk: Service) -> None:
+    """An injected element with an event handler: the policy forbids it, and the violation is reported."""
     page = open_as("admin")
     watch = Watch(page)
     page.goto("/submissions/")

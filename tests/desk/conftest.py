@@ -1,4 +1,4 @@
-"""The people of the desk, each in a browser session of their own."""
+"""Clients signed in with each role."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from builds.roles import ADMINS, EDITORS, VIEWERS
+from builds.staff.roles import ADMINS, EDITORS, VIEWERS
 
 SignIn = Callable[[str], Client]
 
@@ -22,7 +22,7 @@ def _data_folder(settings: Any, tmp_path: Path) -> None:
 
 @pytest.fixture
 def sign_in(db: None) -> SignIn:
-    """A client of somebody with a role; of somebody without any where the role is empty."""
+    """A client signed in as a new user with the role, or without any role if it is empty."""
 
     def client(role: str = "") -> Client:
         user = User.objects.create_user(f"{role or 'nobody'}-{User.objects.count()}")

@@ -1,4 +1,4 @@
-"""What can be seen without signing in, and which role may do what."""
+"""Which pages require signing in."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ OPEN = {
     "sign-in/",
     "sign-in/oidc/",
     "sign-in/oidc/callback/",
+    "sign-in/reset/",
+    "sign-in/reset/1/1/",
+    "sign-in/reset/sent/",
     "admin/login/",
     "sign-out/",
+    "healthz",
+    "metrics",
     "readyz",
+    "static/1",
     "v1/schema",
     *(f"v1/services/process-journal-submission{rest}" for rest in ("", "/1", "/1/cancel", "/1/retry", "/1/log")),
 }
@@ -25,7 +31,7 @@ ARGUMENTS = (("<uuid:", str(UUID(int=1))), ("<path:", "1"), ("<int:", "1"), ("<s
 
 
 def addresses(resolver: URLResolver, before: str = "") -> Iterator[str]:
-    """Every address that the service answers, with a value for each argument."""
+    """Every address of the service, with a value for each argument."""
     for entry in resolver.url_patterns:
         pattern = before + str(entry.pattern)
         if isinstance(entry, URLResolver):
@@ -47,20 +53,20 @@ EVERY = sorted(set(addresses(get_resolver())))
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("address", [address for address in EVERY if address not in OPEN])
-def test_nothing_is_seen_without_signing_in(client: Client, address: str) -> None:
+def test_every_other_page_requires_signing_in(client: Client, address: str) -> None:
     answer = client.get(f"/{address}")
     assert answer.status_code == 302
     assert answer["Location"].startswith(("/sign-in/?next=", "/admin/login/?next="))
 
 
 @pytest.mark.django_db
-def test_a_script_is_told_that_its_reader_is_signed_out(client: Client) -> None:
+def test_a_live_request_gets_a_401_when_signed_out(client: Client) -> None:
     answer = client.get("/submissions/", headers={"X-Live": "1"})
     assert (answer.status_code, answer["Content-Type"]) == (401, "text/plain; charset=utf-8")
 
 
 @pytest.mark.django_db
-def test_the_page_of_a_fault_of_ours_looks_like_the_others(client: Client) -> None:
-    """It is made without the base of the others, which asks the database who is signed in."""
+def test_the_500_page_has_the_same_style_sheets_as_the_other_pages(client: Client) -> None:
+    """It does not extend base.html, which reads the signed-in user from the database."""
     sheet = re.compile(r'<link rel="stylesheet" href="([^"]*)">')
     assert sheet.findall(render_to_string("500.html")) == sheet.findall(client.get("/sign-in/").content.decode())

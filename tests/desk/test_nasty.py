@@ -1,4 +1,4 @@
-"""What strangers write, looked at wherever it is shown: in no page, table, file, message or header does it do anything."""
+"""Untrusted text in every place that shows it: it is harmless in every page, table, file, message and header."""
 
 from __future__ import annotations
 
@@ -14,24 +14,26 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from builds import front_matter, lifecycle
+from builds import lifecycle
+from builds.desk.submissions.table import COLUMNS
+from builds.engine.manuscript import front_matter
+from builds.engine.process.lines import LineSplitter
 from builds.errors import Cause, Fault
-from builds.models import Artifact, Build, Mode, Submission
-from builds.outbox_models import StatusUpdate, StatusUpdateTry
-from builds.output import LineSplitter
+from builds.lib.text import one_line
+from builds.models import Artifact, Build, Mode, StatusUpdate, StatusUpdateTry, Submission
 from tests.api.conftest import SECRET, SUBMISSIONS
-from tests.desk import made, written
-from tests.nasty import CONTROLS, MARK, STRINGS, Page
+from tests.support import made, written
+from tests.support.nasty import CONTROLS, MARK, STRINGS, Page
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 ESCAPED = "&lt;script&gt;" + MARK
-ACTS = ("/delete/", "/logout/", "/sign-out/", "/live/")
+ACTIONS = ("/delete/", "/logout/", "/sign-out/", "/live/")
 
 
 def post(number: int, text: str) -> Submission:
-    """As desci-server would: everything that an author writes is ``text``, and so is what of the ids may be."""
-    name = front_matter.clean(text, 60).replace("/", "") or "empty"
+    """Submit as desci-server does, with ``text`` in every field that an author writes, and in the ids as far as allowed."""
+    name = one_line(text, 60).replace("/", "") or "empty"
     author = {"name": text, "orcid": text, "email": text, "affiliation": text, "affiliations": [text]}
     document = {"title": text, "description": text, "authors": [author], "keywords": [text], "license": text, text: text}
     document["exports"] = [{"format": text, "output": text}, text]
@@ -47,7 +49,7 @@ def post(number: int, text: str) -> Submission:
 
 
 def build(submission: Submission, text: str) -> Build:
-    """A build that failed with ``text`` in all that it wrote, and all that was answered."""
+    """A failed build with ``text`` in its output, its cause and every answer."""
     stored = str(front_matter.storable(text))
     running = lifecycle.claim(str(submission.newest_build().pk), worker="host:1")
     assert running is not None
@@ -78,7 +80,7 @@ def reader(client: Client) -> Client:
 
 
 def pages(reader: Client, *starts: str) -> Iterator[tuple[str, Any]]:
-    """Every page that can be come to by links, each address once."""
+    """Every page that links lead to, each address once."""
     waiting, seen = list(starts), set(starts)
     while waiting:
         address = waiting.pop()
@@ -89,12 +91,13 @@ def pages(reader: Client, *starts: str) -> Iterator[tuple[str, Any]]:
             continue
         for link in Page(answer.text).links:
             parts = urlsplit(urljoin(f"http://testserver{address}", link))
-            if parts.netloc == "testserver" and parts.path not in seen and not parts.path.endswith(ACTS):
+            if parts.netloc == "testserver" and parts.path not in seen and not parts.path.endswith(ACTIONS):
                 seen.add(parts.path)
                 waiting.append(parts.path)
 
 
-def test_no_page_does_anything(reader: Client, builds: list[Build]) -> None:
+@pytest.mark.usefixtures("store")
+def test_no_page_runs_untrusted_text(reader: Client, builds: list[Build]) -> None:
     problems: list[str] = []
     shown = 0
     for address, answer in pages(reader, "/submissions/", "/overview/", "/queue/", "/admin/"):
@@ -110,7 +113,7 @@ def test_no_page_does_anything(reader: Client, builds: list[Build]) -> None:
 
 
 @pytest.mark.parametrize("part", ["live/", ""])
-def test_no_part_of_a_page_does_anything(reader: Client, builds: list[Build], part: str) -> None:
+def test_no_live_part_runs_untrusted_text(reader: Client, builds: list[Build], part: str) -> None:
     for one in builds:
         attempt = f"/submissions/{one.submission_id}/attempts/{one.number}"
         for address in (f"/submissions/{part}", f"/submissions/{one.submission_id}/{part}", f"{attempt}/log/lines/?from=1"):
@@ -118,8 +121,8 @@ def test_no_part_of_a_page_does_anything(reader: Client, builds: list[Build], pa
             assert (answer.status_code, Page(answer.text).problems) == (200, []), address
 
 
-def test_what_is_searched_for_is_shown_and_does_nothing(reader: Client, builds: list[Build]) -> None:
-    """It stands in a field of its own, which it can't leave, also where it turns the direction of text."""
+def test_search_text_is_shown_and_never_runs(reader: Client, builds: list[Build]) -> None:
+    """It stays inside its input field, even if it changes the text direction."""
     attempt = f"/submissions/{builds[0].submission_id}/attempts/1"
     for asked in (text.encode("utf-8", "replace").decode()[:2000] for text in STRINGS):
         for address in ("/submissions/", "/admin/builds/submission/", f"{attempt}/log/search/", f"{attempt}/log/go/"):
@@ -129,26 +132,26 @@ def test_what_is_searched_for_is_shown_and_does_nothing(reader: Client, builds: 
                 assert Page(answer.text).active == [], (address, asked)
 
 
-def test_no_cell_of_the_table_is_a_formula_or_breaks_out(reader: Client, builds: list[Build]) -> None:
+def test_no_cell_of_the_csv_is_a_formula_or_breaks_out(reader: Client, builds: list[Build]) -> None:
     text = b"".join(reader.get("/submissions/csv/")).decode("utf-8-sig")
     table = list(csv.reader(io.StringIO(text)))
-    assert {len(row) for row in table} == {16}
+    assert {len(row) for row in table} == {len(COLUMNS)}
     assert len(table) == len(STRINGS) + 1
     for cell in (cell for row in table for cell in row):
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")), cell
         assert not CONTROLS.search(cell)
-    # Where a semicolon parts the cells, as in much of Europe, none begins in the middle of one of ours.
+    # Where semicolons separate cells, as in much of Europe, no new cell starts inside one of these.
     assert not any(cell.lstrip().startswith("=") for row in csv.reader(io.StringIO(text), delimiter=";") for cell in row[1:])
 
 
-def test_the_log_as_a_file_can_be_shown_in_a_terminal(reader: Client, builds: list[Build]) -> None:
+def test_the_log_file_is_safe_on_a_terminal(reader: Client, builds: list[Build]) -> None:
     for one in builds:
         answer = reader.get(f"/submissions/{one.submission_id}/attempts/{one.number}/log.txt")
         assert answer["Content-Type"] == "text/plain; charset=utf-8"
         assert not CONTROLS.search(b"".join(answer).decode())
 
 
-def test_the_names_of_files_stay_in_their_header(reader: Client, builds: list[Build]) -> None:
+def test_file_names_stay_inside_their_header(reader: Client, builds: list[Build]) -> None:
     for artifact in Artifact.objects.select_related("build"):
         address = f"/submissions/{artifact.build.submission_id}/attempts/{artifact.build.number}/exports/1/"
         answer = reader.get(address)
@@ -159,7 +162,7 @@ def test_the_names_of_files_stay_in_their_header(reader: Client, builds: list[Bu
         assert "/" not in disposition.replace("utf-8''", "") and "\n" not in disposition and "\r" not in disposition
 
 
-def test_no_message_that_is_sent_is_more_than_a_line(builds: list[Build]) -> None:
+def test_every_message_sent_is_a_single_line(builds: list[Build]) -> None:
     messages = list(StatusUpdate.objects.values_list("message", flat=True))
     assert len(messages) > len(STRINGS)
     for message in messages:
@@ -167,7 +170,7 @@ def test_no_message_that_is_sent_is_more_than_a_line(builds: list[Build]) -> Non
         assert len(message) < 10_000
 
 
-def test_the_api_s_answers_are_no_page_in_a_browser_and_no_trick_in_a_terminal(builds: list[Build]) -> None:
+def test_api_responses_are_harmless_in_a_browser_and_on_a_terminal(builds: list[Build]) -> None:
     for one in builds:
         for path in ("", "/log?attempt=1"):
             answer = Client().get(f"{SUBMISSIONS}/{one.submission.job_id}{path}", headers={"X-Internal-Secret": SECRET})

@@ -1,4 +1,4 @@
-"""The settings in use: all of them, in human words, and of a secret only whether it is set."""
+"""The settings page: all settings with readable values, and secrets only as set or not set."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from jobsite.described import Setting
 
 
 def rows(page: str) -> dict[str, list[str]]:
-    """The cells of each setting, as text."""
+    """The text of each setting's cells."""
     found = re.findall(r'<tr id="(\w+)">(.*?)</tr>', page, re.DOTALL)
     return {name: [text_of(cell) for cell in re.findall(r"<t[hd].*?</t[hd]>", row, re.DOTALL)] for name, row in found}
 
@@ -41,13 +41,13 @@ def test_values_come_with_their_unit_and_their_source(admin: Client, monkeypatch
     put(monkeypatch, "LOG_MAX_BYTES", "1048576", file="/run/limits")
     shown = rows(admin.get("/settings/").text)
     assert shown["BUILD_TIMEOUT"][1:3] == ["5400 1 h 30 min", "the environment"]
-    assert shown["BUILD_TIMEOUT"][3].endswith("Without it: 3600 seconds")
+    assert shown["BUILD_TIMEOUT"][3].endswith("Default: 3600 seconds")
     assert shown["LOG_MAX_BYTES"][1:3] == ["1048576 1.05 MB", "the file /run/limits"]
     assert shown["EXPORTS_KEPT_DAYS"][1:3] == ["90 days", "the default"]
     assert shown["GITHUB_URL"][1:3] == ["https://github.com", "the default"]
 
 
-def test_of_a_secret_only_whether_it_is_set_is_told(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secrets_are_shown_only_as_set_or_not_set(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     secrets = [setting.name for group in described.GROUPS.values() for setting in group if setting.secret]
     for name in secrets[:-1]:
         put(monkeypatch, name, f"xyzzy-of-{name.lower()}")
@@ -69,13 +69,13 @@ def test_of_a_secret_only_whether_it_is_set_is_told(admin: Client, monkeypatch: 
         ("https://host/<b>", "https://host/<b>"),
     ],
 )
-def test_addresses_are_shown_without_what_signs_in(value: str, shown: str) -> None:
+def test_addresses_are_shown_without_credentials(value: str, shown: str) -> None:
     line = Line(Setting("DATABASE_URL", "where"), env.Read(value, "", True))
     assert html.unescape(line.value) == f"<code>{shown}</code>"
     assert "<b>" not in line.value
 
 
-def test_a_setting_that_nobody_described_is_shown_as_a_secret(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_setting_without_a_description_is_shown_as_a_secret(admin: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(env.READ, "A_NEW_ONE", env.Read("xyzzy", "", True))
     page = admin.get("/settings/").text
     assert rows(page)["A_NEW_ONE"][1] == "set"

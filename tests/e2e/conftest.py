@@ -1,10 +1,10 @@
-"""The real service as processes, between the two stand-ins."""
+"""The real service as processes, with stand-ins for GitHub and desci-server."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,16 +17,24 @@ import pytest
 import requests
 
 from tests.standins import ArchiveHost, DesciServer
+from tests.support.ports import free_port
+from tests.support.postgres import own_database
+from tests.support.scraping import Scrape
 
 BASE_DIR = Path(__file__).parents[2]
 SUBMISSIONS = "/v1/services/process-journal-submission"
 SECRET = "test-secret"
-START_SECONDS = 60
+START_SECONDS = 180
+STOP_SECONDS = 180
+# Only a hang takes this long: a busy machine must not fail a test.
+WAIT_SECONDS = 300
 FINAL = ("succeeded", "failed", "cancelled")
 
 
 class Service:
-    """``manage.py serve`` in a process of its own, with its data in ``data_dir``. ``wrapper`` is what it is started by, if anything."""
+    """``manage.py serve`` as a process, with its data in ``data_dir``. ``wrapper`` is a command that starts it, if any."""
+
+    release = BASE_DIR
 
     def __init__(
         self, data_dir: Path, archive: ArchiveHost, desci: DesciServer, *, wrapper: Sequence[str] = (), **settings: str
@@ -35,16 +43,16 @@ class Service:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._settings, self._wrapper = settings, wrapper
-        # What a build may see from inside its sandbox: tests let it go on by a file.
+        # A folder that builds can see inside the sandbox: tests let a build continue by creating a file there.
         self.gates = data_dir.parent / f"{data_dir.name}-gates"
         self._log = data_dir.parent / f"{data_dir.name}.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.database = own_database_setting(data_dir)
 
-    def start(self) -> None:
-        """Start it, and wait until it is ready."""
+    def environment(self) -> dict[str, str]:
         self.gates.mkdir(exist_ok=True)
         self.gates.chmod(0o755)
-        environment = {
+        return {
             "PATH": os.environ["PATH"],
             "HOME": str(self.data_dir.parent),
             "SECRET_KEY": "a-key-of-the-tests-that-signs-nothing-of-value",
@@ -58,26 +66,36 @@ class Service:
             "STOP_GRACE": "1",
             "BUILD_READABLE": str(self.gates),
             "BUILD_TEMPLATES_URL": "no",
+            "BUILD_DOI_URL": "no",
+            "BUILD_CACHE_DAYS": "0",
+            **self.database,
+            "METRICS_TOKEN": SECRET,
             **self._settings,
         }
-        command = [*self._wrapper, sys.executable, str(BASE_DIR / "manage.py"), "serve"]
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        command = [*self._wrapper, sys.executable, str(self.release / "manage.py"), "serve"]
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            self.process = subprocess.Popen(command, env=self.environment(), stdout=log, stderr=log, start_new_session=True)
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self._is_ready():
-            assert self.process.poll() is None, f"the service has ended: {self.output()}"
+            assert self.process is None or self.process.poll() is None, f"the service has ended: {self.output()}"
             assert time.monotonic() < deadline, f"the service did not start: {self.output()}"
             time.sleep(0.1)
 
     def _is_ready(self) -> bool:
         with suppress(requests.RequestException):
-            return requests.get(f"{self.url}/readyz", timeout=5).status_code == 200
+            return requests.get(f"{self.url}/readyz", timeout=30).status_code == 200
         return False
 
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return self.process.wait(STOP_SECONDS)
 
     def output(self) -> str:
         return self.whole_output()[-4000:]
@@ -87,7 +105,7 @@ class Service:
 
     def call(self, method: str, path: str = "", **options: Any) -> requests.Response:
         return requests.request(
-            method, f"{self.url}{SUBMISSIONS}{path}", headers={"X-Internal-Secret": SECRET}, timeout=30, **options
+            method, f"{self.url}{SUBMISSIONS}{path}", headers={"X-Internal-Secret": SECRET}, timeout=120, **options
         )
 
     def post(self, submission: dict[str, Any]) -> dict[str, Any]:
@@ -100,8 +118,8 @@ class Service:
         data: dict[str, Any] = self.call("GET", f"/{job_id}").json()["data"]
         return data
 
-    def wait(self, job_id: str, state: str, *, timeout: float) -> dict[str, Any]:
-        """The status, once the submission is in ``state``."""
+    def wait(self, job_id: str, state: str, *, timeout: float = WAIT_SECONDS) -> dict[str, Any]:
+        """Wait until the submission is in ``state``, and return its status."""
         deadline = time.monotonic() + timeout
         while (status := self.status(job_id))["state"] != state:
             late = time.monotonic() > deadline
@@ -109,27 +127,34 @@ class Service:
             time.sleep(0.1)
         return status
 
+    def scrape(self) -> Scrape:
+        answer = requests.get(f"{self.url}/metrics", headers={"Authorization": f"Bearer {SECRET}"}, timeout=120)
+        answer.raise_for_status()
+        return Scrape(answer.text)
+
     def log(self, job_id: str, first_line: int = 1) -> str:
         return self.call("GET", f"/{job_id}/log", params={"from": first_line}).text
 
 
 def in_django(service: Service, script: str) -> str:
-    """Run a script with the service's own database, in a process of its own; what it prints."""
+    """Run a script with the service's database in a separate process, and return its output."""
     environment = {**os.environ, "SECRET_KEY": "any", "INTERNAL_SERVICE_SECRET": SECRET, "DATA_DIR": str(service.data_dir)}
-    environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": ""}
+    environment |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "REDIS_URL": "", **service.database}
     command = [sys.executable, str(BASE_DIR / "manage.py"), "shell", "--no-imports", "-c", script]
     return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-    return port
+def own_database_setting(data_dir: Path) -> dict[str, str]:
+    """The setting of a service in ``data_dir`` if the tests run on PostgreSQL: a database of its own. Empty for SQLite in the folder."""
+    server = os.environ.get("DATABASE_URL", "")
+    if not server.startswith("postgres"):
+        return {}
+    return {"DATABASE_URL": own_database(server, f"service_{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}")}
 
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """One service for all stories of a test process: each has its own jobId, node and repository."""
+    """One service for all tests of a test process. Each test has its own jobId, node and repository."""
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         running = Service(tmp_path_factory.mktemp("service") / "data", archive, desci)
         running.start()

@@ -1,10 +1,9 @@
-"""Faults on the real service: whatever is killed, stopped or emptied, each submission ends once and nothing of it is left running."""
+"""Faults of the real service: whatever is killed, stopped or flushed, each submission ends once and leaves no process behind."""
 
 from __future__ import annotations
 
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,18 @@ import psutil
 import pytest
 from redis import Redis
 
-from builds import process_tree
+from builds.engine.process.tree import strays
 from jobsite import embedded
-from tests import quick
-from tests.e2e.conftest import FINAL, SECRET, Service
+from tests.e2e.conftest import FINAL, SECRET, Service, in_django
 from tests.e2e.test_stories import submission
 from tests.standins import ArchiveHost, DesciServer
+from tests.support import quick
+from tests.support.waiting import SECONDS, wait_until
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 90
 SETTINGS = {"BUILD_COMMAND": quick.COMMAND, "LEASE_SECONDS": "3", "WORKERS": "2"}
-# What a build can leave behind: one that ignores SIGTERM, one in a session of its own, one that has also dropped its environment.
+# Processes that are hard to end: one ignores SIGTERM, one has its own session, one has also dropped its environment.
 STUBBORN = """
 (trap '' TERM; while true; do sleep 7{mark}; done) &
 setsid -f sleep 7{mark}
@@ -34,19 +33,12 @@ env -i setsid -f sleep 7{mark}
 
 @pytest.fixture(scope="module")
 def quick_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose builds are scripts of their repositories."""
+    """A service that runs a script of the repository as the build."""
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         running = Service(tmp_path_factory.mktemp("faults") / "data", archive, desci, **SETTINGS)
         running.start()
         yield running
         running.stop()
-
-
-def wait_until(holds: Callable[[], object], what: Callable[[], object] = lambda: "") -> None:
-    until = time.monotonic() + SECONDS
-    while not holds():
-        assert time.monotonic() < until, what()
-        time.sleep(0.05)
 
 
 def post(service: Service, job_id: str, before: str = "", *, once: str = "") -> None:
@@ -62,7 +54,7 @@ def not_again(service: Service, job_id: str) -> None:
 
 
 def running_with(mark: str) -> list[psutil.Process]:
-    """The processes of the build with that mark, wherever they have gone."""
+    """All processes of the build with this mark."""
     found = []
     for candidate in psutil.process_iter():
         with suppress(psutil.Error):
@@ -86,7 +78,7 @@ def workers(service: Service) -> list[psutil.Process]:
 
 
 def work_horse(service: Service, mark: str) -> psutil.Process:
-    """The work-horse that runs the build with that mark: what that build's processes come down to."""
+    """The work-horse that runs the build with this mark: the ancestor of the build's processes."""
     ours = {process.pid for process in running_with(mark)}
     for worker in workers(service):
         for horse in worker.children():
@@ -101,7 +93,7 @@ def attempts(service: Service, job_id: str) -> list[dict[str, Any]]:
 
 
 def check_one_final(service: Service, job_id: str, final: str = "COMPLETED") -> None:
-    """desci-server has heard one final status, as the last word, and where it is a success has got the files."""
+    """desci-server has received one final status, as the last update, and the files if it is a success."""
     service.desci.wait_for(lambda server: server.statuses(job_id)[-1:] == [final], timeout=SECONDS)
     assert [status for status in service.desci.statuses(job_id) if status != "IN_PROGRESS"] == [final]
     assert "PENDING" not in [update.status for update in service.desci.updates[job_id]]
@@ -119,8 +111,8 @@ def flush_queue_store(service: Service) -> None:
 
 
 @pytest.mark.parametrize("whom", ["worker", "work-horse", "both"])
-def test_what_runs_a_build_is_killed(quick_service: Service, whom: str) -> None:
-    """Nothing of the build is left, and a second attempt delivers it."""
+def test_a_killed_worker_or_work_horse_loses_no_build(quick_service: Service, whom: str) -> None:
+    """No process of the build is left, and a second attempt delivers it."""
     job_id, mark = f"killed-{whom}", f"{len(whom)}001"
     post(quick_service, job_id, once=f"{STUBBORN.format(mark=mark)}\nsleep 600")
     wait_for_stage(quick_service, mark)
@@ -137,9 +129,11 @@ def test_what_runs_a_build_is_killed(quick_service: Service, whom: str) -> None:
     assert first["cause"]["code"] in ("worker-lost", "worker-stopped")
     assert (first["cause"]["fault"], second["state"]) == ("service", "succeeded")
     check_one_final(quick_service, job_id)
+    if whom == "work-horse":
+        wait_until(lambda: quick_service.scrape().total("jobsite_work_horses_exited_total", exit="SIGKILL") == 1)
 
 
-def test_cancelled_is_said_only_when_nothing_runs_any_more(quick_service: Service) -> None:
+def test_a_build_is_shown_as_cancelled_only_when_none_of_its_processes_runs(quick_service: Service) -> None:
     mark = "2002"
     post(quick_service, "cancelled", f"{STUBBORN.format(mark=mark)}\ntrap '' TERM\nwhile true; do sleep 600; done")
     wait_for_stage(quick_service, mark)
@@ -170,8 +164,8 @@ def test_a_flushed_queue_store_loses_no_submission(quick_service: Service) -> No
         assert len(attempts(quick_service, name)) == 1
 
 
-def test_a_build_goes_on_while_the_queue_store_dies_and_comes_back(quick_service: Service) -> None:
-    """Longer than RQ's time between two signs of life, which it can't give."""
+def test_a_build_continues_while_the_queue_store_is_down(quick_service: Service) -> None:
+    """The queue store is down for longer than RQ's interval between two signs of life."""
     gate = quick_service.gates / "gate"
     post(quick_service, "storeless", f"until [ -e {gate} ]; do sleep 0.1; done")
     wait_until(lambda: quick_service.status("storeless")["state"] == "running")
@@ -222,8 +216,8 @@ def test_as_many_builds_run_at_once_as_there_are_workers(quick_service: Service)
         quick_service.wait(name, "succeeded", timeout=SECONDS)
 
 
-@pytest.mark.parametrize(("taken", "words"), [("port", "can't be used"), ("folder", "runs already on")])
-def test_a_start_that_cannot_be_says_why(quick_service: Service, tmp_path: Path, taken: str, words: str) -> None:
+@pytest.mark.parametrize(("taken", "words"), [("port", "can't be used"), ("folder", "already running on")])
+def test_a_failed_start_says_why(quick_service: Service, tmp_path: Path, taken: str, words: str) -> None:
     folder = quick_service.data_dir if taken == "folder" else tmp_path / "data"
     second = Service(folder, quick_service.archive, quick_service.desci, **SETTINGS)
     second._log = tmp_path / "log"
@@ -244,8 +238,8 @@ def everything(service: Service) -> list[psutil.Process]:
     return [top, *top.children(recursive=True)]
 
 
-def test_the_whole_service_killed_and_stopped_loses_nothing(tmp_path: Path) -> None:
-    """As when the machine loses power; then ended by its operators during a build, and started once more."""
+def test_killing_and_stopping_the_whole_service_loses_nothing(tmp_path: Path) -> None:
+    """First as if the machine lost power, then stopped by an operator during a build, and started again."""
     names = [f"whole-{number}" for number in range(4)]
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         service = Service(tmp_path / "data", archive, desci, **SETTINGS)
@@ -292,10 +286,64 @@ def stopped_during_a_build(service: Service) -> None:
     check_one_final(service, "stopped")
 
 
-def test_nothing_is_left_of_the_ended_builds(quick_service: Service) -> None:
-    """Last, after all of the above: no unfinished build, no process with a marker, no workspace that is in use."""
+def test_two_undeliverable_papers_leave_the_queue_moving(tmp_path: Path) -> None:
+    """With one worker, and the patience of 15 minutes that is the default."""
+    held, others = ["undeliverable-1", "undeliverable-2"], [f"deliverable-{number}" for number in range(4)]
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        service = Service(tmp_path / "data", archive, desci, **{**SETTINGS, "WORKERS": "1"})
+        try:
+            service.start()
+            for job_id in held:
+                desci.fail(503, where=f"{job_id}/receiveFiles")
+                post(service, job_id)
+            for job_id in held:
+                wait_until(lambda: attempts(service, job_id)[0]["state"] == "failed", service.output)  # noqa: B023 - called at once
+            for job_id in others:
+                post(service, job_id)
+            for job_id in others:
+                service.wait(job_id, "succeeded", timeout=SECONDS)
+                check_one_final(service, job_id)
+                assert len(attempts(service, job_id)) == 1
+            for job_id in held:
+                assert service.status(job_id)["state"] not in FINAL
+                assert {attempt["cause"]["code"] for attempt in attempts(service, job_id)[:-1]} == {"desci-server-down"}
+            desci.end_faults()
+            for job_id in held:
+                service.wait(job_id, "succeeded", timeout=SECONDS)
+                check_one_final(service, job_id)
+        finally:
+            if service.process and service.process.poll() is None:
+                service.stop()
+
+
+def test_the_metrics_agree_with_the_record_to_the_last_one(quick_service: Service, tmp_path: Path) -> None:
+    """Whatever the other tests have done to this service: killed workers and work-horses, lost the queue store."""
+    before = quick_service.scrape()
+    post(quick_service, "counted", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+    post(quick_service, "counted-failure", "exit 3")
+    quick_service.wait("counted", "succeeded", timeout=SECONDS)
+    quick_service.wait("counted-failure", "failed", timeout=SECONDS)
+    wait_until(lambda: quick_service.scrape().is_at_rest, quick_service.output)
+    after = quick_service.scrape()
+    assert after("jobsite_submissions_total") - before("jobsite_submissions_total") == 2
+    name = "jobsite_build_processor_seconds_total"
+    assert after(name) > before(name)
+    assert after("jobsite_workers", state="accepting") > 0
+    assert after.total("jobsite_worker_processor_seconds_total") > 0
+    (tmp_path / "scrape").write_text(after.text)
+    script = f"""
+from tests.support.counted import check_agrees
+from tests.support.scraping import Scrape
+check_agrees(Scrape(open({str(tmp_path / "scrape")!r}).read()))
+print("agrees")
+"""
+    assert in_django(quick_service, script).strip() == "agrees"
+
+
+def test_ended_builds_leave_nothing_behind(quick_service: Service) -> None:
+    """After all tests above: no unfinished build, no process with a marker, no workspace in use."""
     listed = quick_service.desci.updates
     for job_id in list(listed):
         assert quick_service.status(job_id)["state"] in FINAL
     builds = {folder.name for folder in (quick_service.data_dir / "exports").glob("*")}
-    assert not builds & set(process_tree.strays())
+    assert not builds & set(strays())

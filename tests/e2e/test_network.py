@@ -1,4 +1,4 @@
-"""What builds ask the network, through the real service: a package mirror of the organisation's, and everything that they may not."""
+"""Builds with network in the real service: a private package mirror is reachable, everything else is refused."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests import quick
-from tests.e2e.conftest import BASE_DIR, SECRET, Service, free_port
-from tests.e2e.test_faults import wait_until
-from tests.mirror import mirror, private_address
-from tests.stages.test_templates import zipped
+from tests.e2e.conftest import BASE_DIR, SECRET, Service
+from tests.engine.myst.test_template_cache import zipped
 from tests.standins import ArchiveHost, DesciServer
+from tests.support import quick
+from tests.support.mirror import mirror, private_address
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
 
@@ -29,12 +30,12 @@ REFUSED = {
     "http://169.254.169.254/latest/meta-data/": "'169.254.169.254': it is not on the list of hosts",
     "http://[::ffff:169.254.169.254]/": "'[::ffff:169.254.169.254]': it is not on the list of hosts",
     "http://localtest.invalid/": "'localtest.invalid': its name can't be resolved",
-    "http://10.0.0.1/": "'10.0.0.1': its address is none of the internet",
+    "http://10.0.0.1/": "'10.0.0.1': its address is not public",
 }
 
 
 def built(folder: Path, repository: dict[str, str | bytes], settings: dict[str, str], *, submissions: int = 1) -> list[str]:
-    """The logs of so many submissions of one repository, posted at once to a real service, when all have succeeded."""
+    """Submit one repository several times at once. Returns the logs when all have succeeded."""
     names = [f"j-{number}" for number in range(submissions)]
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         archive.add("a", "b", repository)
@@ -47,13 +48,13 @@ def built(folder: Path, repository: dict[str, str | bytes], settings: dict[str, 
                 entry = {"url": "https://github.com/a/b/blob/main/myst.yml", "jobId": name, "uuid": f"{name}."}
                 service.post({**entry, "parsedDocument": {"title": "T", "exports": quick.EXPORTS}})
             for name in names:
-                service.wait(name, "succeeded", timeout=60)
+                service.wait(name, "succeeded")
             return [service.log(name) for name in names]
         finally:
             service.stop()
 
 
-def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Path) -> None:
+def test_a_build_fetches_from_a_mirror_and_its_log_names_refused_hosts(tmp_path: Path) -> None:
     with mirror(tmp_path) as inside:
         inside.redirects["/away"] = "http://169.254.169.254/latest/meta-data/"
         urls = [f"http://{inside.host}/package", f"https://{inside.tls_host}/package", f"http://{inside.host}/away", *REFUSED]
@@ -65,10 +66,10 @@ def test_a_build_fetches_from_a_mirror_and_is_told_what_was_refused(tmp_path: Pa
         [log] = built(tmp_path, quick.repository("\n".join(asks)), hosts)
     assert log.count("asked the package") == 2
     assert [path for _method, path, _host in inside.asked] == ["/package", "/package", "/away"]
-    assert {refusal for refusal in REFUSED.values() if f"The network refused the build {refusal}" not in log} == set()
+    assert {refusal for refusal in REFUSED.values() if f"The proxy refused access to {refusal}" not in log} == set()
 
 
-def test_submissions_share_a_template_that_was_fetched_once(tmp_path: Path) -> None:
+def test_submissions_share_a_template_that_is_fetched_once(tmp_path: Path) -> None:
     export = "{format: typst, template: journal/article}"
     settings = f"version: 1\nproject:\n  title: T\n  exports: [{export}]\n"
     look = (
@@ -98,7 +99,7 @@ def wheel() -> bytes:
 
 
 def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
-    """By pip, which is here; pixi gets its configuration."""
+    """With pip, which is installed here. pixi gets its own configuration."""
     with mirror(tmp_path) as inside:
         inside.files["/pypi/thing/"] = f'<a href="../../{WHEEL}">{WHEEL}</a>'.encode()
         inside.files[f"/{WHEEL}"] = wheel()
@@ -115,7 +116,7 @@ def test_packages_come_from_the_mirror(tmp_path: Path) -> None:
 
 @contextmanager
 def caching_mirror(folder: Path, registry: str) -> Iterator[str]:
-    """deploy/package-mirror.conf in a real nginx, of a registry at another address; gives its own."""
+    """Run deploy/package-mirror.conf in a real nginx, for a stand-in registry. Yields the mirror's address."""
     own = f"{private_address()}:{free_port()}"
     conf = (BASE_DIR / "deploy" / "package-mirror.conf").read_text()
     for name, here in {"10.0.0.5:8081": own, "/var/cache/nginx": str(folder), **dict.fromkeys(REGISTRIES, registry)}.items():
@@ -135,13 +136,13 @@ def caching_mirror(folder: Path, registry: str) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        return requests.get(f"http://{address}/", timeout=5).status_code == 404
+        return requests.get(f"http://{address}/", timeout=120).status_code == 404
     except requests.ConnectionError:
         return False
 
 
 @pytest.mark.skipif(not shutil.which("nginx"), reason="no nginx")
-def test_the_mirror_that_we_ship_fetches_a_package_once_for_all(tmp_path: Path) -> None:
+def test_the_mirror_in_deploy_fetches_a_package_once_for_all_builds(tmp_path: Path) -> None:
     (tmp_path / "mirror").mkdir()
     with mirror(tmp_path) as inside, caching_mirror(tmp_path / "mirror", f"http://{inside.host}") as own:
         inside.files["/simple/thing/"] = f'<a href="http://{inside.host}/packages/{WHEEL}">{WHEEL}</a>'.encode()

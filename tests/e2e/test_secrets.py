@@ -1,4 +1,4 @@
-"""Where the service's secrets are while it builds, and where they are not."""
+"""The service's secrets are in no argument, no build's environment and not in the queue store."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ import psutil
 import pytest
 from redis import Redis
 
-from builds.process_tree import MARKER
+from builds.engine.process.tree import MARKER
 from jobsite import embedded
-from tests import quick
 from tests.e2e.conftest import BASE_DIR, SECRET, Service
-from tests.e2e.test_faults import wait_until
 from tests.e2e.test_stories import submission
 from tests.standins import ArchiveHost, DesciServer
+from tests.support import quick
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
 
 TOKEN = "ghp_" + "k7" * 18
 KEY = "a-key-of-the-tests-that-signs-nothing-of-value"
-PROGRAMS = {"serve", "jobsite.wsgi", "worker", "outbox", "reconciler"}
+PROGRAMS = {"serve", "web", "worker", "outbox", "reconciler"}
 
 
 @pytest.fixture
 def building(tmp_path: Path) -> Iterator[Service]:
-    """A service with one build that goes on, and one that waits."""
+    """A service with one running and one queued build."""
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         service = Service(tmp_path / "data", archive, desci, BUILD_COMMAND=quick.COMMAND, WORKERS="1", GITHUB_TOKEN=TOKEN)
         service.start()
@@ -44,7 +44,7 @@ def building(tmp_path: Path) -> Iterator[Service]:
         yield service
         gate.touch()
         for name in ("held", "waits"):
-            service.wait(name, "succeeded", timeout=60)
+            service.wait(name, "succeeded")
         service.stop()
 
 
@@ -74,15 +74,15 @@ def secrets(service: Service) -> list[str]:
     return [SECRET, KEY, TOKEN, (service.data_dir / "queue" / "password").read_text().strip()]
 
 
-def test_no_argument_of_any_process_is_a_secret(building: Service) -> None:
+def test_no_argument_of_a_process_contains_a_secret(building: Service) -> None:
     found = {process: cmdline(process) for process in processes(building)}
-    assert {argv[-1] for argv in found.values() if argv} >= PROGRAMS
+    assert {argv[2] for argv in found.values() if len(argv) > 2} >= PROGRAMS
     assert any("valkey-server" in argv[0] for argv in found.values() if argv)
     for argv in found.values():
         assert not any(secret in argument for secret in secrets(building) for argument in argv), argv
 
 
-def test_no_variable_of_a_build_is_a_secret(building: Service) -> None:
+def test_no_environment_variable_of_a_build_contains_a_secret(building: Service) -> None:
     own, *_ = processes(building)
     assert {SECRET, KEY, TOKEN} <= set(environment(own).values())
     of_build = [environment(process) for process in processes(building) if MARKER in environment(process)]
@@ -91,7 +91,7 @@ def test_no_variable_of_a_build_is_a_secret(building: Service) -> None:
         assert not any(secret in value for secret in secrets(building) for value in variables.values())
 
 
-def test_no_secret_is_in_the_queue_store(building: Service) -> None:
+def test_the_queue_store_contains_no_secret(building: Service) -> None:
     store = Redis.from_url(embedded.redis_url(building.data_dir))
     texts = [text for key in store.scan_iter() for text in contents(store, key)]
     assert b"builds" in b" ".join(texts)
@@ -101,7 +101,7 @@ def test_no_secret_is_in_the_queue_store(building: Service) -> None:
 
 
 def contents(store: Redis, key: bytes) -> Iterator[bytes]:
-    """A key and all that it holds; RQ compresses some of it."""
+    """A key and its whole content. RQ compresses some of it."""
     yield key
     kind: Any = store.type(key)
     read: dict[bytes, Any] = {
@@ -118,14 +118,14 @@ def contents(store: Redis, key: bytes) -> Iterator[bytes]:
             yield zlib.decompress(value)
 
 
-def test_a_build_reaches_the_token_by_no_command(building: Service) -> None:
-    """The archive was asked for with it, in a header; so no program was given it."""
+def test_no_command_of_a_build_gets_the_token(building: Service) -> None:
+    """The archive was fetched with the token in a header, so no program needed it."""
     assert TOKEN not in building.log("held")
     assert TOKEN not in building.output()
 
 
 @pytest.mark.parametrize(("given", "starts"), [({}, False), ({"SECRET_KEY": ""}, False), ({"SECRET_KEY": "x" * 50}, True)])
-def test_there_is_no_signing_key_but_the_operator_s(tmp_path: Path, given: dict[str, str], starts: bool) -> None:
+def test_the_service_starts_only_with_a_signing_key_of_the_operator(tmp_path: Path, given: dict[str, str], starts: bool) -> None:
     variables = {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path), **given}
     checked = subprocess.run(
         [sys.executable, str(BASE_DIR / "manage.py"), "check"], env=variables, capture_output=True, text=True, check=False

@@ -1,18 +1,32 @@
-"""Clients that take the web server's time: each is ended by the server, and an honest one is served meanwhile."""
+"""Slow and hostile clients: the web server disconnects them, and serves honest clients meanwhile."""
 
 from __future__ import annotations
 
 import json
 import selectors
 import socket
+import statistics
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import requests
 
-from tests.e2e.conftest import SECRET, SUBMISSIONS, Service
+from tests.e2e.conftest import SECRET, Service
+from tests.e2e.hostile_clients import (
+    GET,
+    GET_LARGE,
+    KINDS,
+    KNOWN,
+    LARGE_FILE,
+    LARGE_FILE_BYTES,
+    SIGN_IN,
+    STRANGE,
+    Kind,
+    connections,
+)
 from tests.standins import ArchiveHost, DesciServer
 
 pytestmark = pytest.mark.e2e
@@ -28,11 +42,10 @@ LIMITS = {
 }
 MANY = 200
 PATIENCE = 60.0
-JSON = "Content-Type: application/json\r\n"
-KNOWN = f"POST {SUBMISSIONS} HTTP/1.1\r\nHost: localhost\r\nX-Internal-Secret: {SECRET}\r\n{JSON}"
-STRANGE = f"POST {SUBMISSIONS} HTTP/1.1\r\nHost: localhost\r\n{JSON}"
-SIGN_IN = "POST /sign-in/ HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-GET = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n"
+# With default settings: what an honest client waits at most while hostile ones hold this many connections of one kind.
+HOSTILE = 64
+ANSWERED_WITHIN = 1.0
+HONEST_REQUESTS = 10
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +64,7 @@ def connected(service: Service, first: str) -> Iterator[socket.socket]:
         yield connection
 
 
-def told(connection: socket.socket) -> bytes:
+def read_to_end(connection: socket.socket) -> bytes:
     """What the server says until it closes the connection."""
     answer = bytearray()
     with suppress(ConnectionResetError):
@@ -70,7 +83,7 @@ def serve_honest(service: Service) -> None:
 
 
 def dripped(connection: socket.socket, drop: bytes) -> bytes:
-    """What the server says to who sends a little now and then, until it closes the connection."""
+    """Send a little now and then. What the server answers until it closes the connection."""
     closed = threading.Event()
 
     def drip() -> None:
@@ -81,7 +94,7 @@ def dripped(connection: socket.socket, drop: bytes) -> bytes:
     sender = threading.Thread(target=drip)
     sender.start()
     try:
-        return told(connection)
+        return read_to_end(connection)
     finally:
         closed.set()
         sender.join()
@@ -101,7 +114,7 @@ def dripped(connection: socket.socket, drop: bytes) -> bytes:
     ],
     ids=["header", "headers", "stranger", "body", "chunked", "large", "large-chunked", "form"],
 )
-def test_a_slow_request_is_ended(service: Service, head: str, drop: bytes) -> None:
+def test_a_slow_request_is_answered_408(service: Service, head: str, drop: bytes) -> None:
     with connected(service, head) as connection:
         serve_honest(service)
         assert refusal(dripped(connection, drop)) == (408, False)
@@ -123,14 +136,14 @@ def test_a_slow_request_is_ended(service: Service, head: str, drop: bytes) -> No
     ],
     ids=["many", "huge", "head", "address", "header", "tls", "both", "body", "form", "stranger"],
 )
-def test_too_much_is_refused_in_the_envelope(service: Service, request_: str, code: int) -> None:
+def test_an_oversized_or_invalid_request_is_refused_in_the_envelope(service: Service, request_: str, code: int) -> None:
     with connected(service, request_) as connection:
-        assert refusal(told(connection)) == (code, False)
+        assert refusal(read_to_end(connection)) == (code, False)
 
 
 @pytest.mark.parametrize(("head", "code"), [(KNOWN, 413), (STRANGE, 401), (SIGN_IN, 413)])
-def test_a_body_without_an_end_is_ended(service: Service, head: str, code: int) -> None:
-    """Whatever the answer, it is given while the client still sends."""
+def test_an_endless_body_is_refused(service: Service, head: str, code: int) -> None:
+    """The answer comes while the client still sends."""
     megabyte = b"100000\r\n" + b" " * (1 << 20) + b"\r\n"
     with connected(service, f"{head}Transfer-Encoding: chunked\r\n\r\n") as connection, selectors.DefaultSelector() as heard:
         heard.register(connection, selectors.EVENT_READ)
@@ -144,50 +157,108 @@ def test_a_body_without_an_end_is_ended(service: Service, head: str, code: int) 
 
 def test_an_idle_connection_is_closed(service: Service) -> None:
     with connected(service, f"{GET}\r\n") as connection:
-        assert told(connection).count(b"200 OK") == 1
+        assert read_to_end(connection).count(b"200 OK") == 1
 
 
-def test_requests_that_are_sent_ahead_are_answered_in_turn(service: Service) -> None:
+def test_pipelined_requests_are_answered_in_order(service: Service) -> None:
     with connected(service, f"{GET}\r\n" * 3 + GET) as connection:
-        assert told(connection).count(b"200 OK") == 3
+        assert read_to_end(connection).count(b"200 OK") == 3
 
 
-def test_who_asks_whether_to_go_on_is_told_once(service: Service) -> None:
+def test_a_client_that_expects_100_continue_gets_it_once(service: Service) -> None:
     with connected(service, f"{KNOWN}Expect: 100-continue\r\nConnection: close\r\nContent-Length: 2\r\n\r\n") as connection:
         assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"{}")
-        assert refusal(told(connection)) == (400, False)
+        assert refusal(read_to_end(connection)) == (400, False)
 
 
 @pytest.mark.parametrize("first", ["", "G", GET, f"{SIGN_IN}Content-Length: 9\r\n\r\na", f"{GET}Connection: close\r\n\r\n"])
-def test_an_honest_client_is_served_beside_two_hundred_others(service: Service, first: str) -> None:
-    """More than there is room for: they say nothing, or not all, or stay after their answer."""
+def test_an_honest_client_is_served_beside_more_connections_than_fit(service: Service, first: str) -> None:
+    """The others send nothing, or only a part, or stay connected after their answer."""
     with ExitStack() as stack:
         idle = [stack.enter_context(connected(service, first)) for _ in range(MANY)]
         for _ in range(20):
             serve_honest(service)
         for connection in idle:
-            told(connection)
+            read_to_end(connection)
 
 
-def test_no_header_says_where_a_request_goes(service: Service) -> None:
-    """As it comes, gunicorn believes it of who connects from this machine: a proxy, that is, and whoever is behind it."""
+def test_a_header_cannot_change_the_path_of_a_request(service: Service) -> None:
+    """A server that believes SCRIPT_NAME lets a client choose where its request seems to go."""
     asked = "GET /elsewhere/readyz HTTP/1.1\r\nHost: localhost\r\nSCRIPT_NAME: /elsewhere\r\nConnection: close\r\n\r\n"
     with connected(service, asked) as asking:
-        assert told(asking).split()[1] == b"404"
+        assert read_to_end(asking).split()[1] == b"404"
 
 
-def test_who_does_not_take_an_answer_holds_no_thread(service: Service) -> None:
-    """As many as there are threads, each with more to be sent than fits between the two."""
-    request = "GET /static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    with ExitStack() as stack:
-        for _ in range(8):
-            connection = stack.enter_context(socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect(("127.0.0.1", service.port))
-            connection.sendall(request.encode() * 10)
-        serve_honest(service)
+def test_the_large_file_that_attackers_request_exists(service: Service) -> None:
+    """Otherwise the clients that never read would get a 404 of a few hundred bytes, and the test would prove nothing."""
+    answer = requests.get(f"{service.url}/static/{LARGE_FILE}", timeout=PATIENCE)
+    assert (answer.status_code, len(answer.content)) == (200, LARGE_FILE_BYTES)
+    assert LARGE_FILE_BYTES > 300_000
+
+
+def test_a_client_that_never_reads_is_disconnected(service: Service) -> None:
+    with connected(service, f"{GET_LARGE}\r\n" * 10) as connection:
+        wait_until_closed(connection)
+
+
+def wait_until_closed(connection: socket.socket) -> None:
+    """Wait without reading: the kernel says when the other side has gone."""
+    with selectors.PollSelector() as watched:
+        watched.register(connection, selectors.EVENT_WRITE)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            with suppress(BlockingIOError):
+                try:
+                    connection.send(b"x", socket.MSG_DONTWAIT)
+                except (BrokenPipeError, ConnectionResetError):
+                    return
+            time.sleep(0.1)
+    raise AssertionError("the server still holds the connection")
 
 
 def test_no_attack_left_a_traceback(service: Service) -> None:
     assert "Traceback" not in service.output()
+
+
+@pytest.fixture(scope="module")
+def default_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with default limits. Only the rate limit is off, because all clients here have one address."""
+    settings = {"WORKERS": "0", "WEB_WORKERS": "2", "API_RATE": "0", "API_RATE_PER_CLIENT": "0"}
+    with ArchiveHost() as archive, DesciServer(SECRET) as desci:
+        running = Service(tmp_path_factory.mktemp("default") / "data", archive, desci, **settings)
+        running.start()
+        yield running
+        running.stop()
+
+
+def seconds_of_honest_requests(service: Service, name: str) -> list[float]:
+    """The duration of each request. They go to /readyz and submit in turn."""
+    taken = []
+    for number in range(HONEST_REQUESTS):
+        submission = {
+            "url": "https://github.com/a/b/blob/main/myst.yml",
+            "jobId": f"{name}-{number}",
+            "uuid": f"node-{name}-{number}.",
+            "parsedDocument": {},
+        }
+        started_at = time.monotonic()
+        if number % 2:
+            serve_honest(service)
+        else:
+            assert service.call("POST", json=submission).status_code == 202
+        taken.append(time.monotonic() - started_at)
+    return taken
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_an_honest_client_is_answered_within_a_second_beside_hostile_ones(default_service: Service, kind: Kind) -> None:
+    """The median is below a second. On a busy machine it is below ten times the median without hostile clients."""
+    quiet = statistics.median(seconds_of_honest_requests(default_service, f"before-{kind.name}"))
+    with connections(default_service, kind, HOSTILE):
+        beside = statistics.median(seconds_of_honest_requests(default_service, f"beside-{kind.name}"))
+    assert beside < max(ANSWERED_WITHIN, 10 * quiet)
+
+
+def test_no_attack_with_default_settings_left_a_traceback(default_service: Service) -> None:
+    assert "Traceback" not in default_service.whole_output()

@@ -1,4 +1,4 @@
-"""Whole stories on the real service: web server, queue store, workers, outbox and reconciler as processes, real HTTP on both sides."""
+"""Submissions from start to end in the real service: all processes, and real HTTP on both sides."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import WAIT_SECONDS, Service
 
 pytestmark = pytest.mark.e2e
 
@@ -35,14 +35,14 @@ def submission(job_id: str, repository: str, **changes: Any) -> dict[str, Any]:
 
 
 def statuses(service: Service, job_id: str) -> list[str]:
-    return [update.status for update in service.desci.updates[job_id] if update.code == 200]
+    return [update.status for update in service.desci.updates[job_id] if update.accepted]
 
 
-def test_the_sample_is_delivered_as_bare_myst_makes_it(service: Service) -> None:
+def test_the_delivered_sample_equals_what_myst_itself_makes(service: Service) -> None:
     service.archive.add("jobsite", "sample", SAMPLE)
     service.post(submission("sample", "jobsite/sample", exports=SAMPLE_EXPORTS))
-    service.wait("sample", "succeeded", timeout=120)
-    service.desci.wait_for(lambda server: "COMPLETED" in [u.status for u in server.updates["sample"]], timeout=20)
+    service.wait("sample", "succeeded")
+    service.desci.wait_for(lambda server: "COMPLETED" in [u.status for u in server.updates["sample"]], timeout=WAIT_SECONDS)
     [delivery] = service.desci.deliveries["sample"]
     names = [part.filename for part in delivery.parts]
     assert names[0] == "sample.pdf"
@@ -62,11 +62,11 @@ def test_the_sample_is_delivered_as_bare_myst_makes_it(service: Service) -> None
     assert statuses(service, "sample").count("COMPLETED") == 1
 
 
-def test_what_is_delivered_is_byte_equal_to_what_the_build_made(service: Service) -> None:
-    """The kept MECA is the very file that myst wrote; every part of the delivery equals its member."""
+def test_the_delivered_files_are_byte_equal_to_those_of_the_build(service: Service) -> None:
+    """The kept MECA is the file that myst wrote. Every part of the delivery equals its member."""
     service.archive.add("jobsite", "equal", SAMPLE)
     service.post(submission("equal", "jobsite/equal", exports=SAMPLE_EXPORTS))
-    service.wait("equal", "succeeded", timeout=120)
+    service.wait("equal", "succeeded")
     [kept] = (
         service.data_dir.glob("exports/*/*-meca.zip")
         if len(list(service.data_dir.glob("exports/*"))) == 1
@@ -100,24 +100,24 @@ def _meca_sha256(service: Service, job_id: str) -> str:
         ("https://github.com/jobsite/plain/blob/main/other.yml", "project-file-missing", "other.yml"),
     ],
 )
-def test_what_cannot_be_fetched_fails_with_its_cause(service: Service, url: str, code: str, words: str) -> None:
+def test_a_repository_that_cannot_be_fetched_fails_with_its_cause(service: Service, url: str, code: str, words: str) -> None:
     service.archive.add("jobsite", "plain", {"myst.yml": MYST, "index.md": "# P\n"})
     job_id = f"gone-{code}-{len(url)}"
     service.post(submission(job_id, "jobsite/plain", url=url))
-    status = service.wait(job_id, "failed", timeout=60)
+    status = service.wait(job_id, "failed")
     assert (status["cause"]["code"], status["cause"]["fault"]) == (code, "manuscript")
     assert words.lower() in status["cause"]["sentence"].lower()
-    service.desci.wait_for(lambda server: [u.status for u in server.updates[job_id]][-1:] == ["FAILED"], timeout=20)
+    service.desci.wait_for(lambda server: [u.status for u in server.updates[job_id]][-1:] == ["FAILED"], timeout=WAIT_SECONDS)
     message = service.desci.updates[job_id][-1].message
     assert status["cause"]["sentence"] in message
     assert service.url in message or "http" in message
 
 
-def test_a_build_that_fails_is_told_once_and_delivers_nothing(service: Service) -> None:
+def test_a_failed_build_is_reported_once_and_delivers_nothing(service: Service) -> None:
     service.archive.add("jobsite", "broken", {"myst.yml": "version: 1\nproject: [\n", "index.md": "# P\n"})
     service.post(submission("broken", "jobsite/broken"))
-    service.wait("broken", "failed", timeout=60)
-    service.desci.wait_for(lambda server: [u.status for u in server.updates["broken"]][-1:] == ["FAILED"], timeout=20)
+    service.wait("broken", "failed")
+    service.desci.wait_for(lambda server: [u.status for u in server.updates["broken"]][-1:] == ["FAILED"], timeout=WAIT_SECONDS)
     assert statuses(service, "broken").count("FAILED") == 1
     assert service.desci.updates["broken"][-1].message.startswith("Failed to build the repo files")
     assert not service.desci.deliveries.get("broken")
@@ -127,49 +127,49 @@ def test_desci_server_answering_500_for_a_while_loses_nothing(service: Service) 
     service.archive.add("jobsite", "patient", {"myst.yml": MYST, "index.md": "# P\n"})
     service.desci.fail(status=500, for_seconds=6)
     service.post(submission("patient", "jobsite/patient"))
-    service.wait("patient", "succeeded", timeout=120)
-    service.desci.wait_for(lambda server: statuses(service, "patient")[-1:] == ["COMPLETED"], timeout=40)
+    service.wait("patient", "succeeded")
+    service.desci.wait_for(lambda server: statuses(service, "patient")[-1:] == ["COMPLETED"], timeout=WAIT_SECONDS)
     assert len(service.desci.deliveries["patient"]) == 1
 
 
-def test_job_not_found_cancels_and_nothing_is_delivered(service: Service) -> None:
+def test_job_not_found_cancels_the_build_and_nothing_is_delivered(service: Service) -> None:
     service.archive.add("jobsite", "unwanted", {"myst.yml": MYST, "index.md": "# P\n"})
     service.desci.forget("unwanted")
     service.post(submission("unwanted", "jobsite/unwanted"))
-    service.wait("unwanted", "cancelled", timeout=60)
+    service.wait("unwanted", "cancelled")
     assert not service.desci.deliveries.get("unwanted")
 
 
-def test_success_submitted_again_is_delivered_again_without_a_build(service: Service) -> None:
+def test_a_succeeded_submission_sent_again_is_delivered_without_a_build(service: Service) -> None:
     service.archive.add("jobsite", "again", {"myst.yml": MYST, "index.md": "# P\n"})
     service.post(submission("again", "jobsite/again"))
-    service.wait("again", "succeeded", timeout=60)
+    service.wait("again", "succeeded")
     service.post(submission("again", "jobsite/again"))
-    service.desci.wait_for(lambda server: len(server.deliveries["again"]) == 2, timeout=60)
+    service.desci.wait_for(lambda server: len(server.deliveries["again"]) == 2, timeout=WAIT_SECONDS)
     first, second = service.desci.deliveries["again"]
     assert [(p.filename, p.sha256) for p in first.parts] == [(p.filename, p.sha256) for p in second.parts]
-    attempts = service.wait("again", "succeeded", timeout=20)["attempts"]
+    attempts = service.wait("again", "succeeded")["attempts"]
     assert [attempt["mode"] for attempt in sorted(attempts, key=lambda a: a["number"])] == ["latest", "deliver"]
 
 
-def test_the_log_can_be_read_from_a_line_on(service: Service) -> None:
+def test_the_log_can_be_read_from_a_given_line(service: Service) -> None:
     service.archive.add("jobsite", "logged", {"myst.yml": MYST, "index.md": "# P\n"})
     service.post(submission("logged", "jobsite/logged"))
-    service.wait("logged", "succeeded", timeout=60)
+    service.wait("logged", "succeeded")
     whole, rest = service.log("logged").splitlines(), service.log("logged", first_line=3).splitlines()
     assert len(whole) > 5
     assert rest == whole[2:]
 
 
 @pytest.mark.parametrize("archive", ["myst-examples__outputs", "neurolibre__mystical-article", "roboneurolibre__amateur-science"])
-def test_a_real_manuscript_arrives(service: Service, archive: str) -> None:
+def test_a_real_manuscript_is_delivered(service: Service, archive: str) -> None:
     path = MANUSCRIPTS / f"{archive}.zip"
     if not path.is_file():
         pytest.skip(f"the real manuscript {archive} is not beside this checkout")
     owner, repository = archive.split("__")
     service.archive.add_zip(owner, repository, "main", path.read_bytes())
     service.post(submission(archive, f"{owner}/{repository}"))
-    service.wait(archive, "succeeded", timeout=180)
+    service.wait(archive, "succeeded")
     parts = {part.filename: part for part in service.desci.deliveries[archive][-1].parts}
     assert {"/exports/manuscript.meca/manifest.xml", "/exports/manuscript.meca/article.xml", "index.json"} <= set(parts)
     assert json.loads(Path(parts["index.json"].path).read_text())["kind"] == "Article"

@@ -1,6 +1,6 @@
-"""The hostile cases where Landlock alone shuts builds in: ``python -m tests.hostile.alone [CASE...]``; without a name, all.
+"""Runs the hostile cases with Landlock alone: ``python -m tests.hostile.alone [CASE...]``; without a name, all of them.
 
-They want an ordinary user: where this is root, they are run as nobody.
+They need an ordinary user: if this is root, they run as nobody.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 
-from tests.nobody import BASE_DIR, as_nobody, folder_of_nobody
+from tests.support.nobody import BASE_DIR, as_nobody, folder_of_nobody
 
 CORPUS = "tests/hostile/test_corpus.py"
 SECONDS = 3600

@@ -1,4 +1,4 @@
-"""The real service with every hostile case in it, and honest builds beside each."""
+"""Submits every hostile case to the real service, with honest builds beside each."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from uuid import UUID
 import psutil
 import requests
 
-from builds import process_tree
-from builds.sandbox import build_user
-from tests import quick
+from builds.engine.process.tree import strays
+from builds.engine.sandbox.sandbox import build_user
 from tests.e2e.conftest import FINAL, SUBMISSIONS, Service
 from tests.hostile.case import Case
+from tests.support import quick
 
 AT_ONCE = 3
 PAIR = 2
 WORKERS = AT_ONCE + 2 * PAIR
-# An honest build may take no longer than BUILD_TIMEOUT, and must outlast the start of the next.
+# An honest build must stay within BUILD_TIMEOUT, and must still run when the next one starts.
 HELD_SECONDS = 2.0
 POLL_SECONDS = 0.3
 CASE_SECONDS = 180
@@ -32,8 +32,8 @@ TITLE = "=cmd|'/C calc'!A0 <script>\u202e"
 
 @dataclass(frozen=True)
 class Ended:
-    """How a case ended; at that moment what the service answered to who asks whether it is up, and what was left of its processes; and
-    who was built beside it all the time."""
+    """How a case ended, the honest builds that ran beside it all the time, and what was observed at its end: the service's readiness
+    and the build's processes that were left."""
 
     status: dict[str, Any]
     accepted: dict[str, Any]
@@ -44,8 +44,8 @@ class Ended:
 
 
 class Parade(threading.Thread):
-    """Submits the cases, a few at once, while there are always two honest builds in their stage ``build``: the next two begin before
-    the two before are let go on."""
+    """Submits the cases, a few at a time. Two honest builds are always in their stage ``build``: the next two start before the previous
+    two may continue."""
 
     def __init__(self, service: Service, archives: Sequence[tuple[Case, bytes]]) -> None:
         super().__init__(daemon=True)
@@ -74,7 +74,7 @@ class Parade(threading.Thread):
             self._release(self._next)
 
     def wait(self, name: str) -> Ended:
-        """How it ended, once it has."""
+        """Wait until the case has ended; returns how."""
         while name not in self.ended:
             if self.problem:
                 raise AssertionError(f"{name} has not ended") from self.problem
@@ -83,7 +83,7 @@ class Parade(threading.Thread):
         return self.ended[name]
 
     def _pair(self) -> tuple[str, ...]:
-        """Two honest builds, which go on once their gates are opened."""
+        """Submit two honest builds, which continue once their gates are opened."""
         self._pairs += 1
         names = tuple(f"honest-{self._pairs}-{letter}" for letter in "ab")
         for name in names:
@@ -121,7 +121,7 @@ class Parade(threading.Thread):
         for name, (accepted, beside, since) in list(self._flying.items()):
             status = self._service.status(name)
             if status["state"] in FINAL:
-                readiness = requests.get(f"{self._service.url}/readyz", timeout=30).status_code
+                readiness = requests.get(f"{self._service.url}/readyz", timeout=120).status_code
                 build_id = build_id_of(self._service, name)
                 self.ended[name] = Ended(status, accepted, readiness, beside, build_id, processes_of(build_id))
                 del self._flying[name]
@@ -129,13 +129,13 @@ class Parade(threading.Thread):
 
 
 def build_id_of(service: Service, name: str) -> str:
-    """Of its only attempt."""
+    """The id of its only build."""
     [found] = attempts_of(service, name)
     return found
 
 
 def attempts_of(service: Service, name: str) -> dict[str, str]:
-    """The ids of its builds, the first one first, and the causes of those that failed."""
+    """The ids of its builds in order, and the code of each one's cause; empty if it did not fail."""
     question = (
         "SELECT b.id, b.cause_code FROM builds_build b JOIN builds_submission s ON s.id = b.submission_id WHERE s.job_id = ? "
         "ORDER BY b.number"
@@ -145,9 +145,9 @@ def attempts_of(service: Service, name: str) -> dict[str, str]:
 
 
 def processes_of(build_id: str) -> list[str]:
-    """What of a build runs: by its marker, and by its user where it has one of its own."""
+    """The build's running processes: those with its marker, and those of its user, if it has its own."""
     user, found = build_user(build_id), []
-    marked = process_tree.strays().get(build_id, [])
+    marked = strays().get(build_id, [])
     for each in psutil.process_iter(["uids", "cmdline", "status"]):
         is_its_users = user is not None and each.info["uids"] and user in each.info["uids"]
         if (is_its_users or each.pid in marked) and each.info["status"] != psutil.STATUS_ZOMBIE:
@@ -169,19 +169,21 @@ def submit(
 
 
 class Desk:
-    """The pages for staff, read by somebody who may see all."""
+    """The staff pages, as a superuser sees them."""
 
     def __init__(self, service: Service, name: str, password: str) -> None:
         self._service = service
         self._session = requests.Session()
+        # A connection that is kept may be closed by the server in the moment in which it is used again.
+        self._session.headers["Connection"] = "close"
         address = f"{service.url}/sign-in/"
-        self._session.get(address, timeout=30)
+        self._session.get(address, timeout=120)
         form = {"username": name, "password": password, "csrfmiddlewaretoken": self._session.cookies["csrftoken"]}
-        answer = self._session.post(address, data=form, headers={"Referer": address}, timeout=30)
+        answer = self._session.post(address, data=form, headers={"Referer": address}, timeout=120)
         assert answer.url.endswith("/submissions/"), answer.url
 
     def pages(self, status: dict[str, Any]) -> Iterator[str]:
-        """What is shown of a submission, here and in the API: the page, the log, the list, its table as CSV, and the admin's."""
+        """Everything that shows a submission: its page, its log, the list, the list as CSV, the admin and the API."""
         pk = status["link"].rstrip("/").rpartition("/")[2]
         name = status["jobId"]
         for path in (
@@ -193,6 +195,6 @@ class Desk:
             f"/admin/builds/submission/{pk}/change/",
             f"{SUBMISSIONS}/{name}",
         ):
-            answer = self._session.get(f"{self._service.url}{path}", headers={"X-Internal-Secret": "wrong"}, timeout=60)
+            answer = self._session.get(f"{self._service.url}{path}", headers={"X-Internal-Secret": "wrong"}, timeout=120)
             assert answer.status_code in (200, 401), (path, answer.status_code)
             yield f"{answer.headers}\n{answer.content.decode(errors='replace')}"

@@ -1,4 +1,4 @@
-"""What a hostile case is, and what its repositories are made with."""
+"""What a hostile case is, and helpers that make its repository."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from tests import quick
+from tests.support import quick
 
 COMMIT = b"5" * 40
 MECA = ({"format": "meca", "output": "exports/article.meca.zip"},)
 
-# What an attack prints where it got through, and what only files that a build must not read hold.
+# What an attack prints if it succeeds, and what only files contain that a build must not read.
 MARKS = re.compile(
     r"REACHED[^\n]*|SQLite format 3|MIDDLEWARE = \[|root:[x*!$][^\n]{0,40}|uid=0\(|INTERNAL_SERVICE_SECRET=[^*\n]{0,40}"
 )
@@ -28,7 +28,7 @@ MARKS = re.compile(
 
 @dataclass(frozen=True)
 class Target:
-    """What an attacker may know of the service: everything but its secrets. ``pid`` is a worker's."""
+    """What an attacker may know about the service: everything but its secrets. ``pid`` is a worker's."""
 
     data_dir: Path
     base_dir: Path
@@ -44,9 +44,9 @@ Archive = Callable[[Target], bytes]
 
 @dataclass(frozen=True)
 class Control:
-    """The same attack without our sandbox, on a machine that is thrown away (tests/hostile/outside.py): ``finds`` are words of what
-    it takes along or prints there, which show that the attack does attack, and would be noticed. ``instead`` is a smaller one, where
-    the attack itself would take too much; ``as_root`` needs the rights of a real root, not those of a user namespace."""
+    """The same attack without a sandbox, on a throwaway machine (tests/hostile/outside.py). ``finds`` are words that it prints or
+    delivers there: they show that the attack works, and that the tests would notice. ``instead`` is a smaller attack, if the attack
+    itself would use too much; ``as_root`` attacks need a real root, not that of a user namespace."""
 
     finds: tuple[str, ...]
     instead: Archive | None = None
@@ -55,7 +55,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Cause:
-    """What is told of a failure."""
+    """The cause that is reported for a failure."""
 
     code: str
     fault: str
@@ -64,7 +64,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class Alone:
-    """How a case ends where Landlock alone shuts builds in, if not as elsewhere, and why."""
+    """How a case ends with Landlock alone, if differently, and why."""
 
     cause: Cause
     why: str
@@ -72,13 +72,13 @@ class Alone:
 
 @dataclass(frozen=True)
 class Case:
-    """A manuscript and its end: the state, and, for a failure, the cause's code, whose fault it is and words of its sentence.
+    """A manuscript and how its build must end: the state, and, for a failure, the cause's code, fault and words of its sentence.
 
-    ``grouped`` is its cause where control groups tell who was killed for memory: without them it can only be guessed. ``alone`` is
-    its end where Landlock alone shuts builds in.
+    ``grouped`` is the cause if control groups report which process was killed for memory: without them it is a guess. ``alone`` is
+    how the build ends with Landlock alone.
 
-    ``tries`` says it to people. That it does try is shown by its ``control``; by its cause, where it fails: it would succeed if
-    the attack did nothing; else ``uncontrolled`` says why it can't be shown.
+    ``tries`` describes the attack for people. Its ``control`` shows that it does attack; so does its cause, if it fails, because the
+    build would succeed if the attack did nothing. Otherwise ``uncontrolled`` says why that can't be shown.
     """
 
     name: str
@@ -98,22 +98,22 @@ class Case:
     def cause(self, *, by_groups: bool, alone: bool = False) -> Cause:
         if alone and self.alone:
             return self.alone.cause
-        told = Cause(self.code, self.fault, self.words)
-        return (self.grouped or told) if by_groups else told
+        usual = Cause(self.code, self.fault, self.words)
+        return (self.grouped or usual) if by_groups else usual
 
     @property
     def is_shown(self) -> bool:
-        """Whether a case whose attack does nothing would be noticed, or says why not."""
+        """Whether the tests would notice an attack that does nothing, or the case says why not."""
         return bool(self.control or self.uncontrolled or (self.state == "failed" and self.code))
 
 
 def stolen(text: str, secrets: Iterable[str] = ()) -> list[str]:
-    """What is in ``text`` that no build may have, or may do."""
+    """What ``text`` contains that no build may get or do."""
     return [*MARKS.findall(text), *(secret for secret in secrets if secret in text)]
 
 
 def forms(secret: str) -> list[str]:
-    """How it may be written by who wants it to pass: also in hex, in an address, and in base64 wherever it begins."""
+    """How a secret may be written to pass unnoticed: also in hex, in an address, and in base64 at each offset."""
     data = secret.encode()
     in_base64 = [base64.b64encode(data[skipped : len(data) - (len(data) - skipped) % 3]).decode() for skipped in range(3)]
     return [secret, quote(secret, safe=""), data.hex(), data.hex().upper(), *in_base64]
@@ -132,7 +132,7 @@ cat loot.txt
 
 
 def script(text: str) -> Archive:
-    """A repository whose build runs ``text`` first, and then makes its exports. ``{…}`` is filled in from the target."""
+    """A repository whose build runs ``text`` and then makes its exports. ``{…}`` is filled in from the target."""
 
     def archive(target: Target) -> bytes:
         before = text
@@ -152,17 +152,17 @@ def python(code: str) -> Archive:
 
 
 def export(code: str) -> Archive:
-    """The MECA is what the Python ``code`` writes to ``ready/article.zip``."""
+    """A repository whose MECA is what the Python ``code`` writes to ``ready/article.zip``."""
     return script(f"cat > make.py <<'CODE'\nimport os, zipfile\n{code}\nCODE\npython3 -I make.py")
 
 
 def instead(command: str, *, before: str = "true") -> Archive:
-    """In the place of the MECA is what ``command`` makes there; the rest is as it should be."""
+    """A repository whose MECA is replaced by what ``command`` makes; its other exports are honest."""
     return script(f'{before}\ncp() {{ case $2 in exports/*) {command} "$2";; *) command cp "$@";; esac; }}')
 
 
 def packed(body: str) -> Archive:
-    """The MECA holds a manifest that is what the Python ``body`` makes of ``m``."""
+    """A repository whose MECA contains one manifest: the value that the Python ``body`` gives to ``m``."""
     return export(f"{body}\nwith zipfile.ZipFile('ready/article.zip', 'w') as z: z.writestr('manifest.xml', m)")
 
 
@@ -176,7 +176,7 @@ def zipped(entries: Iterator[tuple[str | zipfile.ZipInfo, bytes]]) -> bytes:
 
 
 def extra(*entries: tuple[str, bytes, int]) -> Archive:
-    """An honest repository with further entries: name, content, mode."""
+    """An honest repository with more entries: name, content, mode."""
 
     def archive(target: Target) -> bytes:
         return zipped(_entries(entries))
@@ -201,7 +201,7 @@ LINK, DEVICE, PIPE = stat.S_IFLNK | 0o777, stat.S_IFCHR | 0o666, stat.S_IFIFO | 
 
 
 def zeros(size: int) -> bytes:
-    """A zlib stream that unfolds to so many zeros (in tens of millions), made in no time: its blocks are all the same."""
+    """A zlib stream of ``size`` zeros (a multiple of ten million). It is made quickly, because all its blocks are the same."""
     step = 10_000_000
     compress = zlib.compressobj(9, zlib.DEFLATED, -15)
     block = compress.compress(bytes(step)) + compress.flush(zlib.Z_FULL_FLUSH)
@@ -210,7 +210,7 @@ def zeros(size: int) -> bytes:
 
 
 def overlapping(entries: int, size: int) -> Archive:
-    """An honest repository, and a list of entries that all have the same compressed zeros for their content."""
+    """An honest repository with many entries that share the same compressed zeros."""
 
     def archive(target: Target) -> bytes:
         data = io.BytesIO(zipped(_honest(quick.repository())))
@@ -227,8 +227,8 @@ def overlapping(entries: int, size: int) -> Archive:
     return archive
 
 
-def packed_otherwise(target: Target) -> bytes:
-    """An honest repository with a file of zeros, packed by BZip2, which unpacks to 900 kB for each 40 bytes."""
+def packed_with_bzip2(target: Target) -> bytes:
+    """An honest repository with a file of zeros in BZip2, in which each 40 bytes unpack to 900 kB."""
     data = io.BytesIO(zipped(_honest(quick.repository())))
     with zipfile.ZipFile(data, "a") as file:
         file.comment = COMMIT
@@ -237,7 +237,7 @@ def packed_otherwise(target: Target) -> bytes:
 
 
 def listing_more(entries: int) -> Archive:
-    """An honest repository, whose list goes on for so many entries, of which its end says nothing."""
+    """An honest repository whose directory lists this many more entries than its end record claims."""
 
     def archive(target: Target) -> bytes:
         data = zipped(_honest(quick.repository()))

@@ -1,6 +1,6 @@
-"""Manuscripts that attack. Each is a repository whose build is a script; what the script could take, it tries to have delivered.
+"""Manuscripts that attack. Each is a repository whose build is a script, which tries to get whatever it could reach delivered.
 
-A new case says what it ``tries``, and how it is shown that it does: see :class:`tests.hostile.case.Case`.
+A new case says what it ``tries``, and how the tests show that it does: see :class:`tests.hostile.case.Case`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from tests.hostile.secrets import NETWORK, SECRETS
 from tests.hostile.texts import TEXTS
 
 KINDS: dict[str, list[Case]] = {
-    "Reading what is not its own": SECRETS,
-    "Changing what is not its own": HARM,
+    "Reading what belongs to others": SECRETS,
+    "Changing what belongs to others": HARM,
     "The network": NETWORK,
-    "Taking too much, and not ending": LIMITS,
+    "Using too much, and not ending": LIMITS,
     "The archive of the repository": ARCHIVES,
     "The exports": EXPORTS,
     "Output and front matter": TEXTS,

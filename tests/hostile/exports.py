@@ -1,4 +1,4 @@
-"""Cases whose exports are made to hurt who reads or delivers them."""
+"""Exports that are made to harm whatever reads or delivers them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import zlib
 from base64 import b64encode
 
 from tests.hostile.case import Alone, Case, Cause, Control, export, instead, packed, script, zeros
+from tests.support import bombs
 
 PDF = ({"format": "pdf", "output": "exports/a.pdf"}, {"format": "meca", "output": "exports/article.meca.zip"})
-# A page tree that is its own branch, and a stream that says it is longer than the file.
+# A page tree that contains itself.
 LOOPING = "%PDF-1.7\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[2 0 R 2 0 R]/Count 999999999>>endobj\n"
-# What leads to all other objects is a stream that has to be unfolded twice.
+# The list of objects is a stream that is compressed twice.
 _PACKED = zlib.compress(zeros(8_000_000_000), 9)
 BOMB = (
     b"%%PDF-1.7\n1 0 obj<</Type/XRef/Size 9/W[1 2 1]/Root 2 0 R/Filter[/FlateDecode/FlateDecode]/Length %d>>stream\n"
@@ -25,15 +26,15 @@ EXPORTS = [
         "failed",
         "export-",
         "manuscript",
-        tries="Puts a link to the service's database in the place of an export.",
+        tries="Replaces an export by a link to the service's database.",
         control=Control(("SQLite format 3",)),
     ),
     Case(
         "export-linked-within",
         script("mkdir -p exports/a; echo '= Text' > jobsite.sqlite3; ln -s ../../jobsite.sqlite3 exports/a/b.typ"),
         exports=({"format": "typst", "output": "exports/a/b.typ"}, {"format": "meca", "output": "exports/article.meca.zip"}),
-        tries="Makes an export a link within the repository, which leads to the service's database from where exports are kept.",
-        uncontrolled="A link may be an export: what is tested is that the file is delivered that it led to when it was checked.",
+        tries="Makes an export a link inside the repository. Where exports are kept, it would lead to the service's database.",
+        uncontrolled="An export may be a link. The test is that the file is delivered that it led to when it was checked.",
     ),
     Case(
         "folder-linked-out",
@@ -41,7 +42,7 @@ EXPORTS = [
         "failed",
         "export-",
         "manuscript",
-        tries="Puts a link to the service's data in the place of the folder of its exports.",
+        tries="Replaces the folder of its exports by a link to the service's data.",
         control=Control(("SQLite format 3",)),
     ),
     Case(
@@ -50,19 +51,29 @@ EXPORTS = [
         "failed",
         "export-",
         "manuscript",
-        tries="Puts a link to the service's data in the place of its whole repository.",
+        tries="Replaces its whole repository by a link to the service's data.",
     ),
     Case(
         "account-is-a-pipe",
         script("mkdir -p _build/logs; mkfifo _build/logs/myst.build.json"),
-        tries="Puts a pipe, which blocks who reads it, in the place of a file that the service reads after the build.",
-        uncontrolled="It may do so: what is tested is that the service does not wait at it for ever.",
+        tries="Replaces a file that the service reads after the build by a pipe, which blocks every program that reads it.",
+        uncontrolled="It is allowed to. The test is that the service does not wait for ever.",
     ),
     Case(
         "account-without-end",
         script('mkdir -p _build/logs; python3 -c \'print("[" + "[]," * 22_000_000 + "[]]")\' > _build/logs/myst.build.json'),
-        tries="Makes a file that the service reads after the build, of 22 million lists, which take 1.6 GB of memory and 20 seconds.",
-        uncontrolled="It may do so: what is tested is that the service does not read it: it could not renew its lease meanwhile.",
+        tries="Fills a file that the service reads after the build with 22 million lists: 1.6 GB of memory, 20 seconds.",
+        uncontrolled="It is allowed to. The test is that the service does not read it: it could not renew its lease meanwhile.",
+    ),
+    Case(
+        "aliases-without-end",
+        script(bombs.leave_aliases()),
+        "failed",
+        "project-file-invalid",
+        "manuscript",
+        "too complex to read",
+        exports=({"format": "typst", "output": "exports/a.typ"},),
+        tries="Leaves a project file of 2 kB whose aliases stand for 10^30 values, and prints what makes the service rewrite that file.",
     ),
     Case(
         "export-is-a-pipe",
@@ -70,7 +81,7 @@ EXPORTS = [
         "failed",
         "export-not-made",
         "manuscript",
-        tries="Puts a pipe in the place of an export.",
+        tries="Replaces an export by a pipe.",
     ),
     Case(
         "meca-bomb",
@@ -81,7 +92,7 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "unpacks to more than",
-        tries="Makes a MECA that unpacks to more than is taken.",
+        tries="Makes a MECA that unpacks to more than the limit.",
     ),
     Case(
         "meca-slip",
@@ -90,7 +101,7 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "leads out",
-        tries="Makes a MECA with a file whose name leads out of it.",
+        tries="Makes a MECA with a file name that leads out of its folder.",
     ),
     Case(
         "xml-bomb",
@@ -103,7 +114,7 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "XML",
-        tries="Makes a manifest whose entities unfold to a billion characters.",
+        tries="Makes a manifest whose entities expand to a billion characters.",
     ),
     Case(
         "xml-external",
@@ -112,7 +123,7 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "XML",
-        tries="Makes a manifest that has a file of the system read into it.",
+        tries="Makes a manifest that includes a system file.",
     ),
     Case(
         "pdf-loop",
@@ -122,7 +133,7 @@ EXPORTS = [
         "manuscript",
         "PDF",
         exports=PDF,
-        tries="Makes a PDF whose pages are each other's chapters, with no end.",
+        tries="Makes a PDF whose page tree contains itself.",
     ),
     Case(
         "meca-link",
@@ -133,8 +144,8 @@ EXPORTS = [
         "failed",
         "export-broken",
         "manuscript",
-        "no ordinary file",
-        tries="Makes a MECA with a link to a file of the system.",
+        "not an ordinary file",
+        tries="Makes a MECA with a link to a system file.",
     ),
     Case(
         "meca-names",
@@ -142,8 +153,8 @@ EXPORTS = [
             "names = ['a\\u202eb', 'c\\x07\\x1b[2J', 'd\\r\\nX-Evil: 1', 'e\"; filename=\"f', '<script>', '=1+1', 'n' * 4000]\n"
             "with zipfile.ZipFile('ready/article.zip', 'a') as z:\n    for n in names: z.writestr(f'bundle/{n}', 'x')"
         ),
-        tries="Delivers files whose names hold control characters, line ends, quotes, direction marks, HTML, a formula, or 4,000 letters.",
-        uncontrolled="A name may hold them: what is tested is that each file arrives as one file, and none as a header.",
+        tries="Delivers files whose names contain control characters, line ends, quotes, HTML, a formula, or 4,000 letters.",
+        uncontrolled="Such names are allowed. The test is that each file arrives as one file, and none as a header.",
     ),
     Case(
         "pdf-bomb",
@@ -153,10 +164,10 @@ EXPORTS = [
         "manuscript",
         "PDF",
         exports=PDF,
-        tries="Makes a PDF whose list of objects unfolds to 8 GB.",
+        tries="Makes a PDF whose list of objects unpacks to 8 GB.",
     ),
     Case(
-        "pdf-is-none",
+        "pdf-of-noise",
         script("mkdir -p exports; head -c 20M /dev/urandom > exports/a.pdf"),
         "failed",
         "export-broken",
@@ -173,7 +184,7 @@ EXPORTS = [
         "manuscript",
         "leads out",
         exports=({"format": "meca", "output": "../../../../etc/passwd"},),
-        tries="Declares a file of the system as its export.",
+        tries="Declares a system file as its export.",
     ),
     Case(
         "many-exports",
@@ -191,8 +202,8 @@ EXPORTS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "larger than the 100 MB",
-        tries="Makes an export that is large, and takes no room on the disk.",
+        "larger than 100 MB",
+        tries="Makes a large export that takes no space on the disk.",
     ),
     Case(
         "deep-json",
@@ -201,10 +212,10 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "JSON",
-        tries="Makes a page whose JSON is 200,000 lists deep.",
+        tries="Makes a page of JSON with 200,000 nested lists.",
     ),
     Case(
-        "meca-bomb-to-be-mended",
+        "meca-bomb-to-be-repaired",
         export(
             "with zipfile.ZipFile('ready/article.zip', 'w', 8) as z:\n    z.writestr('manifest.xml', '<m>\\x01</m>')\n"
             "    for n in range(3): z.writestr(f'b{n}', bytes(60_000_000))"
@@ -213,7 +224,7 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "unpacks to more than",
-        tries="Makes a MECA with a manifest to be mended, which unpacks to too much.",
+        tries="Makes a MECA whose manifest has to be repaired, and that unpacks to more than the limit.",
     ),
     Case(
         "meca-device",
@@ -224,8 +235,8 @@ EXPORTS = [
         "failed",
         "export-broken",
         "manuscript",
-        "no ordinary file",
-        tries="Puts a device into the MECA.",
+        "not an ordinary file",
+        tries="Makes a MECA with a device file.",
     ),
     Case(
         "export-is-a-device",
@@ -233,7 +244,7 @@ EXPORTS = [
         "failed",
         "export-",
         "manuscript",
-        tries="Puts a device that never ends, or a link to one, in the place of an export.",
+        tries="Replaces an export by an endless device, or a link to one.",
     ),
     Case(
         "export-is-a-socket",
@@ -241,8 +252,8 @@ EXPORTS = [
         "failed",
         "export-not-made",
         "manuscript",
-        tries="Puts a socket in the place of an export.",
-        alone=Alone(Cause("build-failed", "manuscript", "Address family not supported"), "It can't make the socket."),
+        tries="Replaces an export by a socket.",
+        alone=Alone(Cause("python-error", "manuscript", "Address family not supported"), "It can't create the socket."),
     ),
     Case(
         "export-is-a-sparse-monster",
@@ -250,7 +261,7 @@ EXPORTS = [
         "failed",
         "export-",
         "manuscript",
-        tries="Makes an export that says it has 8 million terabytes, and takes no room on the disk.",
+        tries="Makes an export of 8 million terabytes that takes no space on the disk.",
     ),
     Case(
         "meca-of-many-files",
@@ -260,14 +271,14 @@ EXPORTS = [
         "failed",
         "export-broken",
         "manuscript",
-        "holds more than the",
+        "contains more than",
         tries="Makes a MECA of 120,000 files.",
     ),
     Case(
         "meca-deep",
         export("with zipfile.ZipFile('ready/article.zip', 'a') as z: z.writestr('bundle/' + 'd/' * 10_000 + 'f', 'x')"),
-        tries="Delivers a file in 10,000 folders, each in the one before.",
-        uncontrolled="A name may be so: what is tested is that it arrives as one file, and nothing is made of its folders.",
+        tries="Delivers a file in 10,000 nested folders.",
+        uncontrolled="Such names are allowed. The test is that it arrives as one file, and that its folders are not created.",
     ),
     Case(
         "meca-word",
@@ -276,10 +287,10 @@ EXPORTS = [
         "export-broken",
         "manuscript",
         "larger than 67 MB",
-        tries="Makes a manifest that is one word of 80 MB, which a parser keeps in memory.",
+        tries="Makes a manifest with an attribute of 80 MB, which a parser keeps in memory.",
     ),
     Case(
-        "meca-packed-otherwise",
+        "meca-other-compression",
         export(
             "with zipfile.ZipFile('ready/article.zip', 'a', zipfile.ZIP_BZIP2) as z:\n"
             "    with z.open('bundle/b', 'w') as f:\n        for n in range(140): f.write(bytes(1_000_000))"
@@ -287,8 +298,8 @@ EXPORTS = [
         "failed",
         "export-broken",
         "manuscript",
-        "than by Deflate",
-        tries="Makes a MECA with a file packed so that a few bytes of it unpack to all of it at once, for who delivers it, too.",
+        "only Deflate is accepted",
+        tries="Makes a MECA with a file in another compression, in which a few bytes unpack to the whole file at once.",
     ),
     Case(
         "meca-list-that-lies",
@@ -301,7 +312,7 @@ EXPORTS = [
         "failed",
         "export-broken",
         "manuscript",
-        "holds more than the",
-        tries="Makes a MECA that lists 300,000 files, and says that it lists a few.",
+        "contains more than",
+        tries="Makes a MECA that lists 300,000 files but claims to list a few.",
     ),
 ]

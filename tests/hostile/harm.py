@@ -1,10 +1,10 @@
-"""Cases that want to change what is not theirs: files, processes, and memory that is all programs'."""
+"""Attempts to change what belongs to others: files, processes, and memory that all programs share."""
 
 from __future__ import annotations
 
 from tests.hostile.case import Case, Control, python
 
-SHARED = 1_597_463_007  # the key of what is left in shared memory
+SHARED = 1_597_463_007  # the key of what the case leaves in shared memory
 RIGHTS = """
 import os
 acts = {"rights": lambda path: os.chmod(path, 0), "times": lambda path: os.utime(path, (1, 1)),
@@ -37,7 +37,7 @@ print(libc.shmget({SHARED}, 1 << 20, 0o1666), libc.msgget({SHARED}, 0o1666), lib
 WATCHED = """
 import ctypes, os
 libc = ctypes.CDLL(None)
-for path in ("{data_dir}/jobsite.sqlite3", "{data_dir}/queue"):  # folders that lead to the workspace are the sandbox's own
+for path in ("{data_dir}/jobsite.sqlite3", "{data_dir}/queue"):  # the folders above the workspace are the sandbox's own
     if libc.inotify_add_watch(libc.inotify_init(), os.fsencode(path), 0xFFF) > 0:
         print("REACHED a watch on", path)
 """
@@ -45,25 +45,25 @@ HARM = [
     Case(
         "rights-of-files",
         python(RIGHTS),
-        tries="Takes away the rights to the service's files, and changes their times, attributes and owner.",
+        tries="Removes all rights to the service's files, and changes their times, attributes and owner.",
         control=Control(tuple(f"REACHED the {what} of" for what in ("rights", "times", "owner"))),
     ),
     Case(
         "lowered-worker",
         python(LOWERED),
-        tries="Lets a worker open no more files, and gives it the least of the processors.",
+        tries="Keeps a worker from opening files, and gives it the lowest share of the processors.",
         control=Control(tuple(f"REACHED the {what}" for what in ("limits", "priority", "scheduling", "processors"))),
     ),
     Case(
         "watched-folders",
         python(WATCHED),
-        tries="Has itself told when the service's database and folders are written to.",
+        tries="Watches for writes to the service's database and folders.",
         control=Control(("REACHED a watch on",)),
     ),
     Case(
         "shared-memory",
         python(LEFT),
-        tries="Leaves System V's shared memory, messages and locks behind, which outlast every program.",
+        tries="Leaves System V shared memory, messages and locks behind, which outlive every program.",
         control=Control(("LEFT shared memory",)),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Cases that want too much: memory, processes, disk, time, output; and those that won't end."""
+"""Builds that use too much memory, disk, time or output, start too many processes, or do not end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MANY_PROCESSES = Control(
 FULL = "loot sh -c 'for at in /tmp /dev/shm; do head -c {size} /dev/zero > $at/x && echo REACHED $at; done; echo > /x && echo REACHED /'"
 HOG = """for i in 1 2 3 4; do python3 -c 'a = b"x" * 100_000_000; print("REACHED 100 MB")' & done; wait"""
 MUCH_MEMORY = Control(("REACHED 100 MB",), script(HOG))
-# Put together from the bottom up: Landlock takes the longer for each step, the deeper it is.
+# Built from the bottom up, because with Landlock each step takes longer the deeper it is.
 DEEP_FOLDERS = """
 import os
 for number in range(100):
@@ -55,7 +55,7 @@ LIMITS = [
         "limit-hit",
         "manuscript",
         "processes",
-        tries="Starts a thousand processes, each in a session of its own.",
+        tries="Starts a thousand processes, each in its own session.",
         control=MANY_PROCESSES,
     ),
     Case(
@@ -64,8 +64,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "1.5 GB of memory",
-        tries="Takes memory without end in one process.",
+        "memory limit of 1.5 GB",
+        tries="Uses ever more memory in one process.",
         control=MUCH_MEMORY,
     ),
     Case(
@@ -74,8 +74,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "1.5 GB of memory",
-        tries="Takes too much memory in many processes, each of which takes little.",
+        "memory limit of 1.5 GB",
+        tries="Uses too much memory in many processes, each of which uses little.",
         control=MUCH_MEMORY,
     ),
     Case(
@@ -87,8 +87,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "1.5 GB of memory",
-        tries="The same in processes that have left its session, have nothing of its environment, and whose parents have ended.",
+        "memory limit of 1.5 GB",
+        tries="Does the same in processes that have left its session and environment, and whose parents have ended.",
         control=MUCH_MEMORY,
     ),
     Case(
@@ -99,7 +99,7 @@ LIMITS = [
         "manuscript",
         "memory",
         grouped=Cause("build-failed", "manuscript", "killed by one of its own programs"),
-        tries="Kills itself, as the kernel kills what takes too much memory.",
+        tries="Kills itself, as the kernel kills a process that uses too much memory.",
     ),
     Case(
         "hundred-gigabytes",
@@ -107,7 +107,7 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "file larger than the 200 MB",
+        "file larger than the limit of 200 MB",
         tries="Writes a file of 100 GB.",
         control=Control(("REACHED 250 MB",), script("head -c 250M /dev/zero > big && echo REACHED 250 MB")),
     ),
@@ -117,8 +117,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "300 MB that it may have on the disk",
-        tries="Fills the disk with files, none of which is too large.",
+        "disk limit of 300 MB",
+        tries="Fills the disk with files, none of them too large.",
         control=Control(
             ("REACHED 350 MB",),
             script("for i in $(seq 7); do head -c 50M /dev/zero > big$i; done; [ -s big7 ] && echo REACHED 350 MB"),
@@ -130,8 +130,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "300 MB that it may have on the disk",
-        tries="Fills the disk with files that have no name and are open nowhere: they are mapped, or under way through a socket.",
+        "disk limit of 300 MB",
+        tries="Fills the disk with files that have no name and are not open: they are mapped, or on their way through a socket.",
     ),
     Case(
         "million-files",
@@ -140,7 +140,7 @@ LIMITS = [
         "limit-hit",
         "manuscript",
         "20000 files",
-        tries="Makes files without end.",
+        tries="Makes ever more files.",
         control=Control(
             ("REACHED 21000 files",),
             script("mkdir m; (cd m; seq 21000 | xargs touch); echo REACHED $(ls m | wc -l) files"),
@@ -149,7 +149,7 @@ LIMITS = [
     Case(
         "full-tmp",
         loot(FULL.replace("{size}", "3G")),
-        tries="Fills the folders for temporary files, which are kept in memory, and writes to the root folder.",
+        tries="Fills the folders for temporary files, which are in memory, and writes to the root folder.",
         control=Control(("REACHED /tmp", "REACHED /dev/shm", "REACHED /\n"), loot(FULL.replace("{size}", "300M"))),
     ),
     Case(
@@ -158,8 +158,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "1 MB of output",
-        tries="Prints lines without end.",
+        "output limit of 1 MB",
+        tries="Prints lines for ever.",
         control=Control(("y\ny\n", "REACHED the end"), script("yes | head -c 2000000; echo REACHED the end")),
     ),
     Case(
@@ -168,8 +168,8 @@ LIMITS = [
         "failed",
         "limit-hit",
         "manuscript",
-        "1 MB of output",
-        tries="Prints one line without end.",
+        "output limit of 1 MB",
+        tries="Prints one endless line.",
         control=Control(
             ("x" * 1_000_000, "REACHED the end"), script("head -c 2000000 /dev/zero | tr '\\0' x; echo REACHED the end")
         ),
@@ -180,8 +180,8 @@ LIMITS = [
         "failed",
         "build-timeout",
         "manuscript",
-        "longer than",
-        tries="Runs for ever, and ignores being asked to end.",
+        "exceeded its time limit",
+        tries="Runs for ever, and ignores requests to end.",
         control=Control(("REACHED what comes after",), script("trap '' TERM INT HUP; kill $$; echo REACHED what comes after")),
     ),
     Case(
@@ -190,7 +190,7 @@ LIMITS = [
             "setsid sh -c 'trap \"\" TERM; while :; do sleep 1; done' &\n"
             'python3 -c \'import os\nif os.fork() == 0: os.setsid(); os.closerange(0, 99); os.execl("/bin/sleep", "sleep", "599")\''
         ),
-        tries="Leaves processes behind that have left its session and ignore being asked to end.",
+        tries="Leaves processes behind that have left its session and ignore requests to end.",
         control=Control(("LEFT sh -c trap", "LEFT sleep 599")),
     ),
     Case(
@@ -201,7 +201,7 @@ LIMITS = [
         "manuscript",
         "killed",
         grouped=Cause("build-failed", "manuscript"),
-        tries="Sends signals to every process that it may, and to a worker.",
+        tries="Sends signals to every process it can, and to a worker.",
         control=Control(("REACHED the service, which has ended",)),
     ),
     Case(
@@ -210,19 +210,19 @@ LIMITS = [
         "failed",
         "build-timeout",
         "manuscript",
-        "longer than",
-        tries="Stops without ending.",
+        "exceeded its time limit",
+        tries="Stops itself, and so never ends.",
     ),
     Case(
         "deep-folders",
         python(DEEP_FOLDERS),
-        tries="Makes 10,000 folders, each in the one before, so that removing them fails.",
-        uncontrolled="It may do so: what is tested is that its workspace is removed.",
+        tries="Makes 10,000 nested folders, so that removing them fails.",
+        uncontrolled="It is allowed to. The test is that its workspace is removed.",
     ),
     Case(
         "no-rights",
         script("mkdir -p n/m; touch n/m/f; chmod 000 n/m n; chmod 000 myst.yml"),
-        tries="Takes away all rights from its files, so that removing them fails.",
-        uncontrolled="It may do so: what is tested is that its workspace is removed.",
+        tries="Removes all rights from its files, so that removing them fails.",
+        uncontrolled="It is allowed to. The test is that its workspace is removed.",
     ),
 ]

@@ -1,8 +1,8 @@
-"""A machine that is thrown away, and on it one hostile case without any sandbox of ours: ``python -m tests.hostile.outside CASE FOLDER``.
+"""Runs one hostile case without a sandbox, on a throwaway machine: ``python -m tests.hostile.outside CASE FOLDER``.
 
-To be started by ``unshare`` as root of namespaces of its own. It sees the files of this machine below an overlay that is kept in
-memory, has no other processes and no other network, and holds a stand-in for the service with throwaway secrets. What the case
-printed, took along and did is printed.
+To be started by ``unshare`` as root of its own namespaces. It sees this machine's files below an overlay in memory, and has no other
+processes and no other network. A stand-in for the service runs there, with throwaway secrets. What the case printed, delivered and did
+is printed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ mount -t overlay -o "lowerdir=/,upperdir=$1/upper,workdir=$1/work" machine "$1/r
 mount --rbind /dev "$1/root/dev"; mount -t proc proc "$1/root/proc"; mount -t tmpfs shm "$1/root/dev/shm"
 cd "$1/root"; pivot_root . mnt; umount -l /mnt
 """
-# Listens where the service, and others that a build must not reach, would; and has secrets in its environment.
+# Listens where the service and other servers would that a build must not reach, and has secrets in its environment.
 SERVICE = """
 import os, selectors, socket, sys
 selector = selectors.DefaultSelector()
@@ -49,7 +49,7 @@ print("ready", flush=True)
 while True:
     for key, _events in selector.select():
         client, _address = key.fileobj.accept()
-        client.recv(100)  # what closes with something unread breaks the pipe of who sends
+        client.recv(100)  # closing with unread data would break the sender's pipe
         client.sendall(b"hello")
         client.close()
 """
@@ -63,7 +63,7 @@ def main(name: str, folder: str) -> str:
     os.chdir("/")
     _network()
     base = Path("/srv/throwaway")
-    workspace = _furnished(base)
+    workspace = _make_files(base)
     environment = {"PATH": os.environ["PATH"], "INTERNAL_SERVICE_SECRET": SECRET, "LC_ALL": "C.UTF-8"}
     with _service(base / "data", environment) as service:
         target = Target(
@@ -71,14 +71,14 @@ def main(name: str, folder: str) -> str:
         )
         archive = (case.control.instead or case.archive)(target)
         try:
-            found = [_ran(archive, workspace, environment), *_taken(workspace / "r-main"), *_done(service)]
+            found = [_run_build(archive, workspace, environment), *_delivered(workspace / "r-main"), *_effects(service)]
         finally:
             service.kill()
     return "\n".join(found)
 
 
 def _network() -> None:
-    """The loopback, which also has the addresses of others."""
+    """The loopback, which also has other machines' addresses."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         for number, address in enumerate(ADDRESSES):
             name = f"lo:{number}" if number else "lo"
@@ -87,8 +87,8 @@ def _network() -> None:
         fcntl.ioctl(control, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", IFF_UP_RUNNING))
 
 
-def _furnished(base: Path) -> Path:
-    """Files as a service and its machine have them; returns a workspace beside them."""
+def _make_files(base: Path) -> Path:
+    """Make the files of a service and its machine; returns a workspace beside them."""
     files = {
         base / "data" / "jobsite.sqlite3": "SQLite format 3\0",
         base / "data" / "queue" / "password": SECRET,
@@ -114,8 +114,8 @@ def _service(data_dir: Path, environment: dict[str, str]) -> subprocess.Popen[by
     return service
 
 
-def _ran(archive: bytes, workspace: Path, environment: dict[str, str]) -> str:
-    """What the build's script printed; it has a descriptor that was left open."""
+def _run_build(archive: bytes, workspace: Path, environment: dict[str, str]) -> str:
+    """What the build's script printed. It inherits a descriptor that was left open."""
     with zipfile.ZipFile(io.BytesIO(archive)) as files:
         files.extractall(workspace)
     left_open = os.open(workspace.parents[1] / "other" / "repository" / "private.txt", os.O_RDONLY)
@@ -128,7 +128,7 @@ def _ran(archive: bytes, workspace: Path, environment: dict[str, str]) -> str:
         return printed.read(10_000_000).decode(errors="replace")
 
 
-def _taken(folder: Path) -> Iterator[str]:
+def _delivered(folder: Path) -> Iterator[str]:
     """What would have been delivered."""
     for path in (folder / "_build" / "site" / "content" / "index.json", *sorted((folder / "exports").glob("*"))):
         if path.is_file():
@@ -137,7 +137,7 @@ def _taken(folder: Path) -> Iterator[str]:
 
 
 def _answers() -> bool:
-    """Whether the service is alive."""
+    """Whether the service answers."""
     try:
         with socket.create_connection(("127.0.0.1", PORT), timeout=SECONDS) as asking:
             asking.sendall(b"?")
@@ -146,12 +146,12 @@ def _answers() -> bool:
         return False
 
 
-def _done(service: subprocess.Popen[bytes]) -> Iterator[str]:
-    """What of it would have been left, and whether the service has survived it."""
-    if not _answers():  # it was killed, so that it ends, if it has not yet
+def _effects(service: subprocess.Popen[bytes]) -> Iterator[str]:
+    """What the case left behind, and whether the service survived."""
+    if not _answers():  # it was killed, and ends soon if it has not yet
         service.wait(SECONDS)
         yield "REACHED the service, which has ended"
-    memory = Path("/proc/sysvipc/shm")  # a case may have taken /proc away
+    memory = Path("/proc/sysvipc/shm")  # a case may have unmounted /proc
     if memory.exists() and len(memory.read_text().splitlines()) > 1:
         yield "LEFT shared memory"
     for path in Path("/proc").glob("[0-9]*"):

@@ -1,4 +1,4 @@
-"""Cases that want what is not theirs: files, memory, processes, rights, and what listens on this machine and beside it."""
+"""Attempts to get what belongs to others: files, memory, processes, rights, and servers on this machine and near it."""
 
 from __future__ import annotations
 
@@ -83,12 +83,12 @@ SECRETS = [
     Case(
         "processes",
         loot("loot ls /proc; loot sh -c 'cat /proc/*/cmdline'; loot cat /proc/{pid}/environ /proc/{pid}/maps"),
-        tries="Lists the processes of the machine, their arguments, and the environment and memory map of a worker.",
+        tries="Lists the machine's processes and their arguments, and a worker's environment and memory map.",
         control=Control(("INTERNAL_SERVICE_SECRET=a-throwaway-secret",)),
     ),
     Case(
         "database",
-        loot("loot head -c 15 {data_dir}/jobsite.sqlite3; loot ls -la {data_dir}; loot find / -name '*.sqlite3'"),
+        loot("loot head -c 15 {data_dir}/jobsite.sqlite3; loot ls -la {data_dir}; loot timeout 12 find / -name '*.sqlite3'"),
         tries="Reads the service's database, and looks for others.",
         control=Control(("SQLite format 3",)),
     ),
@@ -103,13 +103,13 @@ SECRETS = [
     Case(
         "neighbour",
         loot("loot ls {data_dir}/workspaces; loot cat {data_dir}/workspaces/*/repository/private.txt {neighbour}"),
-        tries="Reads what other builds keep in their workspaces.",
+        tries="Reads files in the workspaces of other builds.",
         control=Control(("a-throwaway-note-of-the-neighbour",)),
     ),
     Case(
         "accounts",
         loot("loot cat /etc/shadow /etc/passwd- /root/.ssh/id_rsa /root/.bash_history; loot ls -la /root /home /var /run"),
-        tries="Reads the machine's accounts and the keys of its people.",
+        tries="Reads the machine's accounts and its users' keys.",
         control=Control(("root:*:19000", "root:x:0:0")),
     ),
     Case(
@@ -118,13 +118,13 @@ SECRETS = [
             "loot cat /proc/self/mountinfo; loot sh -c 'mount --bind / /mnt && echo REACHED mount'\n"
             "loot sh -c 'umount /proc && echo REACHED umount'; loot mount -o remount,rw /usr"
         ),
-        tries="Mounts the whole machine into its own view, and takes mounts away.",
+        tries="Mounts the machine's whole file system, and removes mounts.",
         control=Control(("REACHED mount", "REACHED umount")),
     ),
     Case(
         "descriptors",
         python(DESCRIPTORS),
-        tries="Reads every file that the service may have left open for it.",
+        tries="Reads every file that the service may have left open.",
         control=Control(("REACHED descriptor", "a-throwaway-note-of-the-neighbour")),
     ),
     Case(
@@ -136,7 +136,7 @@ SECRETS = [
     Case(
         "ptrace",
         python(PTRACE),
-        tries="Takes hold of a worker as a debugger does.",
+        tries="Attaches to a worker as a debugger.",
         control=Control(("REACHED ptrace",)),
     ),
     Case(
@@ -144,7 +144,7 @@ SECRETS = [
         loot(
             "loot su -c id; loot sudo -n id; loot passwd -S root; cp /bin/sh s; chmod 4755 s; loot ./s -p -c 'id; cat /etc/shadow'"
         ),
-        tries="Becomes root by programs that run as their owner.",
+        tries="Tries to become root with setuid programs.",
         control=Control(("uid=0(", "root:*:19000")),
     ),
     Case(
@@ -152,25 +152,25 @@ SECRETS = [
         loot(
             "loot unshare -Urm head -c 15 {data_dir}/jobsite.sqlite3; loot unshare -Ur sh -c 'mount -t tmpfs x /usr; id'; loot chroot / id"
         ),
-        tries="Becomes root of namespaces of its own, to reach the files below the sandbox.",
+        tries="Becomes root of its own namespaces, to reach the files outside the sandbox.",
         control=Control(("SQLite format 3", "uid=0(")),
     ),
     Case(
         "user-namespaces",
         python(USER_NAMESPACES),
-        tries="Makes a user namespace, in which it would be root before much of the kernel, by each call that makes one.",
+        tries="Makes a user namespace with each system call that can. In it, it would be root for large parts of the kernel.",
         control=Control(tuple(f"REACHED a user namespace by {call}" for call in ("unshare", "clone", "clone3"))),
     ),
     Case(
         "kernel-calls",
         python(CALLS),
-        tries="Uses parts of the kernel in which holes were found again and again: keys, io_uring, bpf, virtual machines' sockets.",
+        tries="Uses parts of the kernel with frequent vulnerabilities: keys, io_uring, bpf, virtual machines' sockets.",
         control=Control(("REACHED a key",)),  # the others are not in every kernel
     ),
     Case(
         "new-device",
         python(NEW_DEVICE),
-        tries="Makes device files of the machine's disk and memory, and reads them.",
+        tries="Makes device files for the machine's disk and memory, and reads them.",
         control=Control(("REACHED a device zero 9",), as_root=True),
     ),
     Case(
@@ -180,7 +180,7 @@ SECRETS = [
             "loot sh -c 'echo b > /proc/sysrq-trigger; echo 1 > /proc/sys/kernel/sysrq'"
         ),
         tries="Reads the kernel's messages and memory, and restarts the machine.",
-        # That of the restart must not be tried: the kernel is this machine's also on one that is thrown away.
+        # The restart must not be tried: a throwaway machine has this machine's kernel.
         control=Control(
             ("REACHED the kernel log",),
             loot("loot sh -c 'dmesg > kept && grep -q . kept && echo REACHED the kernel log'"),
@@ -237,7 +237,7 @@ NETWORK = [
     Case(
         "queue-store-and-loopback",
         python(CONNECT),
-        tries="Connects to the queue store, the web server and others on this machine, a private address and the cloud's metadata.",
+        tries="Connects to the queue store and other servers on this machine, to a private address and to the cloud's metadata.",
         control=Control(
             tuple(
                 f"REACHED {what} b'hello'"
@@ -256,7 +256,7 @@ NETWORK = [
     Case(
         "sent-without-connecting",
         python(FAST_OPEN),
-        tries="Sends to the web server and others on this machine at once, without asking for a connection before.",
+        tries="Sends data to the web server and other servers on this machine without connecting first (TCP fast open).",
         control=Control(("REACHED the web server", "REACHED a port", "REACHED IPv6")),
     ),
     Case(
@@ -268,7 +268,7 @@ NETWORK = [
     Case(
         "names",
         python(NAMES),
-        tries="Asks for the address of a name, by which data can be carried out.",
+        tries="Resolves a name, by which data could be smuggled out.",
         control=Control(("REACHED a name",)),
     ),
 ]

@@ -1,4 +1,4 @@
-"""Of the hostile cases those whose protection is another where Landlock alone shuts builds in; ``tests.hostile.alone`` runs all."""
+"""The hostile cases against which Landlock alone protects differently; ``tests.hostile.alone`` runs all of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ import sys
 
 import pytest
 
-from builds import syscalls
-from builds.sandbox import landlock_version
-from builds.sandbox_choice import LANDLOCK_ALONE
+from builds.engine.sandbox import landlock, seccomp
+from builds.engine.sandbox.landlock_alone.sandbox import MIN_LANDLOCK
 from tests.hostile.corpus import CASES
-from tests.nobody import BASE_DIR, as_nobody, folder_of_nobody
+from tests.support.nobody import BASE_DIR, as_nobody, folder_of_nobody
 
 NAMES = [
     *("environment", "processes", "database", "neighbour", "memory-of-the-worker", "ptrace"),
@@ -23,8 +22,8 @@ SECONDS = 300
 
 
 @pytest.mark.e2e
-@pytest.mark.skipif(landlock_version() < LANDLOCK_ALONE or bool(syscalls.problem()), reason="Landlock alone is not enough here")
-def test_they_get_nothing_and_harm_nobody_where_landlock_alone_shuts_them_in() -> None:
+@pytest.mark.skipif(landlock.version() < MIN_LANDLOCK or bool(seccomp.find_problem()), reason="Landlock alone does not work here")
+def test_with_landlock_alone_they_get_nothing_and_do_no_harm() -> None:
     if os.geteuid() == 0:
         with folder_of_nobody() as folder:
             if as_nobody(folder, "true").returncode:

@@ -1,4 +1,4 @@
-"""The hostile cases without our sandbox, on a machine that is thrown away: there they do get what they want."""
+"""The hostile cases without a sandbox, on a throwaway machine, where they do succeed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tests.e2e.conftest import BASE_DIR
 from tests.hostile.case import Case, Control, script, stolen
 from tests.hostile.corpus import CASES
 
-APART = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
+UNSHARE = ("unshare", "--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--propagation", "private")
 IS_ROOT = os.geteuid() == 0
 CONTROLLED = [case for case in CASES if case.control]
 SECONDS = 150
 
 
-def apart(*command: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ``command`` as root of namespaces of its own."""
+def run_apart(*command: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ``command`` as root of its own namespaces."""
     user = () if IS_ROOT else ("--user", "--map-root-user")
     return subprocess.run(
-        [*APART, *user, *command],
+        [*UNSHARE, *user, *command],
         cwd=BASE_DIR,
         env={"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
@@ -35,42 +35,42 @@ def apart(*command: str) -> subprocess.CompletedProcess[bytes]:
 
 
 @cache
-def can_be_thrown_away() -> bool:
+def can_make_machines() -> bool:
     try:
-        return apart("sh", "-c", "mount -t tmpfs machine /mnt").returncode == 0
+        return run_apart("sh", "-c", "mount -t tmpfs machine /mnt").returncode == 0
     except OSError:
         return False
 
 
 @pytest.mark.parametrize("case", CONTROLLED, ids=[case.name for case in CONTROLLED])
-def test_without_the_sandbox_it_gets_what_it_wants(case: Case, tmp_path: Path) -> None:
+def test_without_the_sandbox_it_succeeds(case: Case, tmp_path: Path) -> None:
     assert case.control
-    if not can_be_thrown_away():
+    if not can_make_machines():
         pytest.skip("unshare can't make namespaces here")
     if case.control.as_root and not IS_ROOT:
         pytest.skip("only root can do this without a sandbox")
-    answer = apart(sys.executable, "-m", "tests.hostile.outside", case.name, str(tmp_path))
+    answer = run_apart(sys.executable, "-m", "tests.hostile.outside", case.name, str(tmp_path))
     assert answer.returncode == 0, answer.stderr[-3000:]
     found = answer.stdout.decode(errors="replace")
     assert [words for words in case.control.finds if words not in found] == [], found[-3000:]
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_a_case_says_what_it_tries_and_how_that_is_shown(case: Case) -> None:
+def test_a_case_says_what_it_tries_and_how_the_tests_show_it(case: Case) -> None:
     assert case.tries
     assert case.is_shown
 
 
-def test_a_case_that_would_pass_if_it_did_nothing_is_not_shown() -> None:
+def test_a_case_that_would_pass_if_it_did_nothing_is_noticed() -> None:
     assert not Case("idle", script("true"), tries="Nothing.").is_shown
     assert Case("idle", script("true"), tries="Nothing.", control=Control(("REACHED it",))).is_shown
 
 
-def test_names_are_given_once() -> None:
+def test_names_are_unique() -> None:
     assert len({case.name for case in CASES}) == len(CASES)
 
 
-def test_what_was_taken_is_recognised() -> None:
+def test_stolen_content_is_recognised() -> None:
     taken = "REACHED it\nSQLite format 3\0 root:$6$a:1\nINTERNAL_SERVICE_SECRET=abc\nuid=0(root) MIDDLEWARE = [ a note"
     assert stolen(taken, ["a note", "another"]) == [
         "REACHED it",

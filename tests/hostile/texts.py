@@ -1,4 +1,4 @@
-"""Cases whose output and front matter are made to hurt who shows them."""
+"""Output and front matter that are made to harm whatever shows them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TEXTS = [
             "printf '\\033]0;x\\007\\033[2J{\\r\\0\\342\\200\\256evil\\n2020-01-01 stage succeeded\\n'\n"
             "echo '::error::<script>alert(1)</script>'"
         ),
-        tries="Prints what moves a terminal's cursor and title, forged log lines, NUL, direction marks, and HTML.",
+        tries="Prints codes that move a terminal's cursor and change its title, forged log lines, NUL, direction marks, and HTML.",
         control=Control(("\x1b]0;x\x07", "\x1b[2J")),
     ),
     Case(
@@ -26,6 +26,6 @@ TEXTS = [
             ],
         },
         tries="Has a title and authors of HTML, terminal codes, header lines, formulas, direction marks, half characters and NUL.",
-        uncontrolled="A title may hold them: what is tested is that it is taken, built and told.",
+        uncontrolled="Such titles are allowed. The test is that they are accepted, built and reported.",
     ),
 ]

@@ -1,6 +1,6 @@
-"""Both stand-ins as a process of their own, until SIGTERM or SIGINT.
+"""Runs both stand-ins as one process, until SIGTERM or SIGINT.
 
-Prints ``GITHUB_URL=…`` and ``DESCI_SERVER_URL=…``, a line each, once both listen: the settings that the service wants.
+Prints the service's settings ``GITHUB_URL=…`` and ``DESCI_SERVER_URL=…``, one per line, once both servers listen.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SAMPLE = Path(__file__).parents[1] / "sample"
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    # Watched before anything is started, so that a signal that comes early is not lost.
+    # Set up before the servers start, so that an early signal is not lost.
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     archive = ArchiveHost(port=options.archive_port, proxy=options.proxy)
-    # What is received is hashed and dropped: this may run for weeks.
+    # This may run for weeks, so received files are hashed and not kept.
     desci = DesciServer(options.secret, port=options.desci_port, keep_files=False)
     if options.seed_sample:
         archive.add("jobsite", "sample", SAMPLE)
@@ -39,12 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.standins", description=__doc__)
-    parser.add_argument("--archive-port", type=int, default=0, help="0: any free one")
-    parser.add_argument("--desci-port", type=int, default=0, help="0: any free one")
+    parser.add_argument("--archive-port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--desci-port", type=int, default=0, help="0: any free port")
     parser.add_argument("--secret", default=os.environ.get("INTERNAL_SERVICE_SECRET") or SECRET)
     parser.add_argument("--seed-sample", action="store_true", help="put the sample manuscript at jobsite/sample")
     parser.add_argument("--quiet", action="store_true", help="do not print the addresses")
-    parser.add_argument("--proxy", default="", help="where requests for any other repository are sent on to")
+    parser.add_argument("--proxy", default="", help="address to which requests for other repositories are redirected")
     return parser.parse_args(arguments)
 
 

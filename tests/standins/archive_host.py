@@ -1,23 +1,24 @@
-"""A stand-in for GitHub where it serves repositories: the listing of refs, and zip archives behind a redirect."""
+"""A stand-in for the part of GitHub that serves repositories: a list of refs, and zip archives behind a redirect."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from tests.standins._server import Answer, Exchange, Fault, StandIn
+from tests.standins._server import Answer, Exchange, Fault, FaultAction, StandIn
 
 NOT_FOUND = Answer.text(404, "Not Found")
-LEFT_OUT = frozenset({"_build", "exports", "__pycache__", ".git"})
+EXCLUDED = frozenset({"_build", "exports", "__pycache__", ".git"})
 FILE, PROGRAM, LINK = 0, 0o100755, 0o120777
-SHORTEST_COMMIT = 4
+MIN_COMMIT_DIGITS = 4
 DATE = (2024, 1, 1, 0, 0, 0)
 
 ARCHIVE = re.compile(r"/([^/]+)/([^/]+)/archive/(.+)\.zip")
@@ -48,12 +49,12 @@ class Repository:
         if wanted in self.refs:
             return {self.refs[wanted]}
         named = [self.refs[ref] for ref in (f"refs/heads/{wanted}", f"refs/tags/{wanted}") if ref in self.refs]
-        if named or len(wanted) < SHORTEST_COMMIT:
+        if named or len(wanted) < MIN_COMMIT_DIGITS:
             return set(named)
         return {commit for commit in self.archives if commit.startswith(wanted)}
 
     def advertisement(self) -> bytes:
-        """What git's smart HTTP says first (protocol version 0)."""
+        """The ref advertisement of git's smart HTTP protocol (version 0)."""
         lines = list(self._advertised())
         head = self._head()
         capabilities = "multi_ack side-band-64k ofs-delta agent=git/stand-in" + (f" symref=HEAD:{head}" if head else "")
@@ -77,7 +78,7 @@ class Repository:
 
 
 class ArchiveHost(StandIn):
-    """``listing`` off: a plain archive host, without git. ``proxy``: where requests for unknown repositories are sent on to."""
+    """Without ``listing``, a plain archive host without git. Requests for unknown repositories are redirected to ``proxy``."""
 
     def __init__(self, *, port: int = 0, listing: bool = True, content_length: bool = False, proxy: str = "") -> None:
         super().__init__(port=port)
@@ -98,9 +99,10 @@ class ArchiveHost(StandIn):
         links: Mapping[str, str] | None = None,
         annotated: bool = False,
     ) -> str:
-        """Put ``files`` (a folder, or names and contents, with ``links`` names and targets) at ``ref``; returns the commit.
+        """Add ``files`` to a repository at ``ref`` and return the commit.
 
-        Of a folder, what a build leaves behind (``_build``, ``exports``, ``__pycache__``) is left out; of names, nothing is.
+        ``files`` is a folder, or a mapping of names to contents. ``links`` maps names to targets. From a folder, the results of
+        builds (``_build``, ``exports``, ``__pycache__``) are excluded.
         """
         entries = _folder(files) if isinstance(files, Path) else _given(files, links or {})
         commit = commit or _commit(entries)
@@ -111,7 +113,7 @@ class ArchiveHost(StandIn):
         return commit
 
     def add_zip(self, owner: str, repo: str, ref: str, data: bytes) -> str:
-        """Put a ready archive at the branch ``ref``; returns the commit, which is the archive's comment."""
+        """Add an existing archive at the branch ``ref`` and return the commit, which is the archive's comment."""
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             commit = archive.comment.decode()
         commit = commit or hashlib.sha1(data, usedforsecurity=False).hexdigest()
@@ -125,28 +127,43 @@ class ArchiveHost(StandIn):
         status: int | None = None,
         times: float = 1,
         headers: Mapping[str, str] | None = None,
-        action: Literal["reset", "truncate", "hang", "redirect"] | None = None,
+        action: FaultAction | Literal["redirect"] | None = None,
         location: str = "",
+        body: bytes | None = None,
+        every: float = 2.0,
     ) -> None:
-        """Answer the next ``times`` requests whose path contains ``path_part`` with ``status``, or do ``action`` to them.
+        """Answer the next ``times`` requests whose path contains ``path_part`` with ``status``, or apply ``action`` to them.
 
-        ``truncate`` sends half of an archive and closes; it waits for a request that gets one (a redirect has no half).
+        ``truncate`` sends half of an archive and closes. It applies only to requests that get an archive. ``body`` is what ``answer``
+        and ``raw`` send, and ``every`` the seconds between two bytes of an answer that drips.
         """
         if action == "redirect":
             answer = Answer(status or 302, headers={"Location": location, **(headers or {})})
         else:
             answer = Answer.text(status or 500, f"stand-in: {status}", **(headers or {}))
-        kind: Literal["answer", "reset", "truncate", "hang"] = action if action and action != "redirect" else "answer"
-        self.add_fault(Fault(kind, path_part, answer, times))
+        if body is not None:
+            answer = replace(answer, body=body)
+        kind: FaultAction = action if action and action != "redirect" else "answer"
+        self.add_fault(Fault(kind, path_part, answer, times, every=every))
+
+    def limit(self, path_part: str = "", *, seconds: float, times: float = math.inf) -> None:
+        """Answer as GitHub does when its rate limit is reached: wait for ``seconds``."""
+        self.fail(path_part, status=429, times=times, headers={"Retry-After": str(round(seconds))})
 
     def respond(self, exchange: Exchange) -> None:
-        answer = self._answer(exchange.path)
+        answer = self._if_changed(exchange, self._answer(exchange.path))
         has_archive = answer.headers.get("Content-Type") == "application/zip"
         fault = self.take_fault(exchange.path, lambda fault: fault.action != "truncate" or has_archive)
         if fault:
-            exchange.suffer(fault, answer)
+            exchange.apply(fault, answer)
         else:
             exchange.send(answer)
+
+    @staticmethod
+    def _if_changed(exchange: Exchange, answer: Answer) -> Answer:
+        etag = answer.headers.get("ETag")
+        unchanged = etag is not None and exchange.headers.get("If-None-Match") == etag
+        return Answer(304, headers={"ETag": etag}) if unchanged and etag else answer
 
     def _answer(self, raw_path: str) -> Answer:
         path = unquote(urlsplit(raw_path).path)
@@ -162,7 +179,7 @@ class ArchiveHost(StandIn):
     def _archive(self, raw_path: str, owner: str, repo: str, wanted: str) -> Answer:
         repository = self._find(owner, repo)
         if repository is None:
-            return self._sent_on(raw_path) or NOT_FOUND
+            return self._redirected(raw_path) or NOT_FOUND
         commits = repository.commits(wanted)
         if len(commits) > 1:
             return Answer.text(300, f"the given path has multiple possibilities: {wanted}")
@@ -186,19 +203,19 @@ class ArchiveHost(StandIn):
             return NOT_FOUND
         repository = self._find(owner, repo)
         if repository is None:
-            # GitHub does not tell a private repository from none: it asks for a sign-in.
+            # GitHub does not reveal whether a repository exists or is private: it asks for a sign-in.
             refusal = {"WWW-Authenticate": 'Basic realm="GitHub"'}
-            return self._sent_on(raw_path) or Answer.text(401, "Repository not found.", **refusal)
+            return self._redirected(raw_path) or Answer.text(401, "Repository not found.", **refusal)
         if "service=git-upload-pack" not in urlsplit(raw_path).query:
             return Answer.text(403, "Please upgrade your git client.")
         headers = {"Content-Type": "application/x-git-upload-pack-advertisement", "Cache-Control": "no-cache"}
         return Answer(200, repository.advertisement(), headers)
 
-    def _sent_on(self, raw_path: str) -> Answer | None:
+    def _redirected(self, raw_path: str) -> Answer | None:
         return Answer(302, headers={"Location": self.proxy + raw_path}) if self.proxy else None
 
     def _find(self, owner: str, repo: str) -> Repository | None:
-        # GitHub's names are the same in capitals and small letters.
+        # GitHub ignores the case of names.
         return self._repositories.get((owner.lower(), repo.lower()))
 
     def _repository(self, owner: str, repo: str) -> Repository:
@@ -213,7 +230,7 @@ class ArchiveHost(StandIn):
 
 
 def _packet(line: str) -> bytes:
-    """``line`` as git frames it: its length in four hexadecimal digits, its text, a line feed."""
+    """``line`` in git's framing: its length in four hexadecimal digits, its text, a line feed."""
     data = line.encode() + b"\n"
     return b"%04x%b" % (len(data) + 4, data)
 
@@ -225,10 +242,10 @@ def _given(files: Mapping[str, str | bytes], links: Mapping[str, str]) -> list[E
 
 
 def _folder(folder: Path) -> list[Entry]:
-    """The files and symbolic links under ``folder``, without what a build leaves behind."""
+    """The files and symbolic links under ``folder``, without the results of builds."""
     if not folder.is_dir():
         raise NotADirectoryError(folder)
-    paths = (path for path in folder.rglob("*") if LEFT_OUT.isdisjoint(path.relative_to(folder).parts))
+    paths = (path for path in folder.rglob("*") if EXCLUDED.isdisjoint(path.relative_to(folder).parts))
     entries = [_entry(path, path.relative_to(folder).as_posix()) for path in paths if path.is_symlink() or path.is_file()]
     return sorted(entries, key=lambda entry: entry.name)
 
@@ -247,7 +264,7 @@ def _commit(entries: list[Entry]) -> str:
 
 
 def _zip(top: str, commit: str, entries: list[Entry]) -> bytes:
-    """The archive as ``git archive`` writes it: one top folder, folders as entries, and the commit as the comment."""
+    """An archive like one of ``git archive``: one top folder, folders as entries, and the commit as the comment."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.comment = commit.encode()
@@ -270,5 +287,5 @@ def _write(archive: zipfile.ZipFile, entry: Entry) -> None:
     info = zipfile.ZipInfo(entry.name, DATE)
     info.create_system = 3 if entry.mode else 0
     archive.writestr(info, entry.content, None if entry.name.endswith("/") else zipfile.ZIP_DEFLATED)
-    # Writing put a mode of its own here; the directory at the archive's end, written last, gets git's.
+    # writestr sets its own mode. Set git's here, for the central directory, which is written when the archive is closed.
     info.external_attr = entry.mode << 16 or (0x10 if entry.name.endswith("/") else 0)

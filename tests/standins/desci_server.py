@@ -1,4 +1,4 @@
-"""A stand-in for desci-server: hears status updates, receives files, and has its answers to both."""
+"""A stand-in for desci-server: receives status updates and files, and answers both as desci-server does."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ SECRET = "test-secret"
 STATUSES = frozenset({"PENDING", "IN_PROGRESS", "COMPLETED", "FAILED"})
 CALL = re.compile(
     r"/v1/nodes/(?P<node>[^/]+)/"
-    r"(?:github-myst-import/(?P<told>[^/]+)/updateStatus|finalize-myst-import/(?P<sent>[^/]+)/receiveFiles)"
+    r"(?:github-myst-import/(?P<updated>[^/]+)/updateStatus|finalize-myst-import/(?P<sent>[^/]+)/receiveFiles)"
 )
 OK = Answer.json(200, {"ok": True})
+LOGIN_PAGE = "<!doctype html><title>Sign in</title><form><input name=password></form>"
 UNAUTHORIZED = Answer.json(401, {"ok": False, "message": "Unauthorized"})
 NODE_NOT_FOUND = Answer.json(401, {"ok": False, "message": "User or node not found"})
 JOB_NOT_FOUND = Answer.json(404, {"ok": False, "message": "Job not found"})
@@ -35,25 +36,26 @@ BROKEN = Answer.json(500, {"ok": False, "message": "Internal Server Error"})
 NO_LENGTH = Answer.json(411, {"ok": False, "message": "Content-Length required"})
 FORM_ENDED = Answer.json(500, {"ok": False, "message": "Unexpected end of form"})
 
-# A parameter of Content-Disposition: in quotes, with a backslash before a quote that belongs to it, or a bare word.
+# A parameter of Content-Disposition: in quotes, with a backslash before an inner quote, or a bare word.
 PARAMETER = re.compile(r';\s*([\w!#$%&\'*+.^`|~-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))\s*')
 ESCAPED = re.compile(r'\\(["\\])')
 
 
 @dataclass(frozen=True)
 class Update:
-    """A status update as it came; ``code`` is what was answered, 0 for nothing."""
+    """A status update as it was received. ``code`` is the answer's code, 0 if there was none."""
 
     node_uuid: str
     status: str
     message: str
     code: int
     at: float
+    accepted: bool = False
 
 
 @dataclass(frozen=True)
 class Part:
-    """A received file: ``filename`` as sent, ``path`` where its content is kept ("" where it is not)."""
+    """A received file: ``filename`` as sent, ``path`` where its content is stored ("" if it is not)."""
 
     field: str
     filename: str
@@ -66,7 +68,7 @@ class Part:
 
 @dataclass
 class Delivery:
-    """Files that were received, answered with 200. ``lost``: dispositions that the receiver could not read, and dropped."""
+    """Files that were received and answered with 200. ``lost``: the dispositions of parts that the receiver could not read."""
 
     node_uuid: str
     folder: Path | None
@@ -85,7 +87,7 @@ Records = TypeVar("Records", list[Update], list[Delivery])
 
 
 class DesciServer(StandIn):
-    """``accept_any`` off: only jobs told with :meth:`expect` are known. ``keep_files`` off: files are hashed and dropped."""
+    """Without ``accept_any``, only jobs named with :meth:`expect` are known. Without ``keep_files``, files are only hashed."""
 
     def __init__(self, secret: str = SECRET, *, port: int = 0, accept_any: bool = True, keep_files: bool = True) -> None:
         super().__init__(port=port)
@@ -122,7 +124,10 @@ class DesciServer(StandIn):
         where: str = "",
         body: str | dict[str, Any] | None = None,
     ) -> None:
-        """Answer ``status`` for a time, some times, or until :meth:`mend`; ``where``: updateStatus, receiveFiles, or both ("")."""
+        """Answer with ``status``, until :meth:`end_faults` or within the given limits.
+
+        ``where`` is ``updateStatus``, ``receiveFiles``, or empty for both.
+        """
         if isinstance(body, str):
             answer = Answer.text(status, body, HTML)
         else:
@@ -130,15 +135,40 @@ class DesciServer(StandIn):
         self.add_fault(Fault("answer", where, answer, times, time.monotonic() + for_seconds))
 
     def hang(self, where: str = "receiveFiles", times: float = 1) -> None:
-        """Read the next calls whole, and never answer them."""
+        """Read the next calls completely, and never answer them."""
         self.add_fault(Fault("hang", where, times=times))
 
     def reset(self, where: str = "receiveFiles", times: float = 1) -> None:
-        """Cut the connections of the next calls midway."""
+        """Cut the connections of the next calls in the middle."""
         self.add_fault(Fault("reset", where, times=times))
 
+    def drip(
+        self,
+        where: str = "updateStatus",
+        *,
+        times: float = math.inf,
+        headers: bool = False,
+        every: float = 2.0,
+        for_seconds: float = math.inf,
+    ) -> None:
+        """Answer the next calls with a byte every ``every`` seconds, without an end: an OK and spaces or, with ``headers``, a header."""
+        until = time.monotonic() + for_seconds
+        self.add_fault(Fault("drip-headers" if headers else "drip-body", where, OK, times, until, every))
+
+    def lie(self, where: str = "", *, times: float = math.inf, html: bool = True, for_seconds: float = math.inf) -> None:
+        """Answer 200 without doing anything: with a page to sign in or, without ``html``, with ``{"ok": false}``."""
+        self.fail(200, for_seconds=for_seconds, times=times, where=where, body=LOGIN_PAGE if html else {"ok": False})
+
+    def flood(self, where: str = "", *, times: float = 1) -> None:
+        """Answer the next calls with a body without an end."""
+        self.add_fault(Fault("huge", where, OK, times))
+
+    def garble(self, data: bytes, where: str = "", *, times: float = 1) -> None:
+        """Send ``data`` instead of an HTTP answer."""
+        self.add_fault(Fault("raw", where, Answer(0, data), times))
+
     def slow(self, seconds: float, *, for_seconds: float) -> None:
-        """Think for ``seconds`` before each answer."""
+        """Wait for ``seconds`` before each answer."""
         self._slow, self._slow_until = seconds, time.monotonic() + for_seconds
 
     def expect(self, job_id: str) -> None:
@@ -148,7 +178,7 @@ class DesciServer(StandIn):
             self._forgotten.discard(job_id)
 
     def forget(self, job_id: str) -> None:
-        """The import was cancelled: its task is gone."""
+        """Forget ``job_id``: its import was cancelled and its task deleted."""
         with self.lock:
             self._forgotten.add(job_id)
 
@@ -156,26 +186,26 @@ class DesciServer(StandIn):
         with self.lock:
             self._forgotten_nodes.add(node_uuid)
 
-    # What was heard
+    # What was received
 
     def statuses(self, job_id: str) -> list[str]:
         """The statuses that were accepted, in order."""
         with self.lock:
-            return [update.status for update in self.updates[job_id] if update.code == 200]
+            return [update.status for update in self.updates[job_id] if update.accepted]
 
     def wait_for(self, predicate: Callable[[DesciServer], object], timeout: float = 10.0) -> None:
-        """Return once ``predicate`` holds; after ``timeout`` seconds, fail with what was heard instead."""
+        """Return once ``predicate`` is true. After ``timeout`` seconds, fail with what was received."""
         until = time.monotonic() + timeout
         while True:
             with self.lock:
                 if predicate(self):
                     return
-                heard = self._heard()
+                received = self._summary()
             if time.monotonic() > until:
-                raise AssertionError(f"not within {timeout} s; desci-server heard:\n{heard}")
+                raise AssertionError(f"not within {timeout} s; desci-server received:\n{received}")
             time.sleep(0.03)
 
-    def _heard(self) -> str:
+    def _summary(self) -> str:
         lines = [f"  {job}: {u.status} ({u.code}) {u.message!r}" for job, updates in self.updates.items() for u in updates]
         for job, deliveries in self.deliveries.items():
             lines += [f"  {job}: {len(d.parts)} files, {[part.filename for part in d.parts[:5]]} …" for d in deliveries]
@@ -196,34 +226,35 @@ class DesciServer(StandIn):
         fault = self.take_fault(exchange.path)
         if fault and fault.action == "reset":
             exchange.reset()
-        elif call["told"]:
-            self._hear(exchange, unquote(call["node"]), unquote(call["told"]), fault)
+        elif call["updated"]:
+            self._take_update(exchange, unquote(call["node"]), unquote(call["updated"]), fault)
         elif fault:
-            exchange.suffer(fault, BROKEN)
+            exchange.apply(fault, fault.answer)
         else:
             exchange.send(self._receive(exchange, unquote(call["node"]), unquote(call["sent"])))
 
-    def _hear(self, exchange: Exchange, node_uuid: str, job_id: str, fault: Fault | None) -> None:
-        """Take a status update: decide, keep, answer, in that order, so that who has the answer finds the record."""
-        told = _json_object(exchange)
-        status, message = str(told.get("status", "")), str(told.get("message", ""))
+    def _take_update(self, exchange: Exchange, node_uuid: str, job_id: str, fault: Fault | None) -> None:
+        """Handle a status update. It is recorded before it is answered, so that a client with the answer finds the record."""
+        update = _json_object(exchange)
+        status, message = str(update.get("status", "")), str(update.get("message", ""))
         with self.lock:
-            answer = fault.answer if fault else self._refusal(exchange, node_uuid, job_id) or self._told(job_id, status)
-            code = 0 if fault and fault.action == "hang" else answer.status
-            self.updates[job_id].append(Update(node_uuid, status, message, code, time.time()))
+            answer = fault.answer if fault else self._refusal(exchange, node_uuid, job_id) or self._set_state(job_id, status)
+            code = 0 if fault and fault.action != "answer" else answer.status
+            accepted = fault is None and code == 200
+            self.updates[job_id].append(Update(node_uuid, status, message, code, time.time(), accepted))
         if fault:
-            exchange.suffer(fault, answer)
+            exchange.apply(fault, answer)
         else:
             exchange.send(answer)
 
-    def _told(self, job_id: str, status: str) -> Answer:
+    def _set_state(self, job_id: str, status: str) -> Answer:
         if status not in STATUSES:
             return BROKEN
         self.task_states[job_id] = status
         return OK
 
     def _refusal(self, exchange: Exchange, node_uuid: str, job_id: str) -> Answer | None:
-        """Why a call is refused before its content matters, or None."""
+        """The answer that refuses a call whatever its content, or None."""
         if exchange.headers.get("X-Internal-Secret") != self.secret:
             return UNAUTHORIZED
         if node_uuid in self._forgotten_nodes:
@@ -233,7 +264,7 @@ class DesciServer(StandIn):
         return None
 
     def _receive(self, exchange: Exchange, node_uuid: str, job_id: str) -> Answer:
-        """Take files. They are read first and judged then, as the task may be deleted while they arrive."""
+        """Receive files. They are read before they are checked, because the task may be deleted while they arrive."""
         if "Transfer-Encoding" in exchange.headers or "Content-Length" not in exchange.headers:
             return NO_LENGTH
         if exchange.headers.get("X-Internal-Secret") != self.secret:
@@ -264,7 +295,7 @@ class DesciServer(StandIn):
         return OK
 
     def _control(self, exchange: Exchange) -> Answer:
-        """The switches and records over HTTP, for when this runs as a process of its own."""
+        """The switches and records over HTTP, for use when this runs as a separate process."""
         given = _json_object(exchange)
         verb = f"{exchange.command} {exchange.path.removeprefix('/_standin/')}"
         if verb == "GET updates":
@@ -288,12 +319,12 @@ class DesciServer(StandIn):
 
 
 def _plain(record: Update | Delivery) -> dict[str, Any]:
-    """``record`` as JSON can hold it."""
+    """``record`` as values that JSON can represent."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(record).items()}
 
 
 def _json_object(exchange: Exchange) -> dict[str, Any]:
-    """The JSON object in the request's body; an empty one where there is none."""
+    """The JSON object in the request's body; an empty one if there is none."""
     try:
         value = json.loads(b"".join(exchange.body) or b"{}")
     except ValueError:
@@ -302,7 +333,7 @@ def _json_object(exchange: Exchange) -> dict[str, Any]:
 
 
 def _read_form(exchange: Exchange, delivery: Delivery) -> None:
-    """Read the multipart body into ``delivery``, never more than a few blocks of it in memory at a time."""
+    """Read the multipart body into ``delivery``, with at most a few blocks of it in memory."""
     started = time.monotonic()
     boundary = exchange.headers.get_boundary()
     if boundary is None:
@@ -326,7 +357,7 @@ def _take_part(delivery: Delivery, headers: dict[str, str], content: Iterator[by
 
 
 def _store(delivery: Delivery, name: str, filename: str, headers: dict[str, str], content: Iterator[bytes]) -> Part:
-    """Hash the file, and keep it under a number: its name may say anything."""
+    """Hash the file, and store it under a number: its own name is not trusted."""
     path = delivery.folder / f"{len(delivery.parts):06}" if delivery.folder else None
     digest, size = hashlib.sha256(), 0
     with Path(path or os.devnull).open("wb") as kept:
@@ -338,7 +369,7 @@ def _store(delivery: Delivery, name: str, filename: str, headers: dict[str, str]
 
 
 def _disposition(value: str) -> dict[str, str] | None:
-    """The parameters of a Content-Disposition, read as strictly as multer does; None where it gives up (and drops the part)."""
+    """The parameters of a Content-Disposition, read as strictly as multer does. None if multer would drop the part."""
     kind, _, _ = value.partition(";")
     names: dict[str, str] = {}
     at = len(kind)
@@ -352,12 +383,12 @@ def _disposition(value: str) -> dict[str, str] | None:
 
 
 class Form:
-    """A multipart body as a stream: iterating gives each part's headers, and its content in blocks."""
+    """A multipart body as a stream: iterating yields each part's headers, and its content in blocks."""
 
     def __init__(self, blocks: Iterator[bytes], boundary: bytes) -> None:
         self._blocks = blocks
         self._delimiter = b"\r\n--" + boundary
-        # The first boundary has no line before it; with one, all are alike.
+        # The first boundary has no line break before it. Adding one makes all boundaries alike.
         self._buffer, self._at = b"\r\n", 0
 
     def __iter__(self) -> Iterator[tuple[dict[str, str], Iterator[bytes]]]:
@@ -373,11 +404,11 @@ class Form:
         return b"".join(self._until(delimiter))
 
     def _until(self, delimiter: bytes) -> Iterator[bytes]:
-        """What comes before ``delimiter``, which is passed over. Its beginning may be at the end of one block, so that stays."""
+        """Yield everything before ``delimiter``, and skip it. The end of a block is kept, as it may be the delimiter's beginning."""
         while (found := self._buffer.find(delimiter, self._at)) < 0:
-            whole = max(self._at, len(self._buffer) - len(delimiter) + 1)
-            yield self._buffer[self._at : whole]
-            self._fill(whole)
+            safe = max(self._at, len(self._buffer) - len(delimiter) + 1)
+            yield self._buffer[self._at : safe]
+            self._fill(safe)
         start, self._at = self._at, found + len(delimiter)
         yield self._buffer[start:found]
 

@@ -1,4 +1,4 @@
-"""An OpenID Connect provider that lets anybody in, as whom the test says."""
+"""An OpenID Connect provider that signs in everybody, as the user that the test chooses."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -16,27 +18,37 @@ from joserfc.jwk import RSAKey
 CLIENT = "jobsite"
 
 
+@cache
+def _key() -> RSAKey:
+    """One key for all tests: it takes longer to make than most of them."""
+    return RSAKey.generate_key(2048, {"kid": "1", "use": "sig", "alg": "RS256"})
+
+
 class OidcProvider:
-    """Serves its description, keys, tokens and claims. ``claims`` is who signs in next; ``answers`` replaces what a path answers."""
+    """Serves its description, keys, tokens and claims. ``claims`` and ``userinfo`` describe the user who signs in next."""
 
     def __init__(self) -> None:
-        self.key = RSAKey.generate_key(2048, {"kid": "1", "use": "sig", "alg": "RS256"})
+        self.key = _key()
         self.claims: dict[str, Any] = {}
-        self.told: dict[str, Any] = {}
+        self.userinfo: dict[str, Any] = {}
         self.nonce = ""
         self.signed_by: RSAKey = self.key
         self.down = False
+        # A path whose answer drips or, with ``floods``, has no end.
+        self.drips, self.floods = "", ""
+        self.ended = threading.Event()
         self.asked: list[dict[str, list[str]]] = []
 
     def __enter__(self) -> OidcProvider:
         handler = type("Handler", (_Handler,), {"provider": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}"
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.ended.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -46,7 +58,7 @@ class OidcProvider:
             "/.well-known/openid-configuration": self._description,
             "/keys": lambda: {"keys": [self.key.as_dict(private=False)]},
             "/token": self._token,
-            "/userinfo": lambda: {"sub": "1", **self.told},
+            "/userinfo": lambda: {"sub": "1", **self.userinfo},
         }
         return answers[path]()
 
@@ -76,11 +88,22 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         data = json.dumps({} if self.provider.down else self.provider.answer(self.path)).encode()
+        if self.path in (self.provider.drips, self.provider.floods):
+            self._answer_without_end()
+            return
         self.send_response(503 if self.provider.down else 200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
+
+    def _answer_without_end(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.end_headers()
+        with suppress(ConnectionError):
+            while not self.provider.ended.wait(0.05 if self.path == self.provider.drips else 0):
+                self.wfile.write(b" " if self.path == self.provider.drips else b" " * 65536)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

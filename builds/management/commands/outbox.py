@@ -1,4 +1,4 @@
-"""``manage.py outbox``: Send status updates to desci-server until it has them."""
+"""``manage.py outbox``: sends status updates to desci-server until it has received them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from builds import outbox
-from builds.loops import run_until_told_to_end
+from builds.service import outbox
+from builds.service.loops import run_until_signal
 
 
 class Command(BaseCommand):
-    help = "Send status updates to desci-server until it has them."
+    requires_system_checks: list[str] = []  # they load every page: 20 MB that this process never uses
+    help = (
+        "Send status updates to desci-server, each until it has received it, until SIGTERM. Any number of these may run, on any number "
+        "of machines: each try is made by one of them. Exit code 0: it was asked to stop. 1: it could not start or go on."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        run_until_told_to_end(outbox.run)
+        run_until_signal(outbox.run)

@@ -1,27 +1,41 @@
-"""``manage.py worker``: takes builds from the queue, one at a time."""
+"""``manage.py worker``: takes builds from the queue."""
 
 from __future__ import annotations
 
-import os
-import uuid
+import argparse
 from typing import Any
 
-from django.conf import settings
-from django.core.management.base import BaseCommand
-from django.db import connections
-from redis import Redis
+from django.core.management.base import BaseCommand, CommandParser
 
-from builds import tasks  # noqa: F401 - a work-horse has it from here, of this release, also while another is being installed
-from builds.queue import queue_over
-from builds.worker import JobsiteWorker
+from builds.service import serve, worker
+
+MAX_WORKERS = 256
 
 
 class Command(BaseCommand):
-    help = "Run one worker: it takes builds from the queue, one at a time, until it is told to end."
+    requires_system_checks: list[str] = []  # they load every page: 20 MB that this process never uses
+    help = (
+        "Take builds from the queue, one at a time, until SIGTERM. The running build then gets STOP_GRACE seconds to finish; after "
+        "that it is stopped and queued again. Exit code 0: it was asked to stop. 1: it could not start or go on."
+    )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        connection = Redis.from_url(settings.REDIS_URL)
-        queue = queue_over(connection)
-        name = f"{settings.WORKER_NAME}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
-        connections.close_all()  # a fork must not inherit an open connection
-        JobsiteWorker([queue], connection=connection, name=name).work(with_scheduler=False, logging_level="WARNING")
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--concurrency",
+            type=_number,
+            default=1,
+            metavar="N",
+            help="run N workers, so that N builds run at the same time, and restart the ones that die (default: 1, in this process)",
+        )
+
+    def handle(self, *args: Any, concurrency: int = 1, **options: Any) -> None:
+        if concurrency == 1:
+            worker.run()
+        else:
+            serve.run_workers(concurrency)
+
+
+def _number(text: str) -> int:
+    if not (text.isdecimal() and 1 <= int(text) <= MAX_WORKERS):
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {MAX_WORKERS}, not {text!r}")
+    return int(text)

@@ -1,4 +1,4 @@
-/* Names for what select2 makes, whenever it does, of a choice that is typed: it gives its text none. */
+/* Adds the accessible names that select2 leaves out of the fields it creates. */
 
 function name (made) {
   const select = made.closest('.select2-container').previousElementSibling

@@ -1,4 +1,4 @@
-/* What every page of the desk does with a script: times in the reader's zone, ages that go on, and the announcer. Each works without. */
+/* What all pages share: times in the reader's time zone, running ages, and announcements. Every page also works without scripts. */
 
 const ANNOUNCE_AFTER = 150
 const AGES_EVERY = 5000
@@ -6,14 +6,14 @@ const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short',
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' })
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'long' })
 
-/** Say something to those who don't see the page change. */
+/** Announce something to screen readers. */
 export function announce (words) {
   const place = document.getElementById('announcer')
   place.textContent = ''
   setTimeout(() => { place.textContent = words }, ANNOUNCE_AFTER)
 }
 
-/** `5 min`, the largest unit only; as the server writes it. */
+/** `5 min`: the largest unit only, in the server's format. */
 export function rough (seconds) {
   for (const [unit, length] of [['y', 31536000], ['d', 86400], ['h', 3600], ['min', 60]]) {
     if (seconds >= length) return `${Math.floor(seconds / length)} ${unit}`
@@ -21,7 +21,7 @@ export function rough (seconds) {
   return `${Math.floor(seconds)} s`
 }
 
-/** `3 min 5 s`, as the server writes it, but in whole seconds. */
+/** `3 min 5 s`: in the server's format, but in whole seconds. */
 function duration (seconds) {
   const whole = Math.max(Math.floor(seconds), 0)
   const parts = [[Math.floor(whole / 86400), 'd'], [Math.floor(whole / 3600) % 24, 'h'], [Math.floor(whole / 60) % 60, 'min'], [whole % 60, 's']]
@@ -29,7 +29,7 @@ function duration (seconds) {
   return parts.slice(first, first + 2).filter(([value]) => value).map(([value, unit]) => `${value} ${unit}`).join(' ') || '0 s'
 }
 
-/** Whether the reader has something of a place selected: what is selected must not move. */
+/** Whether the reader has selected text in `place`. Selected text must not move. */
 export function isSelected (place) {
   const selection = getSelection()
   return !selection.isCollapsed && selection.getRangeAt(0).intersectsNode(place)
@@ -44,7 +44,7 @@ function setText (place, words) {
   if (place && place.textContent !== words) place.textContent = words
 }
 
-/** Show the times below `root` in the reader's zone, UTC on hover. */
+/** Show the times below `root` in the reader's time zone, with UTC in the tooltip. */
 export function localise (root = document) {
   for (const time of root.querySelectorAll('time.when:not([data-local])')) {
     const at = new Date(time.dateTime)
@@ -55,7 +55,7 @@ export function localise (root = document) {
   tick(root)
 }
 
-/** Let ages, and the durations of what still runs, go on. */
+/** Update the ages below `root`. */
 function tick (root = document) {
   const now = Date.now()
   for (const time of root.querySelectorAll('time.when')) {
@@ -63,25 +63,26 @@ function tick (root = document) {
   }
 }
 
+/** Update the durations of everything that is running. */
 function tickDurations () {
   for (const running of document.querySelectorAll('[data-since]')) {
     setText(running, duration((Date.now() - new Date(running.dataset.since)) / 1000))
   }
 }
 
-/** Make a change to the page that leaves the one of `places` that the reader points to, or is in, where it is on the screen. */
+/** Change the page without moving the element of `places` that has the pointer or the focus. */
 export function steadily (places, change) {
   const held = document.querySelector(`:is(${places}):is(:hover, :focus-within)`)
   if (!held) return change()
   const root = document.documentElement
   const top = held.getBoundingClientRect().top
-  root.classList.add('steady') // else the browser might do the same once more
+  root.classList.add('steady') // so that the browser does not also adjust the scroll position
   change()
   scrollBy({ top: held.getBoundingClientRect().top - top, behavior: 'instant' })
   requestAnimationFrame(() => requestAnimationFrame(() => root.classList.remove('steady')))
 }
 
-/** Fetch for a live page: null while nothing can be had, an Error named SignedOut once the reader is signed out. */
+/** Fetch for a live page. Returns null on failure; throws an Error named SignedOut once the reader is signed out. */
 export async function live (address) {
   let answer
   try {
@@ -93,18 +94,18 @@ export async function live (address) {
   return answer.ok ? answer : null
 }
 
-const SILENT = 'Jobsite does not answer; trying again. What you see may be old.'
+const SILENT = 'Jobsite is not responding; retrying. This page may be out of date.'
 
-/** Say when what is shown can't be kept up to date, and when it can again. */
+/** Announce when the page can no longer be kept up to date, and when it can again. */
 function answered (yes) {
   if (document.body.classList.contains('no-answer') === !yes) return
   document.body.classList.toggle('no-answer', !yes)
-  announce(yes ? 'Jobsite answers again.' : SILENT)
+  announce(yes ? 'Jobsite is responding again.' : SILENT)
 }
 
 /**
- * Call `step` every `every` ms while the page is seen; slower while it fails. `step` answers false when there is no more to
- * come, null when it failed, at most `slowest` ms apart.
+ * Call `step` every `every` ms while the page is visible. `step` returns false when nothing more will come, and null when it
+ * failed; after failures the pause grows up to `slowest` ms.
  */
 export function poll (step, every, slowest = 30000) {
   let pause = every
@@ -116,7 +117,7 @@ export function poll (step, every, slowest = 30000) {
     } catch (error) {
       if (error.name !== 'SignedOut') throw error
       document.body.classList.add('signed-out')
-      announce('You are signed out. Load the page again to sign in.')
+      announce('You are signed out. Reload the page to sign in.')
       return
     }
     answered(result !== null)

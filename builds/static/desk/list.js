@@ -1,6 +1,6 @@
-/* The list of submissions, kept up to date where it is: rows change in place, new ones wait behind a bar, nothing moves by itself. */
+/* Keeps the list of submissions up to date: rows change in place, and a link announces new ones. Nothing moves on its own. */
 
-import { announce, isSelected, live, localise, poll, steadily } from './desk.js'
+import { announce, isSelected, live, localise, poll, steadily } from './desk.js';
 
 const EVERY = 2000
 const list = document.querySelector('.rows')
@@ -11,7 +11,7 @@ function remember (row) {
   cells.set(row.dataset.id, [...row.querySelectorAll('[data-cell]')].map(cell => cell.outerHTML))
 }
 
-/** Put in the cells that are others now. */
+/** Replace the cells that have changed. */
 function update (row, html) {
   const made = document.createElement('template')
   made.innerHTML = html
@@ -29,9 +29,19 @@ function update (row, html) {
   return changed
 }
 
-/** Without what goes on by itself: ages, and how long something has run. */
+/** `html` without ages and durations, which change all the time. */
 function stable (html) {
   return html.replace(/<span class="age">[^<]*/g, '').replace(/(data-since="[^"]*">)[^<]*/g, '$1')
+}
+
+/** Show how many submissions the tabs have, and in the page's title how many need a person. */
+function showCounts (counts) {
+  for (const place of document.querySelectorAll('[data-count]')) {
+    const count = counts[place.dataset.count]
+    if (place.textContent !== count) place.textContent = count
+  }
+  const title = document.title.replace(/^\(\d+\+?\) /, '')
+  document.title = counts['needs-me'] ? `(${counts['needs-me']}) ${title}` : title
 }
 
 function showNew (count) {
@@ -50,23 +60,26 @@ async function step () {
   const answer = await live(`${list.dataset.live}&shown=${rows.map(row => row.dataset.id).join(',')}`)
   if (!answer) return null
   const now = await answer.json()
-  const said = []
+  const changes = []
   steadily('.row', () => { for (const row of rows) if (now.rows[row.dataset.id]) update(row, now.rows[row.dataset.id]) })
   for (const row of rows) {
     const before = row.dataset.words
     row.dataset.words = now.states[row.dataset.id]
-    if (before && before !== row.dataset.words) said.push(row.dataset.words)
+    if (before && before !== row.dataset.words) changes.push(row.dataset.words)
   }
-  if (said.length) announce(said.slice(0, 3).join('. '))
+  if (changes.length) announce(changes.slice(0, 3).join('. '))
+  showCounts(now.counts)
   showNew(now.new)
   return true
 }
 
-function countChosen () {
-  const count = document.querySelectorAll('.row-choose input:checked').length
+function countSelected () {
+  const all = document.querySelector('#choose-all')
+  const isAll = all?.checked
+  const count = isAll ? all.dataset.matching : document.querySelectorAll('.row-choose input:checked').length
   const place = document.querySelector('.bar-count')
   if (!place) return
-  place.textContent = count ? `With the ${count} chosen:` : 'Choose submissions to act on:'
+  place.textContent = isAll ? `With all ${count}:` : count ? `With the ${count} selected:` : 'Select submissions for an action:'
   document.querySelector('.bar').classList.toggle('idle', !count)
   for (const button of document.querySelectorAll('.bar button')) button.disabled = !count
 }
@@ -74,6 +87,7 @@ function countChosen () {
 if (list) {
   list.querySelectorAll('.row').forEach(remember)
   poll(step, EVERY)
-  list.addEventListener('change', countChosen)
-  countChosen()
+  list.addEventListener('change', countSelected)
+  document.querySelector('#choose-all')?.addEventListener('change', countSelected)
+  countSelected()
 }

@@ -1,10 +1,10 @@
-/* Finding in the whole of a log, on the server: how many lines, which one this is, the next and the previous, round about. */
+/* Searches a whole log on the server: number of matches, rank of a match, next and previous match with wrap-around. */
 
-import { live } from './desk.js'
+import { live } from './desk.js';
 
 /**
- * What is found for one question: `asked` is its query, such as `q=figure` or `error`. A large log is looked through in pieces: the server
- * is asked again until it knows what is wanted, and after each piece `onProgress` is called.
+ * The matches of one search. `asked` is its query string, such as `q=figure` or `error`. The server searches a large log in parts:
+ * the request is repeated until the answer is known, and `onProgress` is called after each part.
  */
 export class Hits {
   constructor (address, asked, onProgress = () => {}) {
@@ -17,10 +17,10 @@ export class Hits {
     this.searched = 0
     this.of = 0
     this.whole = false
-    this.stopped = false // nobody wants it any more
+    this.stopped = false // replaced by another search
   }
 
-  /** False when nobody answers. */
+  /** Returns false if the server does not answer. */
   async ask (where, isEnough = () => false) {
     while (!this.stopped) {
       const answer = await live(`${this.address}?${this.asked}&${where}`)
@@ -32,7 +32,7 @@ export class Hits {
     return false
   }
 
-  /** The line that is found after `line`, or the first of all; null where there is none, undefined when nobody answers. */
+  /** The first match after `line`, wrapping around; null if there is no match, undefined if the server does not answer. */
   async after (line) {
     let at = this.lines.findIndex(found => found > line)
     const more = !this.whole || this.before + this.lines.length < this.total
@@ -47,7 +47,7 @@ export class Hits {
     return this.lines[Math.max(at, 0)] ?? null
   }
 
-  /** The line that is found before `line`, or the last of all. */
+  /** The last match before `line`, wrapping around; null and undefined as for `after`. */
   async previous (line) {
     let found = this.lines.findLast(found => found < line)
     if (this.total === null || (found === undefined && (this.before || !this.whole))) {
@@ -61,13 +61,13 @@ export class Hits {
     return found ?? null
   }
 
-  /** Which of all a line is, counted from 1; 0 where it is not known. */
+  /** The rank of a matching line, counted from 1; 0 if unknown. */
   rank (line) {
     const at = this.lines.indexOf(line)
     return at < 0 ? 0 : this.before + at + 1
   }
 
-  /** Look through what is left, or has been added; keep the place. */
+  /** Search the rest of the log and any new lines, and keep the current matches. */
   async finish () {
     return this.ask(`from=${this.lines[0] ?? 1}`)
   }

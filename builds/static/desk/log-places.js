@@ -1,8 +1,8 @@
-/* Lines by their places in a log: `#L120-L140`, a clock's time, the time since the build began. */
+/* Line numbers in the page's address, such as `#L120-L140`, and the times of lines. */
 
 const PLACE = /^#L(\d{1,9})(?:-L?(\d{1,9}))?$/
 
-/** The lines that an address's hash names, or null. */
+/** The lines that a URL fragment names, or null. */
 export function parsed (hash) {
   const found = PLACE.exec(hash)
   if (!found) return null
@@ -23,8 +23,9 @@ function elapsed (at, start) {
   return `${hours ? `${hours}:${pad(minutes)}` : minutes}:${pad(Math.floor(rest / 10))}.${rest % 10}`
 }
 
-/** Show a line's time by the reader's clock, or, with a `start`, since then; UTC on hover. */
+/** Show a line's time in the reader's time zone, or the time since `start` if given. UTC is in the tooltip. */
 export function showTime (time, start) {
+  if (!time.dateTime) return // a line that is missing
   const at = new Date(time.dateTime)
   time.textContent = start ? elapsed(at, start) : clock(at)
   time.title = time.dateTime.replace('T', ' ').replace('Z', ' UTC')

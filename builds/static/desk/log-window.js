@@ -1,16 +1,15 @@
 /*
- * The lines of a log that are in the page: some hundred around what the reader sees, however many there are. What is not there is held
- * open by a space above and below, for each stage, so that the scroll bar leads anywhere; the lines are fetched when they come near.
- * The line that the reader looks at never moves by itself.
+ * Keeps only a few hundred lines of a log in the page, around the visible ones. In each stage a space above and below stands for the
+ * other lines, so that the scroll bar reaches everything. Lines are fetched when they come near. Visible lines never move on their own.
  */
 
 const CHUNK = 200
-const MOST_ROWS = 800
-const NEAR = 600 // px beyond what is seen in which lines are fetched
-const MOST_SPACE = 5000000 // px of one space: browsers end at some 17 million
-const ROW = 20 // px of a line, before one has been measured
+const MAX_ROWS = 800
+const NEAR = 600 // px beyond the visible part, within which lines are fetched
+const MAX_SPACE = 5000000 // px of one space; browsers support about 17 million
+const ROW = 20 // px; assumed height of a line until one has been measured
 
-/** The lines of one stage: those from `from` to `to` are in the page. */
+/** The lines of one stage. Those from `from` to `to` are in the page. */
 class Part {
   constructor (details) {
     this.details = details
@@ -34,7 +33,7 @@ class Part {
     this.to = at - 1
   }
 
-  /** Put in lines that begin with number `first`: beside what is there, or instead of it. */
+  /** Insert lines starting with number `first`. They extend the present lines if adjacent, and replace them otherwise. */
   put (first, lines) {
     const last = first + lines.length - 1
     const html = lines.join('')
@@ -51,15 +50,15 @@ class Part {
     }
   }
 
-  /** Leave `most` lines at that end. */
-  trim (most, end) {
-    while (this.to - this.from + 1 > most) {
+  /** Keep `limit` lines at that end. */
+  trim (limit, end) {
+    while (this.to - this.from + 1 > limit) {
       if (end === 'last') { this.rows.firstElementChild.remove(); this.from++ } else { this.rows.lastElementChild.remove(); this.to-- }
     }
   }
 
   layOut (row) {
-    const scale = Math.min(1, MOST_SPACE / (this.count * row))
+    const scale = Math.min(1, MAX_SPACE / (this.count * row))
     this.above.style.height = `${(this.from - this.first) * row * scale}px`
     this.below.style.height = `${(this.last - this.to) * row * scale}px`
   }
@@ -75,7 +74,7 @@ function make (section) {
 }
 
 export class LogWindow {
-  /** `fetchLines(from, to)` resolves to { first, lines } or null; `onRows(rows)` is called with the element that holds new rows. */
+  /** `fetchLines(from, to)` resolves to { first, lines } or null. `onRows(rows)` receives each element with new rows. */
   constructor (scroller, fetchLines, onRows) {
     this.scroller = scroller
     this.fetchLines = fetchLines
@@ -107,7 +106,7 @@ export class LogWindow {
 
   element (line) { return document.getElementById(`L${line}`) }
 
-  /** The height of a line on the average of those in the page; wrapped lines are higher. */
+  /** Measure the average height of the lines in the page; wrapped lines are higher. */
   measure () {
     let height = 0
     let rows = 0
@@ -122,10 +121,10 @@ export class LogWindow {
 
   layOut () { for (const part of this.parts) part.layOut(this.row) }
 
-  /** The first line that is seen, and how far it stands below the upper edge. */
+  /** The first visible line, and its distance from the upper edge. */
   place () {
     const upper = this.scroller.getBoundingClientRect().top
-    const edge = upper + (this.parts[0]?.details.firstElementChild.offsetHeight ?? 0) // below the stage's heading, which stays
+    const edge = upper + (this.parts[0]?.details.firstElementChild.offsetHeight ?? 0) // below the stage's sticky heading
     for (const part of this.parts) {
       if (!part.isOpen || part.isEmpty) continue
       const box = part.rows.getBoundingClientRect()
@@ -142,14 +141,14 @@ export class LogWindow {
     return null
   }
 
-  /** Change something without moving what is seen. */
+  /** Change something without moving the visible lines. */
   keepPlace (change) {
     const place = this.place()
     change()
     if (place) this.putAt(place.line, place.offset)
   }
 
-  /** Scroll so that a line stands `offset` below the upper edge. */
+  /** Scroll so that a line is `offset` px below the upper edge. */
   putAt (line, offset) {
     const row = this.element(line)
     if (!row) return
@@ -157,7 +156,7 @@ export class LogWindow {
     if (Math.abs(by) >= 1) this.scrollTo(this.scroller.scrollTop + by)
   }
 
-  /** Scroll by ourselves: `onScroll` listeners can tell by `expected`. */
+  /** Scroll from code. `expected` lets scroll listeners recognise it. */
   scrollTo (top) {
     this.scroller.scrollTop = top
     this.expected = this.scroller.scrollTop
@@ -165,7 +164,7 @@ export class LogWindow {
 
   toEnd () { this.scrollTo(this.scroller.scrollHeight) }
 
-  /** The lines of `answer` in their stages; `seen` is the end that stays when there are too many. */
+  /** Insert the lines of `answer` into their stages. `seen` is the end to keep if there are too many. */
   take (answer, seen = 'last') {
     const { first, lines } = answer
     for (const part of this.parts) {
@@ -183,17 +182,17 @@ export class LogWindow {
     let rows = this.parts.reduce((sum, part) => sum + part.to - part.from + 1, 0)
     const box = this.scroller.getBoundingClientRect()
     for (const part of this.parts) {
-      if (rows <= MOST_ROWS) return
+      if (rows <= MAX_ROWS) return
       const { top, bottom } = part.rows.getBoundingClientRect()
       if (part.isEmpty || (part.isOpen && bottom > box.top - NEAR && top < box.bottom + NEAR)) continue
       rows -= part.to - part.from + 1
       part.clear(end === 'last' ? part.first : part.last + 1)
     }
     const largest = this.parts.reduce((a, b) => (b.to - b.from > a.to - a.from ? b : a))
-    if (rows > MOST_ROWS) largest.trim(MOST_ROWS - (rows - (largest.to - largest.from + 1)), end)
+    if (rows > MAX_ROWS) largest.trim(MAX_ROWS - (rows - (largest.to - largest.from + 1)), end)
   }
 
-  /** Fetch what is seen, or will be soon, and is not there; one after the other. */
+  /** Fetch the missing lines that are visible or near, one request at a time. */
   async fill () {
     if (this.busy) { this.again = true; return }
     this.busy = true
@@ -206,7 +205,7 @@ export class LogWindow {
         const answer = await this.fetchLines(wanted.from, wanted.to)
         if (!answer?.lines?.length) return
         this.again = true
-        if (turn !== this.turn) continue // something else has been put in meanwhile
+        if (turn !== this.turn) continue // other lines have been inserted in the meantime
         if (wanted.jump) this.jump(answer, wanted.jump)
         else this.keepPlace(() => this.take(answer, wanted.seen))
       } while (this.again)
@@ -241,8 +240,8 @@ export class LogWindow {
   }
 
   /**
-   * Lines around those that would be seen in a space that holds the lines `first` to `last` open. At the beginning of the space they
-   * are taken from the upper edge of what is seen, at its end from the lower one, so that the scroll bar's ends are the log's.
+   * The lines to fetch for the visible part of a space that stands for the lines `first` to `last`. At the start of the space the
+   * upper edge of the view counts, at its end the lower one, so that the ends of the scroll bar are the ends of the log.
    */
   at (part, first, last, space) {
     const { top, height } = this.scroller.getBoundingClientRect()
@@ -254,7 +253,7 @@ export class LogWindow {
     return { from, to: Math.min(part.last, from + CHUNK - 1), seen: 'last', jump: isSeen ? { line, offset: point - top } : null }
   }
 
-  /** Show a line in the middle, wherever it is, unless it is gone to another meanwhile; false where there is none. */
+  /** Scroll to a line, unless another call has started in the meantime. Returns false if the line does not exist. */
   async goTo (line) {
     const part = this.partOf(line)
     if (!part) return false
@@ -265,15 +264,15 @@ export class LogWindow {
       const answer = await this.fetchLines(from, from + CHUNK - 1)
       if (turn !== this.turn) return true
       if (!answer?.lines?.length) return false
-      this.turn++ // what was asked for meanwhile is for the place that is left now
+      this.turn++ // requests made in the meantime were for the old place
       this.take(answer)
     }
     this.putAt(line, this.scroller.clientHeight / 3)
-    this.fill()
+    await this.fill()
     return true
   }
 
-  /** Fetch what is in the page anew, because it is to look otherwise. */
+  /** Fetch the lines in the page again, because they have to look different. */
   async reload () {
     const place = this.place()
     const part = place ? this.partOf(place.line) : this.parts.find(part => !part.isEmpty)
@@ -290,7 +289,7 @@ export class LogWindow {
     this.fill()
   }
 
-  /** The stages as they are now: more lines, or more stages. */
+  /** Update the stages: they can have more lines, and there can be new ones. */
   update (sections) {
     for (const section of sections) {
       let part = this.parts.find(known => known.details.id === section.key)

@@ -1,14 +1,14 @@
-/* The page of a log: live while the build runs, followed until the reader scrolls up, with places, search and looks. Works without. */
+/* The log page: live and followed while the attempt runs, with links to lines, search and display options. It also works without scripts. */
 
-import { announce, isSelected, live, poll } from './desk.js'
-import { Hits, count, words } from './log-find.js'
-import { parsed, showTime } from './log-places.js'
-import { LogWindow } from './log-window.js'
+import { announce, isSelected, live, poll } from './desk.js';
+import { Hits, count, words } from './log-find.js';
+import { parsed, showTime } from './log-places.js';
+import { LogWindow } from './log-window.js';
 
-const EVERY = 400 // ms; the writer flushes four times a second
-const WAITING = 2000 // ms, while the build waits for a worker
-const TYPING = 350 // ms without a key, after which is searched
-const COUNT_EVERY = 2000 // ms, while the log grows
+const EVERY = 400 // ms; the log is written four times a second
+const WAITING = 2000 // ms, while the attempt waits for a worker
+const TYPING = 350 // ms without typing before a search starts
+const COUNT_EVERY = 2000 // ms between counts while the log grows
 const AT_END = 24 // px
 const YEAR = 31536000
 
@@ -19,14 +19,14 @@ const field = document.getElementById('find-q')
 const followButton = document.getElementById('follow')
 let goesOn = Boolean(log.dataset.goesOn)
 let total = Number(log.dataset.total)
-let chosen = null // { from, to }, the lines of the address
-let now = 0 // the line that was gone to last
+let chosen = null // { from, to }: the lines in the address
+let now = 0 // the last line jumped to
 let hits = null
 let errors = null
 let following = false
 let seenTotal = total
 
-const lines = new LogWindow(log, fetchLines, dress)
+const lines = new LogWindow(log, fetchLines, decorate)
 
 async function ask (query) {
   const q = field.value
@@ -38,10 +38,10 @@ function fetchLines (from, to) {
   return ask(`from=${from}&to=${to}`)
 }
 
-// --- what lines look like
+// --- the look of lines
 
-/** Times as the reader wants them, the chosen lines marked. */
-function dress (rows) {
+/** Show the times as the reader wants them and mark the selected lines. */
+function decorate (rows) {
   const isElapsed = log.classList.contains('elapsed')
   for (const row of rows.children) {
     showTime(row.children[1], isElapsed ? start : null)
@@ -55,7 +55,7 @@ function mark (row) {
   row.classList.toggle('now', number === now)
 }
 
-function dressAll () { for (const part of lines.parts) dress(part.rows) }
+function decorateAll () { for (const part of lines.parts) decorate(part.rows) }
 
 function markAll () { for (const part of lines.parts) for (const row of part.rows.children) mark(row) }
 
@@ -80,8 +80,8 @@ function onLook (id, name, [on, off], show) {
   button.addEventListener('keydown', event => { if (event.key === ' ') toggle(event) })
 }
 
-onLook('times', 'elapsed', ['Clock times', 'Elapsed times'], dressAll)
-onLook('wrap', 'wrap', ['Don’t wrap', 'Wrap lines'], () => lines.measure())
+onLook('times', 'elapsed', ['Clock times', 'Elapsed times'], decorateAll)
+onLook('wrap', 'wrap', ['Don’t wrap lines', 'Wrap lines'], () => lines.measure())
 
 // --- following
 
@@ -155,7 +155,7 @@ async function step () {
   if (following) lines.toEnd()
   goesOn = answer.goes_on
   showFollow()
-  if (answer.words !== log.dataset.words) announce(`The build is now ${answer.words}`)
+  if (answer.words !== log.dataset.words) announce(`State: ${answer.words}`)
   log.dataset.words = answer.words
   if (grew) recount()
   next = answer.words === 'queued' ? Date.now() + WAITING : 0
@@ -178,7 +178,7 @@ async function goTo (line) {
   going++
   const found = await lines.goTo(line)
   going--
-  if (!found) announce(`There is no line ${line}`)
+  if (!found) announce(`Line ${line} does not exist`)
   markAll()
   return found
 }
@@ -188,7 +188,8 @@ function choose (from, to) {
   clearTimeout(keeping)
   history.replaceState(null, '', chosen.to > chosen.from ? `#L${chosen.from}-L${chosen.to}` : `#L${chosen.from}`)
   markAll()
-  announce(chosen.to > chosen.from ? `Lines ${chosen.from} to ${chosen.to} are in the address` : `Line ${chosen.from} is in the address`)
+  const link = chosen.to > chosen.from ? `Lines ${chosen.from} to ${chosen.to}` : `Line ${chosen.from}`
+  announce(`${link} selected; the address links there`)
 }
 
 log.addEventListener('click', event => {
@@ -219,14 +220,14 @@ document.getElementById('cause')?.addEventListener('click', event => {
   goTo(line)
 })
 
-// --- search, and errors
+// --- search and errors
 
 function showFound (text) {
   document.getElementById('found').textContent = text
   document.getElementById('find-steps').hidden = !hits?.total
 }
 
-/** Where the next search begins: at the line gone to last, if that is seen still or soon; else at the first line that is seen. */
+/** Where the next search starts: at the last line jumped to if it is visible or being fetched, else at the first visible line. */
 function here () {
   if (going) return now
   const row = now && lines.element(now)
@@ -254,18 +255,18 @@ async function search () {
   if (hits) await turn(hits, 1)
 }
 
-/** To the next (1) or previous (-1) line of what is found. */
+/** Jump to the next (1) or previous (-1) match. */
 async function turn (found, way) {
   const line = way > 0 ? await found.after(here()) : await found.previous(here() || 1)
   if (found !== hits && found !== errors) return
-  const told = line === undefined ? 'No answer; try again' : found === errors ? errorWords(line) : words(found, line)
-  if (found === hits) showFound(told)
-  announce(line ? `${told}. Line ${line}` : told)
+  const result = line === undefined ? 'No response; try again' : found === errors ? errorWords(line) : words(found, line)
+  if (found === hits) showFound(result)
+  announce(line ? `${result}. Line ${line}` : result)
   if (line) await goTo(line)
   if (!found.whole) await finish(found)
 }
 
-/** Count on to the end of the log; one at a time. */
+/** Count the matches up to the end of the log; one count at a time. */
 async function finish (found) {
   if (found.finishing) return
   found.finishing = true
@@ -276,7 +277,7 @@ async function finish (found) {
 }
 
 function errorWords (line) {
-  return line === null ? 'No line tells of an error' : `Error ${errors.rank(line)} of ${count(errors.total)}${errors.whole ? '' : ' so far'}`
+  return line === null ? 'No errors' : `Error ${errors.rank(line)} of ${count(errors.total)}${errors.whole ? '' : ' so far'}`
 }
 
 let counting = false
@@ -320,7 +321,7 @@ function showErrors () {
 
 async function nextError () {
   errors ??= new Hits(log.dataset.search, 'error', found => {
-    if (found === errors && !found.rank(now)) errorButton.textContent = `Looking for errors, ${Math.floor(found.searched / found.of * 100)} %`
+    if (found === errors && !found.rank(now)) errorButton.textContent = `Searching for errors, ${Math.floor(found.searched / found.of * 100)} %`
     else showErrors()
   })
   errorButton.setAttribute('aria-busy', 'true')
@@ -339,10 +340,10 @@ const KEYS = {
   g: () => document.getElementById('place-line').focus()
 }
 log.addEventListener('keydown', event => {
-  const act = KEYS[event.key]
-  if (!act || event.ctrlKey || event.metaKey || event.altKey) return
+  const action = KEYS[event.key]
+  if (!action || event.ctrlKey || event.metaKey || event.altKey) return
   event.preventDefault()
-  act()
+  action()
 })
 document.getElementById('log-keys').hidden = false
 
@@ -350,13 +351,13 @@ addEventListener('unhandledrejection', event => {
   if (event.reason?.name === 'SignedOut') document.body.classList.add('signed-out')
 })
 
-// --- a page that is loaded again is where it was
+// --- a reloaded page returns to its place
 
 let keeping
 function keepPlace () {
   clearTimeout(keeping)
   keeping = setTimeout(() => {
-    if (going) return // where it goes to is kept when it is there
+    if (going) return // the target is saved on arrival
     const open = lines.parts.filter(part => part.isOpen).map(part => part.details.id)
     history.replaceState({ place: lines.place(), following, open }, '')
   }, 250)
@@ -370,7 +371,7 @@ async function begin () {
     finish(hits)
   }
   if (kept?.open) for (const part of lines.parts) part.details.open = kept.open.includes(part.details.id)
-  dressAll()
+  decorateAll()
   if (kept?.following && goesOn) return toTail()
   if (kept?.place && await lines.goTo(kept.place.line)) {
     chosen = parsed(location.hash)
@@ -385,7 +386,11 @@ async function begin () {
   if (log.dataset.cause) return lines.goTo(Number(log.dataset.cause))
 }
 
-await begin()
-lines.fill()
+try {
+  await begin()
+  await lines.fill()
+} finally {
+  document.documentElement.classList.remove('placing')
+}
 showFollow()
 if (goesOn) poll(step, EVERY, 4000)

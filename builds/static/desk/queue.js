@@ -1,19 +1,19 @@
-/* Keeps the queue page up to date. What has not changed is not touched: a selection, the focus and the place of the page stay. */
+/* Keeps the queue page up to date. Only what has changed is replaced, so the selection, focus and scroll position stay. */
 
-import { announce, live, localise, poll } from './desk.js'
+import { announce, live, localise, poll } from './desk.js';
 
 const EVERY = 2000
 const queue = document.getElementById('queue')
 
-/** Make the children of `old` those of `fresh`; elements with an id keep their identity. */
-function become (old, fresh) {
+/** Replace the children of `old` with those of `fresh`, and keep elements whose id is in both. */
+function morph (old, fresh) {
   let at = old.firstChild
   for (const wanted of [...fresh.childNodes]) {
     const known = wanted.id ? [...old.children].find(child => child.id === wanted.id) : null
     if (known && known !== at) old.insertBefore(known, at)
     const current = known ?? at
     if (current && isLike(current, wanted)) {
-      become.one(current, wanted)
+      morphNode(current, wanted)
       at = current.nextSibling
     } else {
       old.insertBefore(wanted.cloneNode(true), at)
@@ -26,13 +26,13 @@ function become (old, fresh) {
   }
 }
 
-become.one = (old, fresh) => {
+function morphNode (old, fresh) {
   if (old.nodeType === Node.TEXT_NODE) {
     if (old.data !== fresh.data) old.data = fresh.data
-  } else if (old.nodeType === Node.ELEMENT_NODE && !goesOnByItself(old, fresh)) {
+  } else if (old.nodeType === Node.ELEMENT_NODE && !updatesItself(old, fresh)) {
     for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name)
     for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value)
-    become(old, fresh)
+    morph(old, fresh)
   }
 }
 
@@ -40,8 +40,8 @@ function isLike (old, fresh) {
   return old.nodeName === fresh.nodeName && (old.id || '') === (fresh.id || '')
 }
 
-/** Ages and durations tick in this page already. */
-function goesOnByItself (old, fresh) {
+/** Whether the page's own timer updates this element. */
+function updatesItself (old, fresh) {
   return (old.matches('time.when') && old.dateTime === fresh.dateTime) ||
     (old.dataset.since !== undefined && old.dataset.since === fresh.dataset.since)
 }
@@ -56,7 +56,7 @@ async function refresh () {
   const fresh = document.createElement('div')
   fresh.append(new DOMParser().parseFromString(await answer.text(), 'text/html').body)
   const before = words('.alarms strong, .queue-word')
-  become(queue, fresh.firstChild)
+  morph(queue, fresh.firstChild)
   localise(queue)
   const after = words('.alarms strong, .queue-word')
   if (after !== before) announce(after)

@@ -1,23 +1,23 @@
-/* The page of one submission, as it happens: a part is put in anew when it has changed, and stays as it is under the reader's hand. */
+/* Keeps the page of one submission up to date: replaces each part that has changed, unless the reader has selected text in it. */
 
-import { announce, isSelected, live, localise, poll, steadily } from './desk.js'
+import { announce, isSelected, live, localise, poll, steadily } from './desk.js';
 
 const EVERY = 1500
 const SLOWLY = 15000
 const page = document.querySelector('[data-live]')
 const known = new Map()
 
-/** Without what goes on by itself. */
+/** `html` without ages and durations, which change all the time. */
 function stable (html) {
   return html.replace(/<span class="age">[^<]*/g, '').replace(/(data-since="[^"]*">)[^<]*/g, '$1').replace(/csrfmiddlewaretoken[^>]*/g, '')
 }
 
-function openOnes (part) {
+function openDetails (part) {
   return new Map([...part.querySelectorAll('details[id]')].map(details => [details.id, details.open]))
 }
 
-function put (part, html) {
-  const open = openOnes(part)
+function replace (part, html) {
+  const open = openDetails(part)
   const focused = part.contains(document.activeElement) ? document.activeElement : null
   const address = focused && (focused.getAttribute('href') || focused.closest('details')?.id)
   part.innerHTML = html
@@ -26,14 +26,14 @@ function put (part, html) {
   localise(part)
 }
 
-function renew (part, now) {
+function update (part, now) {
   const html = now.parts[part.dataset.part]
   const fresh = stable(html)
   if (known.get(part.dataset.part) === fresh) return
-  // The first answer only tells how the server writes what is shown already, but for what has changed in between.
+  // The first answer usually equals what is shown. It replaces a part only if the state has changed in between.
   const isChanged = known.has(part.dataset.part) || page.dataset.words !== now.words
-  const waits = isChanged && isSelected(part) // until the reader has let go of it
-  if (isChanged && !waits) put(part, html)
+  const waits = isChanged && isSelected(part) // until the reader clears the selection
+  if (isChanged && !waits) replace(part, html)
   known.set(part.dataset.part, waits ? '' : fresh)
 }
 
@@ -43,8 +43,8 @@ async function step () {
   const answer = await live(page.dataset.live)
   if (!answer) return null
   const now = await answer.json()
-  steadily('[data-part]', () => { for (const part of page.querySelectorAll('[data-part]')) renew(part, now) })
-  if (page.dataset.words !== now.words) announce(`Now ${now.words}`)
+  steadily('[data-part]', () => { for (const part of page.querySelectorAll('[data-part]')) update(part, now) })
+  if (page.dataset.words !== now.words) announce(`State: ${now.words}`)
   page.dataset.words = now.words
   slow = now.goes_on ? 0 : Date.now() + SLOWLY
   return true

@@ -1,0 +1,116 @@
+"""Rules for what programs print about hosts that refuse a request or fail.
+
+What a program prints proves nothing. The proxy knows what it refused. Of an encrypted answer it knows only which host was asked.
+None of these is retried automatically.
+"""
+
+from __future__ import annotations
+
+from builds.engine.diagnosis.rule import Fact, Weight, measured, rule
+from builds.errors import HostFailed, HostRefused, Unexplained
+
+HOST = r"(?:https?://|host='?|[Hh]ost: |to |verify )(?P<host>[\w-]+(?:\.[\w-]+)+)"
+LOOK = "Look in the log which address was asked, and whether it is right."
+
+NETWORK_RULES = (
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            rf"^(?=(?:.*?{HOST})?).*?(?:Refused by Jobsite: |[Tt]unnel connection failed: 403"
+            rf"|CONNECT tunnel failed, response 403|"
+            r"Received HTTP code 403 from proxy|tunneling socket could not be established, statusCode=403|[Pp]roxy.*?\b403\b)",
+            "The service's proxy refused a request of the build{to}.",
+            HostRefused,
+            examples=(
+                "curl: (56) CONNECT tunnel failed, response 403",
+                "urllib3: HTTPSConnectionPool(host='data.example.org', port=443): Tunnel connection failed: 403 Forbidden",
+            ),
+        ),
+        Fact.HOST_WAS_REFUSED,
+        "proxy-refusal-said",
+        "A program reports that a proxy refused its request{to}, but the service's proxy refused none.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            rf"^(?=(?:.*?{HOST})?).*?(?:\b(?P<status>403|429|503)\b.{{0,40}}?(?i:error|forbidden|too many|unavailable|for url)|"
+            r"(?i:HTTP|status|error|returned)[^\d]{0,20}(?P<code>403|429|503)\b)",
+            "The build could not fetch what it needs from {host}, which answered with the status {status}{code}.",
+            HostFailed,
+            examples=(
+                "requests.exceptions.HTTPError: 403 Client Error: Forbidden for url: https://data.example.org/x.csv",
+                "curl: (22) The requested URL returned error: 429 https://data.example.org/x.csv",
+                "Traceback (most recent call last):\n    urlopen('https://data.example.org/x')\n"
+                "urllib.error.HTTPError: HTTP Error 403: Forbidden",
+            ),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "host-answer-said",
+        "A program reports that {host} answered with the status {status}{code}, but the build did not ask that host through "
+        "the service's proxy.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            rf"^(?=(?:.*?{HOST})?).*?(?:CERTIFICATE_VERIFY_FAILED|[Cc]ertificate verify failed"
+            rf"|cannot verify \S+ certificate|[Ss]elf[- ]signed certificate"
+            rf"|SSLError|SSL: |"
+            r"UNABLE_TO_VERIFY|unable to get local issuer|TLS handshake|invalid peer certificate)",
+            "The build could not make a secure connection to {host}.",
+            HostFailed,
+            examples=(
+                "requests.exceptions.SSLError: HTTPSConnectionPool(host='data.example.org', port=443): certificate verify failed",
+            ),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "host-certificate-said",
+        "A program reports that it could not make a secure connection to {host}, but the build did not ask that host through "
+        "the service's proxy.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            r"(?i:could not resolve|couldn't resolve|unable to resolve|failed to resolve"
+            r"|cannot resolve)(?: the)?(?: proxy)?(?: host(?:name)?)?"
+            r"(?: address)?:? ['‘\"]?(?P<host>[\w-]+(?:\.[\w-]+)+)|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (?P<name>\S+)",
+            "The build could not find the host {host}{name}.",
+            HostFailed,
+            examples=("curl: (6) Could not resolve host: data.example.org",),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "host-not-found-said",
+        "A program reports that it could not find the host {host}{name}. A build reaches other hosts through the service's "
+        "proxy only, "
+        "and did not ask it for this one.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            r"^(?=.*?(?:https?://|host='|connect(?:ion)? to |connecting to |//)(?P<host>(?!127\.|0\.0\.)[\w-]+(?:\.[\w-]+)+))"
+            r".*?(?i:connection (?:timed out|refused|reset|aborted)|timed? ?out|network is unreachable|max retries exceeded"
+            r"|could not connect"
+            r"|failed to connect|couldn't connect)",
+            "The build could not connect to {host}.",
+            HostFailed,
+            examples=("curl: (28) Failed to connect to data.example.org port 443 after 130001 ms: Connection timed out",),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "host-not-reached-said",
+        "A program reports that it could not connect to {host}, but the build did not ask that host through the service's proxy.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+)

@@ -1,0 +1,60 @@
+"""Kinds about notebooks. builds/engine/tools/reading/notebooks.py finds them."""
+
+from __future__ import annotations
+
+from builds.engine.findings.catalogue.sources import source_kind
+from builds.engine.findings.finding import Severity
+
+RUN = "Run the notebook, save it with its outputs, and commit it."
+
+EMPTY = source_kind(
+    "nb-empty-file",
+    Severity.BROKEN,
+    "The notebook {file} is an empty file.",
+    advice="Save the notebook again in Jupyter, commit it, then submit again.",
+)
+CONFLICT = source_kind(
+    "nb-conflict",
+    Severity.BROKEN,
+    "The notebook {file} contains conflict markers of git in line {line}, so it can't be read.",
+    advice="Resolve the conflict (for example with `nbdime`), open the notebook in Jupyter, save and commit it, then submit again.",
+)
+NOT_JSON = source_kind(
+    "nb-not-json",
+    Severity.BROKEN,
+    "The notebook {file} can't be read: it is not valid JSON ({why}).",
+    advice="Open the notebook in Jupyter, save and commit it, then submit again.",
+)
+source_kind(
+    "nb-error-output",
+    Severity.BROKEN,
+    "A cell of {file} ended with an error, which is printed in place of its result: {error}.",
+    advice=f"Correct the cell. {RUN}",
+)
+source_kind(
+    "nb-no-outputs",
+    Severity.BROKEN,
+    "{file} was saved without outputs, so the results of its cells are missing in the exports.",
+    advice=RUN,
+)
+source_kind("nb-not-run", Severity.NOTICE, "{file} was saved without having been run.", advice=RUN)
+source_kind(
+    "nb-widget-output",
+    Severity.BROKEN,
+    "An output of {file} works only in a browser (a widget or an interactive plot), so it is missing in the PDF.",
+    advice='Show a picture too: for Plotly, `fig.show(renderer="png")` or plotly.io\'s renderer "plotly_mimetype+png".',
+)
+
+UNREADABLE = (EMPTY, CONFLICT, NOT_JSON)
+source_kind(
+    "nb-old-format",
+    Severity.BROKEN,
+    "The notebook {file} has the format of before 2015 (nbformat 3), which MyST can't read, so it is empty in the exports.",
+    advice="Open it in Jupyter and save it again, or run `jupyter nbconvert --to notebook --inplace` on it.",
+)
+source_kind(
+    "nb-output-unprinted",
+    Severity.BROKEN,
+    "An output in line {line} of {file} is a formula or Markdown, which MyST can't print, so it is missing in the PDF.",
+    advice="Write it into a Markdown cell.",
+)

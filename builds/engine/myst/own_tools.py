@@ -1,0 +1,68 @@
+"""Runs Jobsite's own programs (builds/engine/tools/) in the sandbox of a build, on untrusted files and addresses."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from builds.engine.context import Context
+from builds.engine.process.command import Command, Completed
+from builds.engine.process.output import OutputAllowance
+from builds.engine.process.run import run_command
+from builds.engine.sandbox.sandbox import Sandbox
+from builds.engine.tools import TOOLS
+from builds.errors import Fault
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    """How a program ended, and the lines that it wrote to its standard output and error."""
+
+    ended: Completed
+    lines: list[str]
+    errors: list[str]
+
+    def check_service(self, doing: str) -> None:
+        """Raise DiskFull or MemoryFull if it ended through the service's own fault. ``doing`` names its task: "the page was read"."""
+        hit = self.ended.hit
+        if hit and hit.error.fault is Fault.SERVICE:
+            raise hit.error(f"Failed to build the repo files: while {doing}, the build {hit.text}")
+
+    @property
+    def last_error(self) -> str:
+        return (self.errors or ["no reason given"])[-1]
+
+
+def run(
+    ctx: Context, sandbox: Sandbox | None, command: tuple[str, ...], *, seconds: float, max_bytes: int, env: Mapping[str, str]
+) -> ToolResult:
+    """Run ``command``, the name of a tool and its arguments, for at most ``seconds``, with at most ``max_bytes`` of output.
+
+    Raises:
+        SandboxUnavailable, SandboxLost: it can't be sandboxed.
+        BuildStopped: the build has to stop.
+    """
+    if sandbox:
+        sandbox.hand_over()
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
+    name, *arguments = command
+    program = Command(
+        [sys.executable, "-I", str(TOOLS / name), *arguments],
+        cwd=ctx.workspace,
+        env=env,
+        marker=ctx.build_id,
+        sandbox=sandbox,
+        ceilings=ctx.limits.ceilings,
+        groups=ctx.groups,
+        grace_seconds=0,
+    )
+    ended = run_command(
+        program,
+        deadline_seconds=seconds,
+        stop=ctx.stop,
+        on_lines=lambda stream, texts: lines[stream].extend(texts),
+        output=OutputAllowance(max_bytes),
+        on_used=ctx.report.used,
+    )
+    return ToolResult(ended, lines["stdout"], lines["stderr"])

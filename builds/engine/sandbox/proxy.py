@@ -1,0 +1,89 @@
+"""Lets a build reach listed hosts, if it needs them, through its own filtering proxy (builds/engine/tools/filter.py)."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from builds.engine.tools import TOOLS
+
+BACKLOG = 256
+# How builds/engine/tools/filter.py begins the line of a listed host that it could not reach.
+UNREACHABLE = "unreachable "
+# The same, of a host that a connection was made to.
+ASKED = "asked "
+# Not through the proxy: servers inside the sandbox, such as a notebook's kernel or a preview.
+DIRECT = "localhost,127.0.0.1,::1"
+
+
+@dataclass
+class Proxy:
+    """A running proxy: the socket it listens on, and the file it writes refusals and failures to."""
+
+    socket: Path
+    output: Path
+
+    def refusals(self) -> list[str]:
+        """What it has refused so far: one sentence per host and reason."""
+        return [line for line in self._lines() if not line.startswith((UNREACHABLE, ASKED))]
+
+    def unreachable(self) -> list[str]:
+        """The listed hosts that it could not reach so far: one sentence per host and reason."""
+        return [line.removeprefix(UNREACHABLE) for line in self._lines() if line.startswith(UNREACHABLE)]
+
+    def asked(self) -> list[str]:
+        """The hosts that it has connected the build to so far."""
+        return [line.removeprefix(ASKED) for line in self._lines() if line.startswith(ASKED)]
+
+    def _lines(self) -> list[str]:
+        with suppress(OSError):
+            return list(dict.fromkeys(self.output.read_text(errors="replace").splitlines()))
+        return []
+
+
+def variables(port: int) -> dict[str, str]:
+    """The environment variables that make programs use the proxy at ``port`` of the build's loopback."""
+    address = f"http://127.0.0.1:{port}"
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
+    return {**dict.fromkeys(names, address), "NO_PROXY": DIRECT, "no_proxy": DIRECT, "NODE_USE_ENV_PROXY": "1"}
+
+
+@contextmanager
+def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "") -> Iterator[Proxy]:
+    """Run a proxy during the block. It allows ``hosts``, and ``private`` hosts also at private addresses.
+
+    ``own`` is a host that may be this machine itself. Only for a program of our own, while nothing of the manuscript runs.
+    """
+    with tempfile.TemporaryDirectory(prefix="jobsite-net-") as folder:
+        proxy = Proxy(Path(folder) / "proxy.sock", Path(folder) / "refused")
+        process = _start(proxy, ",".join(hosts), ",".join(private), own)
+        try:
+            yield proxy
+        finally:
+            process.kill()  # every line that it wrote is in the file
+            process.wait()
+
+
+def _start(proxy: Proxy, *arguments: str) -> subprocess.Popen[bytes]:
+    """Start the proxy, which takes connections at once and becomes the filtering program with the first one."""
+    with socket.socket(socket.AF_UNIX) as listening, proxy.output.open("wb") as output:
+        listening.bind(str(proxy.socket))
+        listening.listen(BACKLOG)
+        proxy.socket.chmod(0o666)  # the build's user may connect; only the service can enter the folder above
+        number = str(listening.fileno())
+        program = [sys.executable, "-I", str(TOOLS / "filter.py"), number, *arguments]
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", str(TOOLS / "await_client.py"), number, *program],
+            env={"HOME": str(proxy.socket.parent), "PATH": os.defpath},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            pass_fds=[listening.fileno()],
+        )

@@ -1,0 +1,8 @@
+"""``manage.py rqcron`` of django-rq: refused."""
+
+from builds.management.commands._refused import RefusedCommand
+
+
+class Command(RefusedCommand):
+    help = "Not supported."
+    advice = "Jobsite does not run scheduled functions. 'manage.py serve' does its own regular work."

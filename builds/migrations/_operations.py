@@ -1,0 +1,64 @@
+"""Operations that change a large table while the service runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations import AddField, AddIndex, AlterField
+
+
+class AddIndexBeside(AddIndex):
+    """On PostgreSQL, CREATE INDEX CONCURRENTLY, which does not lock the table. The migration must be ``atomic = False``.
+
+    An interrupted run leaves an invalid index, so an index of that name is removed first and the migration can be run again.
+    Django's AddIndexConcurrently requires PostgreSQL's driver and supports no other database.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "postgresql":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(self.index.name)}")
+            schema_editor.add_index(model, self.index, concurrently=True)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "postgresql":
+            super().database_backwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = from_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            schema_editor.remove_index(model, self.index, concurrently=True)
+
+
+class AddColumn(AddField):
+    """Adds a column that has a constant ``db_default``, without copying the table.
+
+    Django copies the whole table on SQLite, and no process can write for minutes. ``ALTER TABLE … ADD COLUMN``, which it uses on other
+    databases, is enough here.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "sqlite":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if self.allow_migrate_model(schema_editor.connection.alias, model):
+            BaseDatabaseSchemaEditor.add_field(schema_editor, model, model._meta.get_field(self.name))
+
+
+class Widen(AlterField):
+    """Makes room for more characters in a column. On PostgreSQL that changes the catalogue only, not the rows.
+
+    SQLite does not limit characters, so nothing changes there: Django would copy the whole table. Nothing is undone, because the release
+    before can use the wider column, and longer values may be in it.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if schema_editor.connection.vendor != "sqlite":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        """Leave the column as it is."""

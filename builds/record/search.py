@@ -1,0 +1,276 @@
+"""Finds submissions by words of the title, an author, an ORCID, a repository, a commit, an id or an error.
+
+A query finds the submissions that have, for each word of the query, a word that begins with it. Only this module decides what a word
+is, so every database finds the same; the database's full-text index only makes it fast.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import groupby, islice
+from operator import itemgetter
+
+from django.db import connections, transaction
+from django.db.models import QuerySet
+
+from builds.models import Build, SearchWords, Submission
+
+WORD = re.compile(r"[^\W_]+")
+# Written without spaces between words, so each character is a word.
+IDEOGRAPH = re.compile(r"([\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])")
+# An ORCID is the same with or without its address in front.
+ADDRESS_OF_ORCIDS = re.compile(r"(?:https?://)?(?:www\.)?orcid\.org/(?=[0-9]{4})")
+GROUP_OF_AN_ORCID = re.compile(r"[0-9]{4}")
+# Letters that Unicode normalization does not decompose, as people write them without such a key.
+LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "þ": "th", "æ": "ae", "œ": "oe"})
+MAX_WORD_CHARACTERS = 200
+FEW = 5000
+MAX_WORDS = 2000
+MAX_BUILDS = 100
+MAX_QUERY_CHUNKS = 12
+NEWEST = 1000
+INDEXED_AT_ONCE = 500
+LOOKED_AT_ONCE = 50_000
+MAX_ID = 2**63 - 1
+# A misspelt word is corrected if it has this many letters, and is this similar to a known word.
+MIN_MISSPELT_CHARACTERS = 4
+MIN_SIMILARITY = 0.75
+
+FTS5 = "builds_search_index"
+TSVECTOR = "array_to_tsvector(string_to_array(builds_searchwords.words, ' '))"
+
+
+def words(text: str) -> Iterator[str]:
+    """The words of ``text``. A compound (``0000-0002``, ``lab/paper``) gives its parts and the whole."""
+    for chunk in _chunks(text, LETTERS):
+        yield from chunk
+        if len(chunk) > 1:
+            yield "".join(chunk)[:MAX_WORD_CHARACTERS]
+
+
+def _chunks(text: str, letters: Mapping[int, str]) -> Iterator[list[str]]:
+    plain = "".join(char for char in unicodedata.normalize("NFKD", text.casefold()) if not unicodedata.combining(char))
+    for chunk in IDEOGRAPH.sub(r" \1 ", ADDRESS_OF_ORCIDS.sub("", plain.translate(letters))).split():
+        if parts := WORD.findall(chunk):
+            yield [part[:MAX_WORD_CHARACTERS] for part in parts]
+
+
+# --- indexing
+
+
+OWN = ("job_id", "node_uuid", "repository", "title", "authors")
+OF_BUILDS = ("commit", "ref", "cause", "cause_code", "cause_file")
+
+
+def index(submission_id: int) -> None:
+    """Store the words of a submission as they are now. :mod:`builds.lifecycle` calls it whenever they have changed."""
+    own = Submission.objects.values_list(*OWN).get(pk=submission_id)
+    builds = Build.objects.filter(submission=submission_id).order_by("-number").values_list(*OF_BUILDS)[:MAX_BUILDS]
+    found_by = joined([*own, *(text for build in builds for text in build)])
+    row = SearchWords(submission_id=submission_id, words=found_by)
+    SearchWords.objects.bulk_create([row], update_conflicts=True, unique_fields=["submission"], update_fields=["words"])
+
+
+class Missing:
+    """Writes the words of submissions that have none: accepting one leaves that to the reconciler, so that its answer need not wait.
+
+    Each :meth:`index` looks at the ids above those that it has seen before, and at the newest of these again: a transaction that took a
+    lower id may be committed later. At its start it looks at all of them, some at a time.
+    """
+
+    def __init__(self) -> None:
+        self._seen = 0
+
+    def index(self) -> None:
+        newest = Submission.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        last = min(self._seen + LOOKED_AT_ONCE, newest)
+        while index_missing(self._seen, last) == INDEXED_AT_ONCE:
+            pass
+        self._seen = last if last < newest else max(newest - NEWEST, 0)
+
+
+def index_missing(after: int = 0, last: int = MAX_ID) -> int:
+    """Index some submissions that have no words and an id of at most ``last``, larger than ``after``. Returns how many they were.
+
+    Words that another process writes meanwhile are newer, and stay.
+    """
+    missing = Submission.objects.filter(pk__gt=after, pk__lte=last, search_words=None).order_by("pk")
+    own = {pk: list(texts) for pk, *texts in missing.values_list("pk", *OWN)[:INDEXED_AT_ONCE]}
+    builds = Build.objects.filter(submission__in=own).order_by("submission", "-number").values_list("submission", *OF_BUILDS)
+    for submission_id, few in groupby(builds.iterator(), itemgetter(0)):
+        own[submission_id] += [text for _submission, *texts in islice(few, MAX_BUILDS) for text in texts]
+    SearchWords.objects.bulk_create(
+        [SearchWords(submission_id=pk, words=joined(texts)) for pk, texts in own.items()], ignore_conflicts=True
+    )
+    return len(own)
+
+
+def reindex(after: int, limit: int) -> list[int]:
+    """Index the first ``limit`` submissions whose id is larger than ``after``, in one transaction. Returns their ids."""
+    with transaction.atomic():
+        found = list(Submission.objects.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit])
+        for submission_id in found:
+            index(submission_id)
+    return found
+
+
+def joined(texts: list[str]) -> str:
+    """The words of all ``texts`` as they are stored, each once."""
+    every = dict.fromkeys(word for text in texts for word in words(text))
+    return " ".join(list(every)[:MAX_WORDS])
+
+
+# --- queries
+
+# Addresses that people paste: of a repository or of anything in it, for a browser, for git, or of a raw file.
+ADDRESS_ON_GITHUB = re.compile(
+    r"(?:(?:https?|ssh|git)://)?(?:[\w.-]+@)?(?:www\.)?(?:github\.com|raw\.githubusercontent\.com)[/:]"
+    r"(?P<owner>[\w-]+)(?:/(?P<name>[\w.-]+)(?:/commits?/(?P<commit>[0-9a-f]{7,40}))?)?[^\s,;)>\"']*",
+    re.IGNORECASE,
+)
+ADDRESS_OF_A_NODE = re.compile(r"https?://[^\s/]+/node/(?P<uuid>[\w-]+)\S*", re.IGNORECASE)
+ADDRESS_OF_GIT = re.compile(r"(?<=/)([\w.-]+)\.git\b", re.IGNORECASE)
+NAME_OF_ORCIDS = re.compile(r"\borcid(?:\s+id)?\s*:?\s*(?=[0-9]{4})", re.IGNORECASE)
+
+
+def without_addresses(query: str) -> str:
+    """The query with GitHub addresses reduced to ``owner/name`` and a commit, and node addresses reduced to uuids."""
+    text = ADDRESS_OF_GIT.sub(r"\1", ADDRESS_ON_GITHUB.sub(_repository, ADDRESS_OF_A_NODE.sub(r"\g<uuid>", query)))
+    return NAME_OF_ORCIDS.sub("", text)
+
+
+def _chunks_of_query(query: str) -> list[list[list[str]]]:
+    """The chunks of the query, each as it is stored now and, if different, as older releases stored it."""
+    text = without_addresses(query)
+    chunks = zip(_chunks(text, LETTERS), _chunks(text, {}), strict=True)
+    return [[now] if now == before else [now, before] for now, before in chunks][:MAX_QUERY_CHUNKS]
+
+
+def similar(query: str) -> str:
+    """A query to try instead of one that finds nothing; empty if there is no other.
+
+    A word that none of the newest submissions has is replaced by a similar word, or left out.
+    """
+    newest = SearchWords.objects.order_by("-submission").values_list("words", flat=True)[:NEWEST]
+    known = {word for words_of_one in newest for word in words_of_one.split(" ")}
+    chunks = list(_chunks(without_addresses(query), LETTERS))[:MAX_QUERY_CHUNKS]
+    nearest = [word for chunk in chunks for word in _nearest(chunk, known)]
+    return "" if nearest == [word for chunk in chunks for word in chunk] else " ".join(nearest)
+
+
+def _nearest(chunk: list[str], known: set[str]) -> list[str]:
+    """The known words nearest to a chunk. A number or an id that is not known is left out, not replaced."""
+    whole = "".join(chunk)
+    if whole.isalpha():
+        return [near for word in chunk if (near := _nearest_word(word, known))]
+    return chunk if any(other.startswith(whole) for other in known) else []
+
+
+def _nearest_word(word: str, known: set[str]) -> str:
+    """``word`` if a known word begins with it, else the most similar known word; empty if none is similar."""
+    if len(word) > 1 and any(other.startswith(word) for other in known):
+        return word
+    if len(word) < MIN_MISSPELT_CHARACTERS:
+        return ""
+    like = [other for other in known if abs(len(other) - len(word)) <= 2 and (other[0] == word[0] or other[-2:] == word[-2:])]
+    return next(iter(get_close_matches(word, sorted(like), 1, MIN_SIMILARITY)), "")
+
+
+def _repository(address: re.Match[str]) -> str:
+    owner, name, commit = address["owner"], address["name"], address["commit"]
+    return " ".join(part for part in (f"{owner}/{name}" if name else owner, commit) if part)
+
+
+# --- finding
+
+
+@dataclass(frozen=True)
+class Window:
+    """At most ``limit`` of the ids found: the newest ones below ``before``, or the oldest ones above ``after``."""
+
+    limit: int
+    before: int | None = None
+    after: int | None = None
+
+    def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
+        submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
+        return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+
+    @property
+    def sign(self) -> str:
+        return "-" if self.after is None else ""
+
+
+def ids(submissions: QuerySet[Submission], query: str, window: Window) -> list[int]:
+    """The ids of the ``submissions`` that match ``query``, in the window's order. A query without words matches all."""
+    chunks = _chunks_of_query(query)
+    if not chunks:
+        found = window.of(submissions).order_by(f"{window.sign}pk")
+    elif connections[submissions.db].vendor == "sqlite":
+        found = _with_fts5(submissions, chunks, window)
+    else:
+        found = _with_tsvector(submissions, chunks, window)
+    return list(found.values_list("pk", flat=True)[: window.limit])
+
+
+def _query(chunks: list[list[list[str]]], *, word: str, prefix: str, both: str, either: str) -> str:
+    """The query in a database's syntax. A chunk matches by its parts, of which the last may be a prefix, or as a whole."""
+
+    def begun(text: str) -> str:
+        return (word if len(text) == 1 else prefix).format(text)
+
+    def alternatives(parts: list[str]) -> str:
+        if len(parts) > 1 and all(map(GROUP_OF_AN_ORCID.fullmatch, parts[:-1])):
+            return begun("".join(parts))  # all ORCIDs share their first groups: searching for each would read the whole index
+        of_parts = both.join([*(word.format(part) for part in parts[:-1]), begun(parts[-1])])
+        return f"({of_parts})" if len(parts) == 1 else f"(({of_parts}){either}{begun(''.join(parts)[:MAX_WORD_CHARACTERS])})"
+
+    readings = (either.join(map(alternatives, chunk)) for chunk in chunks)
+    return both.join(f"({reading})" for reading in readings)
+
+
+def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[list[str]]], window: Window) -> QuerySet[Submission]:
+    """Read the index in the order of ids until there are enough, whatever the other filters are.
+
+    The plus keeps the planner from reading the submissions first and looking each one up in the index.
+    """
+    bounds = [(sign, bound) for sign, bound in (("<", window.before), (">", window.after)) if bound is not None]
+    return submissions.extra(  # noqa: S610 - the query is a parameter; the ORM cannot express a join with an FTS5 table
+        tables=[FTS5],
+        where=[
+            f"builds_submission.id = +{FTS5}.rowid",
+            f"{FTS5} MATCH %s",
+            *(f"{FTS5}.rowid {sign} %s" for sign, _ in bounds),
+        ],
+        params=[_query(chunks, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR "), *(bound for _, bound in bounds)],
+        order_by=[f"{window.sign}{FTS5}.rowid"],
+    )
+
+
+def _with_tsvector(submissions: QuerySet[Submission], chunks: list[list[list[str]]], window: Window) -> QuerySet[Submission]:
+    """Fetch all matches from the index if there are few. If there are many, reading the newest submissions finds enough of them soon.
+
+    The planner alone would do the second for rare words too, because it can't estimate how rarely they occur together.
+    """
+    query = _query(chunks, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
+    found = window.of(submissions).order_by(f"{window.sign}pk")
+    few = _few(query, submissions.db)
+    if few is not None:
+        return found.filter(pk__in=few)
+    with_words = found.filter(search_words__isnull=False)
+    return with_words.extra(where=[f"{TSVECTOR} @@ %s::tsquery"], params=[query])  # noqa: S610 - a parameter
+
+
+def _few(query: str, alias: str) -> list[int] | None:
+    """The ids of all matches; None if there are more than ``FEW``."""
+    table = "SELECT submission_id FROM builds_searchwords"
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(f"{table} WHERE {TSVECTOR} @@ %s::tsquery LIMIT {FEW + 1}", [query])
+        ids = [pk for (pk,) in cursor.fetchall()]
+        cursor.execute("SET LOCAL enable_seqscan = on")
+    return ids if len(ids) <= FEW else None

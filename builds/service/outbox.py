@@ -1,0 +1,209 @@
+"""Sends status updates to desci-server: in order per submission, repeated until it has received them, with every try recorded.
+
+The same process sends notifications to the operators (:mod:`builds.service.messenger`).
+
+Any number of outboxes may run at once: the first one to mark an update as being sent sends it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import connection, transaction
+from django.db.models import F
+
+from builds import lifecycle
+from builds.engine.clients.desci import Answer, DesciServer, Outcome, classify
+from builds.errors import DesciServerDown
+from builds.models import OutboxHold, StatusUpdate, StatusUpdateQuerySet, StatusUpdateTry, clock
+from builds.record import metrics, steps
+from builds.record.steps import Step
+from builds.service import messenger
+from builds.service.loops import Pauses, repeat
+
+logger = logging.getLogger(__name__)
+
+# How long an update that is being sent is reserved for one outbox: longer than the client's own time limit.
+RESERVATION = timedelta(seconds=60)
+PAUSES = Pauses(timedelta(seconds=1), timedelta(minutes=5))
+POLL_SECONDS = 0.2
+# What a try says until its answer is recorded, and if the answer is a 200 of another kind, such as the login page of a proxy.
+UNDER_WAY = "Sent; no answer is recorded yet."
+NOT_ITS_ANSWER = "Answered 200, but not as desci-server does."
+SENDERS = 4
+
+
+def run(stop: threading.Event) -> None:
+    """Send what is due until ``stop`` is set, the notifications in a thread beside the status updates."""
+    server = DesciServer(settings.DESCI_SERVER_URL, settings.INTERNAL_SERVICE_SECRET)
+    with ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="outbox") as pool:
+        pool.submit(_send_notifications, stop)
+        repeat(Outbox(pool, server).send_status_updates, stop, POLL_SECONDS)
+
+
+def _send_notifications(stop: threading.Event) -> None:
+    try:
+        messenger.run(stop)
+    finally:
+        connection.close()
+
+
+class Outbox:
+    """Sends several updates at once, so that a slow answer does not hold up the others."""
+
+    def __init__(self, pool: ThreadPoolExecutor, server: DesciServer) -> None:
+        self._pool, self._server = pool, server
+        self._sending: set[Future[None]] = set()
+
+    def send_status_updates(self) -> None:
+        """Start to send the updates whose time has come, as many as there are free senders."""
+        self._sending = {future for future in self._sending if not future.done()}
+        for update in _reserve(SENDERS - len(self._sending)):
+            self._sending.add(self._pool.submit(_send_in_thread, update, self._server))
+
+
+def _reserve(limit: int) -> list[StatusUpdate]:
+    """Reserve up to ``limit`` due updates for sending. While desci-server rejects the secret: one at most, and only now and then."""
+    if limit <= 0:
+        return []
+    due = StatusUpdate.objects.due()
+    if hold := OutboxHold.objects.first():
+        due, limit = StatusUpdate.objects.heads().idle().order_by("next_try_at"), 1
+        if not (due.exists() and _claim_probe(hold)):
+            return []
+    updates = due.select_related("submission", "build")[:limit]
+    until = clock.now() + RESERVATION
+    return [update for update in updates if StatusUpdate.objects.idle().filter(pk=update.pk).update(sending_until=until)]
+
+
+def _claim_probe(hold: OutboxHold) -> bool:
+    """Whether it is time to try again whether the secrets agree, and no other outbox does."""
+    now = clock.now()
+    return bool(
+        OutboxHold.objects.filter(next_try_at=hold.next_try_at, next_try_at__lte=now).update(next_try_at=now + RESERVATION)
+    )
+
+
+def _send_in_thread(update: StatusUpdate, server: DesciServer) -> None:
+    try:
+        send(update, server)
+    except Exception:
+        logger.exception("a status update could not be handled", extra={"statusUpdate": update.pk})
+    finally:
+        connection.close()
+
+
+def send(update: StatusUpdate, server: DesciServer) -> None:
+    """Record a try, make it, and note its answer: a try that is under way can be seen."""
+    attempt = _begin(update)
+    started_at = time.monotonic()
+    try:
+        submission = update.submission
+        answer = server.update_status(submission.node_uuid, submission.job_id, update.status, update.message)
+    except Exception as error:  # any error: staff must see why the update was not sent, and it is tried again
+        if not isinstance(error, DesciServerDown):
+            logger.exception("a status update could not be sent", extra={"statusUpdate": update.pk})
+        attempt.error, attempt.seconds = str(error), time.monotonic() - started_at
+        _record(update, Outcome.TRY_AGAIN, attempt)
+    else:
+        attempt.code, attempt.error, attempt.seconds = answer.code, "", answer.seconds
+        attempt.body = answer.body[:4000].replace("\0", "")  # PostgreSQL rejects NUL in a text
+        outcome = classify(answer)
+        if answer.code == 200 and outcome is not Outcome.OK:
+            attempt.error = NOT_ITS_ANSWER
+        _record(update, outcome, attempt, answer)
+
+
+@transaction.atomic
+def _begin(update: StatusUpdate) -> StatusUpdateTry:
+    """Count the try before it is made."""
+    StatusUpdate.objects.filter(pk=update.pk).update(tries=F("tries") + 1)
+    update.tries += 1
+    return StatusUpdateTry.objects.create(status_update=update, error=UNDER_WAY, seconds=0, at=clock.now())
+
+
+@transaction.atomic
+def _record(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry, answer: Answer | None = None) -> None:
+    lifecycle.lock(update.submission_id)
+    attempt.save()
+    metrics.count(metrics.TRIES, outcome.name.lower().replace("_", "-"))
+    tries = update.tries
+    pending = StatusUpdate.objects.pending().filter(pk=update.pk)
+    pending.update(sending_until=None)
+    if outcome in (Outcome.OK, Outcome.GONE):
+        _release_hold()
+    if outcome == Outcome.UNAUTHORIZED:
+        _hold_back(str(answer))
+    elif outcome == Outcome.OK:
+        pending.update(state=StatusUpdate.State.RECEIVED, settled_at=clock.now())
+        if tries > 1:
+            _send_others_now()
+    elif outcome == Outcome.GONE and answer:
+        pending.update(state=StatusUpdate.State.UNWANTED, settled_at=clock.now())
+        lifecycle.mark_unwanted(update.submission, answer=f"{answer.code}: {answer.body[:200]}")
+    else:
+        pending.update(next_try_at=clock.now() + PAUSES.after(tries))
+        _skip_if_superseded(update)
+    _log(update, outcome, attempt)
+
+
+def _log(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry) -> None:
+    was_received = outcome == Outcome.OK
+    steps.log(
+        Step.STATUS_UPDATE_RECEIVED if was_received else Step.STATUS_UPDATE_REFUSED,
+        update.build,
+        level=logging.INFO if was_received else logging.WARNING,
+        statusUpdate=update.pk,
+        status=update.status,
+        tries=update.tries,
+        code=attempt.code,
+        error=attempt.error,
+        duration=round(attempt.seconds, 3),
+    )
+
+
+def _hold_back(answer: str) -> None:
+    """Hold back all updates: the two services' secrets differ, and every try would fail until an operator fixes that."""
+    hold, is_new = OutboxHold.objects.get_or_create(
+        defaults={"answer": answer, "since": clock.now(), "next_try_at": clock.now() + PAUSES.after(1)}
+    )
+    if is_new:
+        sentence = (
+            "desci-server rejects Jobsite's INTERNAL_SERVICE_SECRET: ALL status updates are held back. "
+            "Set the same secret in both services. Nothing is lost: sending then resumes automatically."
+        )
+        steps.log(Step.OUTBOX_HELD, level=logging.CRITICAL, message=sentence, answer=steps.reason(answer))
+    else:
+        tries = hold.tries + 1
+        OutboxHold.objects.update(answer=answer, tries=tries, next_try_at=clock.now() + PAUSES.after(tries))
+
+
+def _release_hold() -> None:
+    """desci-server has accepted the secret: send the updates that were held back."""
+    if OutboxHold.objects.all().delete()[0]:
+        steps.log(Step.OUTBOX_RELEASED, level=logging.WARNING)
+        _send_now(StatusUpdate.objects.pending())
+
+
+def _send_others_now() -> None:
+    """Send all waiting updates now: one that had failed has arrived, so desci-server is back."""
+    _send_now(StatusUpdate.objects.idle().filter(next_try_at__gt=clock.now()))
+
+
+def _send_now(updates: StatusUpdateQuerySet) -> None:
+    """Send these updates now, except those that another transaction is changing: two senders would wait for each other."""
+    free = updates.select_for_update(skip_locked=True, no_key=True).values("pk")
+    StatusUpdate.objects.filter(pk__in=free).update(next_try_at=clock.now())
+
+
+def _skip_if_superseded(update: StatusUpdate) -> None:
+    """Skip an undelivered "in progress" if a later update follows at once."""
+    later = StatusUpdate.objects.pending().filter(submission=update.submission_id, id__gt=update.pk)
+    if not update.is_final and later.exists():
+        later.update(next_try_at=clock.now() + PAUSES.after(update.tries))
+        StatusUpdate.objects.pending().filter(pk=update.pk).update(state=StatusUpdate.State.SKIPPED, settled_at=clock.now())
