@@ -12,10 +12,11 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from functools import wraps
 from pathlib import Path
 
 from django.conf import settings
-from django.db import Error, transaction
+from django.db import transaction
 
 from builds import lifecycle
 from builds.engine.myst import doi_cache, template_cache
@@ -26,6 +27,7 @@ from builds.models import FINAL, Build, QueueControl, State, clock
 from builds.pipeline import isolation
 from builds.queue import store, workers
 from builds.record import kept_exports, metrics, search, workspaces
+from builds.record.patience import DATABASE_AWAY
 from builds.record.waiting import limit_waiting
 from builds.service.alarm_watch import AlarmWatch
 from builds.service.due_watch import DueWatch
@@ -54,7 +56,7 @@ def run(stop: threading.Event) -> None:
     slow = (missing.index, exports.remove_old_exports, AlarmWatch().step, Housekeeping().step)
     while not stop.is_set():
         for repair in (watch.lose_lapsed, due.release_overdue, *repairs()[1:], *slow):
-            attempt(repair)
+            attempt(watch.noticing_outages(repair))
         stop.wait(PERIOD_SECONDS)
 
 
@@ -82,15 +84,25 @@ class LeaseWatch:
 
     def lose_lapsed(self) -> None:
         """As :func:`lose_lapsed`, for the builds whose lease was not renewed while this process watched."""
-        now = self._clock()
-        try:
-            for build in self._lapsed(now):
-                excused = self._after_outage.get(build.pk) == build.lease_expires_at
-                _lose(build, was_watched=True, excused=excused)
-        except Error:
-            # While the database is away or locked, no worker can renew its lease.
-            self._seen, self._was_away = {}, True
-            raise
+        for build in self._lapsed(self._clock()):
+            excused = self._after_outage.get(build.pk) == build.lease_expires_at
+            _lose(build, was_watched=True, excused=excused)
+
+    def noticing_outages(self, repair: Callable[[], None]) -> Callable[[], None]:
+        """``repair``, which also tells this watch if the database is away or locked: no worker can renew its lease meanwhile.
+
+        Every repair of a round is asked. The outage may be over when the next round looks at the leases.
+        """
+
+        @wraps(repair)
+        def notice() -> None:
+            try:
+                repair()
+            except DATABASE_AWAY:
+                self._seen, self._was_away = {}, True
+                raise
+
+        return notice
 
     def _lapsed(self, now: float) -> list[Build]:
         with transaction.atomic():  # on SQLite it takes the lock that a worker needs to renew its lease

@@ -42,7 +42,7 @@ def clock() -> Clock:
 def look(watch: LeaseWatch, clock: Clock, build: Build, seconds: float) -> str:
     """The state of the build after another look, this much later."""
     clock.now += seconds
-    watch.lose_lapsed()
+    watch.noticing_outages(watch.lose_lapsed)()
     return str(Build.objects.get(pk=build.pk).state)
 
 
@@ -77,8 +77,9 @@ def test_after_a_step_back_a_lost_build_is_noticed_too(clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("later", "renewed", "excused"), [(LEASE / 2, False, True), (LEASE * 3, False, True), (LEASE, True, False)]
 )
+@pytest.mark.parametrize("met_by", ["lose_lapsed", "another repair"])
 def test_losses_after_the_database_was_away_are_not_the_builds_fault(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch, later: float, renewed: bool, excused: bool
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, later: float, renewed: bool, excused: bool, met_by: str
 ) -> None:
     build, watch = made.running(), LeaseWatch(clock)
 
@@ -87,10 +88,12 @@ def test_losses_after_the_database_was_away_are_not_the_builds_fault(
 
     expire(build)
     assert look(watch, clock, build, 0) == State.RUNNING
-    with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched, pytest.raises(OperationalError):
         patched.setattr(Build.objects, "filter", fail)
-        with pytest.raises(OperationalError):
+        if met_by == "lose_lapsed":
             look(watch, clock, build, LEASE)
+        clock.now += LEASE
+        watch.noticing_outages(fail)()
     Build.objects.filter(pk=build.pk).update(automatic=True)
     given: list[bool] = []
     monkeypatch.setattr(lifecycle, "lose", lambda build, *, was_watched, excused: given.append(excused))
