@@ -52,6 +52,9 @@ class Report(Protocol):
     def commit(self, *, commit: str, ref: str, path: str) -> None:
         """Pin the commit: store it on the build before anything is downloaded."""
 
+    def packages(self, versions: Mapping[str, str]) -> None:
+        """Store the versions of the packages that the manuscript locks, by their names."""
+
 
 class NoReport:
     """A report that stores nothing."""
@@ -75,6 +78,9 @@ class NoReport:
         """Store nothing."""
 
     def commit(self, *, commit: str, ref: str, path: str) -> None:
+        """Store nothing."""
+
+    def packages(self, versions: Mapping[str, str]) -> None:
         """Store nothing."""
 
 

@@ -130,4 +130,4 @@ def _copied(export: Export, to: Path) -> Export:
     target = to / export.path.name
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(export.path, target)
-    return Export(export.role, export.name, target, export.size, export.sha256)
+    return Export(export.role, export.name, target, export.size, export.sha256, export.pages)

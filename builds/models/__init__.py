@@ -23,6 +23,7 @@ from builds.models.installation import Installation
 from builds.models.letter import LetterKind, LetterTemplate
 from builds.models.notification import Notification, RaisedAlarm
 from builds.models.outbox import OutboxHold, StatusUpdate, StatusUpdateQuerySet, StatusUpdateTry
+from builds.models.package_list import PackageList
 from builds.models.queue import SILENT_AFTER, QueueChange, QueueControl, Worker
 from builds.models.saved_view import SavedView
 from builds.models.search import SearchWords
@@ -52,6 +53,7 @@ __all__ = [
     "Mode",
     "Notification",
     "OutboxHold",
+    "PackageList",
     "QueueChange",
     "QueueControl",
     "RaisedAlarm",

@@ -262,6 +262,7 @@ class Artifact(models.Model):
     size = models.BigIntegerField()
     sha256 = models.CharField(max_length=64)
     position = models.PositiveSmallIntegerField()
+    pages = models.IntegerField(default=0, db_default=0, help_text="pages of a PDF; 0 for others, and for PDFs of older releases")
 
     class Meta:
         ordering = ("position",)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 from builds import lifecycle
 from builds.models import Build, Stage, State
-from builds.record import metrics
+from builds.record import metrics, packages
 from builds.record.patience import DATABASE_AWAY, retry_while_away
 
 PROGRESS_SECONDS = 0.5
@@ -51,6 +51,9 @@ class StageReport:
 
     def commit(self, *, commit: str, ref: str, path: str) -> None:
         retry_while_away(lambda: lifecycle.pin(self._build, commit=commit, ref=ref, path=path))
+
+    def packages(self, versions: Mapping[str, str]) -> None:
+        retry_while_away(lambda: packages.keep(self._build, versions))
 
     def _write(self, **fields: object) -> None:
         if self.stage:

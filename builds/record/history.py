@@ -14,7 +14,7 @@ from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
 from builds.models import Article, Build, FrontMatter, Handling, StatusUpdate, Submission
-from builds.record import logs
+from builds.record import logs, packages
 
 ROWS = 500
 
@@ -23,8 +23,8 @@ def write(submission: Submission) -> Iterator[str]:
     """The pieces of the document: an object with the keys ``submission``, ``handling``, ``front_matter``, ``article``, ``attempts``,
     ``status_updates``, ``events``.
 
-    Each row is an object with the columns of its table. An attempt also has its ``stages``, ``findings``, ``artifacts`` and ``log``,
-    and a status update its ``tries``.
+    Each row is an object with the columns of its table. An attempt also has its ``stages``, ``findings``, ``artifacts``, ``packages`` and
+    ``log``, and a status update its ``tries``.
     """
     handling = Handling.objects.filter(submission=submission).first()
     yield f'{{"submission": {_row(submission)}, "handling": {_row(handling) if handling else "null"}, "front_matter": '
@@ -45,7 +45,7 @@ def _attempt(build: Build) -> Iterator[str]:
     for name in ("stages", "findings", "artifacts"):
         yield f', "{name}": '
         yield from _list(_rows(getattr(build, name)))
-    yield ', "log": '
+    yield f', "packages": {json.dumps(packages.find(build))}, "log": '
     yield from _list([_line(line)] for line in logs.read(build))
     yield "}"
 

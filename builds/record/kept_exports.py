@@ -135,7 +135,7 @@ def _move(export: Export, folder: str, position: int) -> KeptExport:
     with export.path.open("rb") as opened:
         stored = _storage().save(name, _Movable(opened, str(export.path)))
     export.path.unlink(missing_ok=True)
-    return KeptExport(export.role, export.name, Path(stored), export.size, export.sha256)
+    return KeptExport(export.role, export.name, Path(stored), export.size, export.sha256, export.pages)
 
 
 @transaction.atomic
@@ -144,8 +144,17 @@ def _record(build: Build, exports: list[KeptExport]) -> None:
     if build.artifacts.exists() or not Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
         return
     Artifact.objects.bulk_create(
-        Artifact(build=build, role=e.role, name=e.name, file=str(e.path), size=e.size, sha256=e.sha256, position=position)
-        for position, e in enumerate(exports, 1)
+        Artifact(
+            build=build,
+            position=position,
+            role=each.role,
+            name=each.name,
+            file=str(each.path),
+            size=each.size,
+            sha256=each.sha256,
+            pages=each.pages,
+        )
+        for position, each in enumerate(exports, 1)
     )
 
 
@@ -197,7 +206,8 @@ def take_over(build: Build, source: Build, *, check: Callable[[], None] = lambda
     """
     exports = []
     for artifact in source.artifacts.all():
-        export = KeptExport(artifact.role, artifact.name, Path(_stored(artifact)), artifact.size, artifact.sha256)
+        stored = Path(_stored(artifact))
+        export = KeptExport(artifact.role, artifact.name, stored, artifact.size, artifact.sha256, artifact.pages)
         if not find(artifact) or not export.is_intact(check):
             return []
         exports.append(export)

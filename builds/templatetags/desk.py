@@ -62,6 +62,12 @@ def size(count: float | None) -> str:
     return NOTHING if count is None else units.size(count)
 
 
+@register.filter
+def counted(number: int, noun: str) -> str:
+    """``1 page``, ``12 pages``."""
+    return units.counted(number, noun)
+
+
 def age(at: datetime, now: datetime) -> str:
     """``just now``, ``5 min ago``, ``3 h ago``, ``12 d ago``, ``in 30 s``."""
     seconds = (now - at).total_seconds()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ class KeptReport:
         self.version = ""
         self.exit_codes: list[int | None] = []
         self.pinned: list[dict[str, str]] = []
+        self.locked: dict[str, str] = {}
         self.processor_seconds = 0.0
         self.lookups: list[tuple[str, int, int]] = []
 
@@ -72,6 +73,9 @@ class KeptReport:
 
     def commit(self, **pinned: str) -> None:
         self.pinned.append(pinned)
+
+    def packages(self, versions: Mapping[str, str]) -> None:
+        self.locked.update(versions)
 
 
 def make_context(tmp_path: Path, **overrides: Any) -> Context:

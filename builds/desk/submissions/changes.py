@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from builds.engine.findings import Group, Severity
 from builds.engine.manuscript.url import compare_link
 from builds.lib import units
 from builds.models import Artifact, Build, Finding, Stage, State
+from builds.record import packages
 
 # A stage or an export that differs by less says nothing.
 FACTOR = 2.0
 MIN_SECONDS = 10.0
 MAX_NAMED = 5
+MAX_PACKAGES = 12
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ def since_success(build: Build, stages: Sequence[Stage], artifacts: Sequence[Art
         *_compare_commits(build, before),
         *_compare_exports(artifacts, list(before.artifacts.all())),
         *_compare_problems(build, before),
+        *_compare_packages(packages.find(build), packages.find(before)),
         *_compare_stages(stages, list(before.stages.all())),
     ]
     return Since(before, changes)
@@ -48,12 +51,7 @@ def since_success(build: Build, stages: Sequence[Stage], artifacts: Sequence[Art
 
 def _find_success(build: Build) -> Build | None:
     """A manuscript is a node's project file: the same repository, and the same path in it where both are known."""
-    same = Build.objects.filter(
-        submission__node_uuid=build.submission.node_uuid,
-        submission__repository=build.submission.repository,
-        state=State.SUCCEEDED,
-        created_at__lt=build.created_at,
-    )
+    same = Build.objects.filter(**packages.same_manuscript(build), state=State.SUCCEEDED, created_at__lt=build.created_at)
     if build.path:
         same = same.filter(path=build.path)
     return same.select_related("submission").prefetch_related("stages", "artifacts").order_by("-created_at").first()
@@ -72,12 +70,15 @@ def _compare_exports(now: Sequence[Artifact], before: Sequence[Artifact]) -> Ite
     """Nothing if the build failed before it had exports."""
     if not now:
         return
-    sizes, sizes_before = ({artifact.name: artifact.size for artifact in some} for some in (now, before))
-    for name, size in sizes_before.items():
-        if name not in sizes:
-            yield Change(f"{name} was not made.")
-        elif _differs(sizes[name], size):
-            yield Change(f"{name} has {units.size(sizes[name])}; it had {units.size(size)}.")
+    made = {artifact.name: artifact for artifact in now}
+    for old in before:
+        new = made.get(old.name)
+        if new is None:
+            yield Change(f"{old.name} was not made.")
+        elif new.pages and old.pages and new.pages != old.pages:
+            yield Change(f"{old.name} has {units.counted(new.pages, 'page')}; it had {old.pages:,}.")
+        elif _differs(new.size, old.size):
+            yield Change(f"{old.name} has {units.size(new.size)}; it had {units.size(old.size)}.")
 
 
 def _compare_problems(build: Build, before: Build) -> Iterator[Change]:
@@ -89,6 +90,18 @@ def _compare_problems(build: Build, before: Build) -> Iterator[Change]:
     yield from (Change(f"New problem: {codes[True][code]}") for code in new[:MAX_NAMED])
     if len(new) > MAX_NAMED:
         yield Change(f"And {len(new) - MAX_NAMED} more kinds of problems are new.")
+
+
+def _compare_packages(now: Mapping[str, str], before: Mapping[str, str]) -> Iterator[Change]:
+    """Nothing if one of the two attempts had no pixi.lock, or failed before it was read."""
+    if not now or not before:
+        return
+    other = [f"{name} {now[name]}, it was {before[name]}" for name in sorted(now.keys() & before) if now[name] != before[name]]
+    gone = [f"{name} {before[name]} is gone" for name in sorted(before.keys() - now)]
+    new = [f"{name} {now[name]} is new" for name in sorted(now.keys() - before)]
+    if differ := [*other, *gone, *new]:
+        more = f"; and {len(differ) - MAX_PACKAGES} more" if len(differ) > MAX_PACKAGES else ""
+        yield Change(f"Other packages in pixi.lock: {'; '.join(differ[:MAX_PACKAGES])}{more}.")
 
 
 def _compare_stages(now: Sequence[Stage], before: Sequence[Stage]) -> Iterator[Change]:

@@ -97,7 +97,7 @@ class Export:
     """A file to deliver: the file itself or, for a MECA, every file in the zip at ``path``.
 
     ``name`` is the part's filename in CONTRACT §3; for a MECA the folder that contains its files.
-    ``role`` is one of ``pdf``, ``typst``, ``meca``, ``page-content``.
+    ``role`` is one of ``pdf``, ``typst``, ``meca``, ``page-content``. ``pages`` counts those of a PDF; 0 where it is not known.
     """
 
     role: str
@@ -105,6 +105,7 @@ class Export:
     path: Path
     size: int
     sha256: str
+    pages: int = 0
 
     def is_regular(self) -> bool:
         """Whether ``path`` is an ordinary file, and no link."""

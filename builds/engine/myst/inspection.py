@@ -29,7 +29,7 @@ MAX_PAGE_BYTES = 256 << 20
 # The reader's own limit is lower, but the files may have taken control of it.
 MAX_WARNINGS = 30
 ALARM_EXIT_CODE = 128 + signal.SIGALRM
-MAX_LINE, MAX_LOST = 1 << 30, 40
+MAX_LINE, MAX_LOST, MAX_PAGES = 1 << 30, 40, 1_000_000
 CONTENT = "_build/site/content"
 LOST = {
     "page": catalogue.JATS_PAGE_MISSING,
@@ -82,16 +82,20 @@ class _Findings:
     warnings: list[str] = field(default_factory=list)
     fixed: str = ""
     contents: str = ""
+    pages: int = 0
     lost: list[str] = field(default_factory=list)
     problem: str | None = None
 
 
 @dataclass(frozen=True)
 class Inspected:
-    """What the reader said of intact exports: what lies only in the MECA, and the lines that are not about one export."""
+    """What the reader said of intact exports: what lies only in the MECA, the lines that are not about one export, and the numbers of
+    pages of the PDFs.
+    """
 
     contents: str
     lines: Sequence[str]
+    pages: Mapping[Path, int]
 
 
 def inspect(ctx: Context, exports: Sequence[ExportFile], published: Mapping[str, Any] | None = None) -> Inspected:
@@ -119,7 +123,8 @@ def inspect(ctx: Context, exports: Sequence[ExportFile], published: Mapping[str,
         elif found.problem:
             raise _broken(export.name, found.problem)
     result.check_service("the exports were checked for editors")
-    return Inspected(next((found.contents for found in findings if found.contents), ""), result.lines)
+    pages = {export.path: found.pages for export, found in zip(exports, findings, strict=True) if export.kind == "pdf"}
+    return Inspected(next((found.contents for found in findings if found.contents), ""), result.lines, pages)
 
 
 def _report_lost(ctx: Context, project: Project, texts: Sequence[str]) -> None:
@@ -222,6 +227,8 @@ def _add(findings: _Findings, key: str, text: str) -> None:
         findings.lost.append(text)
     elif key == "contents":
         findings.contents = one_line(text, 500)
+    elif key == "pages" and text.isascii() and text.isdigit():
+        findings.pages = min(int(text[:9]), MAX_PAGES)
     elif key == "fixed":
         findings.fixed = text
     elif key == "problem":

@@ -47,7 +47,7 @@ def collect(ctx: Context, built: Built) -> list[Export]:
     _check_sizes(ctx, plans)
     if published:
         editorial.keep(ctx, built.project, inspected.lines)
-    exports = [_measured(ctx, plan) for plan in plans]
+    exports = [_measured(ctx, plan, inspected.pages.get(plan.path, 0)) for plan in plans]
     size = sum(export.size for export in exports)
     inside = f". The MECA holds {inspected.contents}" if inspected.contents else ""
     ctx.report.detail(f"{len(exports)} exports, {units.size(size)}{inside}")
@@ -110,9 +110,10 @@ def _check_sizes(ctx: Context, plans: Sequence[PlannedExport]) -> None:
             )
 
 
-def _measured(ctx: Context, plan: PlannedExport) -> Export:
-    export = Export(plan.role, plan.name, plan.path, plan.path.stat().st_size, _sha256(ctx, plan.path))
-    ctx.log.line(f"{_description(plan)}: {units.size(export.size)}, sha256 {export.sha256}")
+def _measured(ctx: Context, plan: PlannedExport, pages: int) -> Export:
+    export = Export(plan.role, plan.name, plan.path, plan.path.stat().st_size, _sha256(ctx, plan.path), pages)
+    length = f"{units.counted(pages, 'page')}, " if pages else ""
+    ctx.log.line(f"{_description(plan)}: {length}{units.size(export.size)}, sha256 {export.sha256}")
     return export
 
 

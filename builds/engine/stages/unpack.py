@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from builds.engine.context import Context
 from builds.engine.findings.catalogue import repository as catalogue
+from builds.engine.manuscript import pixi_lock
 from builds.engine.manuscript.project import Archive, Project
 from builds.errors import ProjectFileMissing
 from builds.lib import units
@@ -35,7 +36,10 @@ def unpack(ctx: Context, archive: Archive) -> Project:
     entries, size = unzip(archive.path, root, ctx.limits, check=ctx.stop.check, progress=ctx.report.progress)
     ctx.report.detail(f"{len(entries.files)} files, {len(entries.links)} links, {units.size(size)}")
     _warn_of_missing(ctx, root, entries)
-    return Project(root, _project_file(root, archive, entries))
+    project = Project(root, _project_file(root, archive, entries))
+    if locked := pixi_lock.read(project):
+        ctx.report.packages(locked)
+    return project
 
 
 def _warn_of_missing(ctx: Context, root: Path, entries: Entries) -> None:

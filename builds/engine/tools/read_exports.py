@@ -77,6 +77,7 @@ def read_pdf(path: Path, plan: dict[str, Any]) -> Iterator[tuple[str, str]]:
         why = traceback.format_exception_only(error)[-1].strip()
         yield "problem", f"can't be opened as a PDF ({why[:200]})"
     else:
+        yield "pages", str(pages)
         yield "problem", "" if pages else "has no pages"
 
 

@@ -20,7 +20,7 @@ from builds.engine.findings import Finding, Group, Severity
 from builds.engine.manuscript.built_article import Author, BuiltArticle
 from builds.errors import ArchiveHostLimit, Cause, DesciServerDown, Fault, SecretRefused
 from builds.lifecycle import pausing
-from builds.models import Build, Mode, Stage, StageName, StatusUpdate, StatusUpdateTry, Submission, Worker
+from builds.models import Build, Mode, PackageList, Stage, StageName, StatusUpdate, StatusUpdateTry, Submission, Worker
 from builds.record import articles, logs
 from tests.support import made
 from tests.support.found import CHECKS, MISSING, NO_DOI, OWN, write_findings
@@ -463,6 +463,13 @@ def test_a_failure_says_what_changed_since_the_manuscript_last_worked(viewer: Cl
         "The stage build took 1 min 30 s; it took 9.0 s.",
     ):
         assert words in changed, changed
+    for build, pages in ((first, 12), (again, 9)):
+        build.artifacts.filter(name="exports/paper.pdf").update(pages=pages)
+    PackageList.objects.create(build=first, packages={"numpy": "1.26.4", "pip": "24.0", "tk": "8.6"})
+    PackageList.objects.create(build=again, packages={"numpy": "2.1.0", "pip": "24.0", "xz": "5.2"})
+    shown = text_of(page(viewer, again))
+    assert "exports/paper.pdf has 9 pages; it had 12." in shown
+    assert "Other packages in pixi.lock: numpy 2.1.0, it was 1.26.4; tk 8.6 is gone; xz 5.2 is new." in shown
     Build.objects.filter(pk=again.pk).update(commit=old)
     assert "The commit is the same: the repository did not change." in page(viewer, again)
 

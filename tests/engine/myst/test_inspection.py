@@ -126,8 +126,9 @@ def test_a_pdf_with_a_page_is_accepted(context: Context) -> None:
     path = context.workspace / "a.pdf"
     writer = PdfWriter()
     writer.add_blank_page(100, 100)
+    writer.add_blank_page(100, 100)
     writer.write(path)
-    inspect_one(context, "pdf", path, "the PDF")
+    assert inspection.inspect(context, [ExportFile("pdf", path, "the PDF")]).pages == {path: 2}
 
 
 @pytest.mark.parametrize("content", [b"", b"%PDF-1.7\n", b"no PDF at all"])

@@ -34,6 +34,12 @@ def test_the_project_file_may_be_in_a_folder_under_any_name(tmp_path: Path) -> N
     assert project.folder == project.root / "docs"
 
 
+def test_the_packages_of_its_pixi_lock_are_reported(tmp_path: Path) -> None:
+    lock = b"version: 6\npackages:\n- conda: https://conda.example/noarch/pip-24.0-pyh_0.conda\n"
+    _project, _log, report = run(tmp_path, ("r/docs/myst.yml", b""), ("r/pixi.lock", lock), project_path="docs/myst.yml")
+    assert report.locked == {"pip": "24.0"}
+
+
 def test_lfs_pointers_and_submodules_are_named(tmp_path: Path) -> None:
     pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:abc\nsize 12345\n"
     modules = b'[submodule "theme"]\n\tpath = themes/a\n\turl = https://x\n'
