@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 from builds.desk.access import desk_page
 from builds.desk.exports.views import ShownFile, choose_pdf, get_kept
 from builds.desk.reading import articles, marks
+from builds.desk.reading.sources import Sources
 from builds.desk.submissions import findings
 
 MECA = "meca"
@@ -22,13 +23,13 @@ POLICY = {"script-src": ["'none'"], "connect-src": ["'none'"], "img-src": ["'sel
 @require_safe
 @desk_page()
 def read_article(request: HttpRequest, pk: int, number: int, position: int) -> HttpResponse:
-    """The article of a bundle. The problems of its attempt stand before it, and those that quote it are marked in it."""
+    """The article of a bundle. The problems of its attempt stand before it, and are marked in it where their place is found."""
     artifact, file = get_kept(pk, number, position)
     if artifact.role != MECA:
         raise Http404
     build = artifact.build
     found, read = findings.read(build), articles.read(artifact, file)
-    html, problems = marks.mark(read.html or "", found.problems)
+    html, problems = marks.mark(read.html or "", found.problems, Sources(file))
     files = [ShownFile.of(each, build) for each in build.artifacts.all()]
     context = {
         "submission": build.submission,

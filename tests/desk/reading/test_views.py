@@ -43,6 +43,16 @@ def bundled(data: bytes | None = None) -> Build:
     return build
 
 
+@needs_pandoc
+def test_a_problem_is_marked_at_the_line_that_it_names(viewer: Client) -> None:
+    data = io.BytesIO(jats.meca(jats.article("<p>The harbour has two old gauges.</p>")))
+    with zipfile.ZipFile(data, "a") as archive:
+        archive.writestr("bundle/index.md", "# Tides\n\nThe harbour has two old gauges.\n")
+    shown = viewer.get(address(bundled(data.getvalue()))).text
+    assert '<mark id="place-1">The harbour has two old gauges</mark>' in shown
+    assert '<a href="#place-1">Show it in the article</a>' in shown
+
+
 def content(answer: Any) -> bytes:
     return b"".join(answer.streaming_content)
 
