@@ -154,6 +154,24 @@ def test_an_admin_cancels_a_running_build_and_sees_its_end(desk: Service, open_a
     expect(page.get_by_role("region", name="History")).to_contain_text("A newer version has come.")
 
 
+def test_a_page_that_stays_open_offers_to_put_a_failure_away_and_keeps_a_half_written_note(desk: Service, open_as: Open) -> None:
+    job, gate = "stays-open", desk.gates / "stays-open"
+    submit(desk, job, f"until [ -e {gate} ]; do sleep 0.1; done; exit 1")
+    desk.wait(job, "running")
+    page = open_as("editor")
+    page.goto(f"/submissions/{pk_of(desk, job)}/")
+    handling, note = page.get_by_role("region", name="Handling"), page.get_by_label("Note for the staff")
+    expect(handling.get_by_text("It can be put away once its attempt has ended.")).to_be_visible()
+    note.fill("Ask Ada")
+    gate.touch()
+    expect(page.get_by_role("region", name="Why it failed")).to_be_visible()
+    expect(note).to_have_value("Ask Ada")
+    expect(handling.get_by_role("button", name="Dealt with")).to_have_count(0)
+    note.fill("")
+    page.get_by_role("heading", level=1).click()
+    expect(handling.get_by_role("button", name="Dealt with")).to_be_visible()
+
+
 @both_ways
 def test_a_viewer_sees_everything_and_changes_nothing(desk: Service, open_as: Open, script: bool) -> None:
     job = f"seen-{script}".lower()

@@ -49,7 +49,7 @@ MIN_FOLDED = 3  # as many settled status updates are folded into one line
 MAX_TRIES = 20
 MAX_EVENTS = 200
 # Each part is a template and an element of the page. The script replaces the element when it has changed.
-PARTS = ("state", "exports", "cause", "findings", "article", "timeline", "attempts", "updates", "history")
+PARTS = ("state", "exports", "cause", "findings", "article", "timeline", "attempts", "updates", "handling", "history")
 
 FIXED_BY = {
     "manuscript": "The authors, in the manuscript.",

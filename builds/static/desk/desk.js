@@ -130,6 +130,6 @@ export function poll (step, every, slowest = 30000) {
 localise()
 setInterval(tick, AGES_EVERY)
 setInterval(tickDurations, 1000)
-for (const form of document.querySelectorAll('form[method=post]')) {
-  form.addEventListener('submit', () => setTimeout(() => { for (const button of form.querySelectorAll('button')) button.disabled = true }))
-}
+document.addEventListener('submit', ({ target }) => {
+  if (target.method === 'post') setTimeout(() => { for (const button of target.querySelectorAll('button')) button.disabled = true })
+})

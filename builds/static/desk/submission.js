@@ -1,4 +1,4 @@
-/* Keeps the page of one submission up to date: replaces each part that has changed, unless the reader has selected text in it. */
+/* Keeps the page of one submission up to date: replaces each part that has changed, unless the reader has selected text or fills in a form. */
 
 import { announce, isSelected, live, localise, poll, steadily } from './desk.js';
 
@@ -14,6 +14,12 @@ function stable (html) {
 
 function openDetails (part) {
   return new Map([...part.querySelectorAll('details[id]')].map(details => [details.id, details.open]))
+}
+
+/** Whether the reader is at a control of a form in `part`, or has changed one. */
+function isFilledIn (part) {
+  const fields = [...part.querySelectorAll('input, textarea')]
+  return Boolean(document.activeElement.form && part.contains(document.activeElement)) || fields.some(field => field.value !== field.defaultValue)
 }
 
 function replace (part, html) {
@@ -32,7 +38,7 @@ function update (part, now) {
   if (known.get(part.dataset.part) === fresh) return
   // The first answer usually equals what is shown. It replaces a part only if the state has changed in between.
   const isChanged = known.has(part.dataset.part) || page.dataset.words !== now.words
-  const waits = isChanged && isSelected(part) // until the reader clears the selection
+  const waits = isChanged && (isSelected(part) || isFilledIn(part)) // until the reader has left it
   if (isChanged && !waits) replace(part, html)
   known.set(part.dataset.part, waits ? '' : fresh)
 }
