@@ -4,6 +4,7 @@ from django.urls import path
 from django.views.generic import RedirectView
 
 from builds.desk.exports.views import export_figure, export_file, export_preview, export_raw
+from builds.desk.failures.views import failure_group, failure_list
 from builds.desk.letters.views import read_letter, write_letter
 from builds.desk.log.views import go_to_line, log_lines, log_page, log_text, search_log
 from builds.desk.overview.views import overview
@@ -48,6 +49,8 @@ urlpatterns = [
     path(f"{ATTEMPT}/log/search/", search_log, name="log-search"),
     path(f"{ATTEMPT}/log/go/", go_to_line, name="log-go"),
     path(f"{ATTEMPT}/log.txt", log_text, name="log-text"),
+    path("failures/", failure_list, name="failures"),
+    path("failures/<slug:fingerprint>/", failure_group, name="failure-group"),
     path("overview/", overview, name="overview"),
     path("settings/", settings_page, name="settings"),
     path("queue/", queue_page, name="queue"),

@@ -15,7 +15,8 @@ from builds.lifecycle.handling import settle_earlier
 from builds.lifecycle.retrying import automatic_retry_at, queue_retry, retry_after_loss_at
 from builds.lifecycle.rows import JOBSITE, StaleBuild, end, lock, lock_node, queue_update, record_event
 from builds.models import Build, EventKind, State, StatusUpdate, clock
-from builds.record import build_cache, search, steps
+from builds.record import build_cache, failure_groups, search, steps
+from builds.record.failure_groups import Kind
 from builds.record.steps import Step
 
 # Word for word what Jobsite's predecessor sent (CONTRACT §3).
@@ -43,11 +44,13 @@ def succeed(build: Build, *, cache_key: str = "") -> None:
 @transaction.atomic
 def fail(build: Build, cause: Cause, *, stage: str = "", retry_at: datetime | None = None) -> None:
     """End a build as failed. With ``retry_at``, a new build is queued for that time and desci-server does not get FAILED yet."""
+    kind = Kind.of(cause, stage)
     end(
         build,
         State.FAILED,
         retried=retry_at is not None,
         fault=cause.fault,
+        fingerprint=kind.fingerprint,
         cause_code=cause.code,
         cause=cause.sentence,
         advice=cause.advice,
@@ -62,6 +65,7 @@ def fail(build: Build, cause: Cause, *, stage: str = "", retry_at: datetime | No
     else:
         search.index(build.submission_id)
         queue_update(build, StatusUpdate.Status.FAILED, f"{cause.sentence} {cause.advice}".strip())
+    failure_groups.count(build, kind, cause.fault)
 
 
 @transaction.atomic

@@ -22,6 +22,8 @@ from builds.record.steps import Step
 DESCI_SERVER, JOBSITE, API, COMMAND_LINE = "desci-server", "jobsite", "the API", "the command line"
 NO_PERSONS = frozenset(name.casefold() for name in (DESCI_SERVER, JOBSITE, API, COMMAND_LINE))
 MAX_MESSAGE_CHARACTERS = 4000
+# What a submission repeats of its newest build beside the state, and the values of a build that has not failed and has no problems.
+MIRRORED = {"fault": "", "fingerprint": "", "problems": 0}
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),
@@ -80,7 +82,7 @@ def end(build: Build, state: State, *, retried: bool = False, **fields: Any) -> 
     count_ended(build.pk, state, now, retried=retried)
     _log_end(build, state, fields)
     transaction.on_commit(lambda: turns.wake(build.owner), robust=True)
-    mirror_state(build.submission, state, fault=fields.get("fault", ""), problems=fields.get("problems", 0))
+    mirror_state(build.submission, state, **fields)
 
 
 def _log_stage_end(stage: Stage, state: Stage.State) -> None:
@@ -113,9 +115,10 @@ def close_stages(stages: QuerySet[Stage], state: Stage.State, *, at: datetime) -
             _log_stage_end(stage, state)
 
 
-def mirror_state(submission: Submission, state: State, *, fault: str = "", problems: int = 0) -> None:
-    """Copy the newest build's state, fault and problems to its submission."""
-    Submission.objects.filter(pk=submission.pk).update(state=state, fault=fault, problems=problems, updated_at=clock.now())
+def mirror_state(submission: Submission, state: State, **fields: Any) -> None:
+    """Copy the newest build's state, and those of its ``fields`` that the submission has as well, to its submission."""
+    mirrored = {name: fields.get(name, empty) for name, empty in MIRRORED.items()}
+    Submission.objects.filter(pk=submission.pk).update(state=state, updated_at=clock.now(), **mirrored)
 
 
 def record_event(build: Build, kind: EventKind, actor: str, reason: str) -> None:

@@ -1,17 +1,10 @@
-"""The build cache: the results that may be delivered again, and which build delivered one instead of building.
-
-On PostgreSQL the index of the builds is created while the service runs. It has no rows at first.
-"""
+"""The build cache: the results that may be delivered again, and which build delivered one instead of building."""
 
 import django.db.models.deletion
 from django.db import migrations, models
 
-from builds.migrations._operations import AddIndexBeside
-
 
 class Migration(migrations.Migration):
-    atomic = False
-
     dependencies = [("builds", "0021_turns")]
 
     operations = [
@@ -52,9 +45,5 @@ class Migration(migrations.Migration):
                 related_name="+",
                 to="builds.build",
             ),
-        ),
-        AddIndexBeside(
-            "build",
-            models.Index(fields=["reused"], condition=models.Q(reused__isnull=False), name="build_reused"),
         ),
     ]

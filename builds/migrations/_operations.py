@@ -11,16 +11,19 @@ from django.db.migrations.operations import AddField, AddIndex, AlterField
 class AddIndexBeside(AddIndex):
     """On PostgreSQL, CREATE INDEX CONCURRENTLY, which does not lock the table. The migration must be ``atomic = False``.
 
-    An interrupted run leaves an invalid index, so an index of that name is removed first and the migration can be run again.
+    An interrupted run leaves indexes, on PostgreSQL also an invalid one. So an index of that name is removed first, and the migration can be
+    run again.
     Django's AddIndexConcurrently requires PostgreSQL's driver and supports no other database.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        if schema_editor.connection.vendor != "postgresql":
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
-            return
         model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
+        if not self.allow_migrate_model(schema_editor.connection.alias, model):
+            return
+        if schema_editor.connection.vendor != "postgresql":
+            schema_editor.execute(f"DROP INDEX IF EXISTS {schema_editor.quote_name(self.index.name)}")
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        else:
             schema_editor.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {schema_editor.quote_name(self.index.name)}")
             schema_editor.add_index(model, self.index, concurrently=True)
 
@@ -34,19 +37,25 @@ class AddIndexBeside(AddIndex):
 
 
 class AddColumn(AddField):
-    """Adds a column that has a constant ``db_default``, without copying the table.
+    """Adds a column that has a constant ``db_default``, without copying the table. Leaves a column alone that an interrupted run has added.
 
     Django copies the whole table on SQLite, and no process can write for minutes. ``ALTER TABLE … ADD COLUMN``, which it uses on other
     databases, is enough here.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
-        if schema_editor.connection.vendor != "sqlite":
-            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        model, connection = to_state.apps.get_model(app_label, self.model_name), schema_editor.connection
+        if not self.allow_migrate_model(connection.alias, model) or self._is_there(connection, model._meta.db_table):
             return
-        model = to_state.apps.get_model(app_label, self.model_name)
-        if self.allow_migrate_model(schema_editor.connection.alias, model):
+        if connection.vendor != "sqlite":
+            super().database_forwards(app_label, schema_editor, from_state, to_state)
+        else:
             BaseDatabaseSchemaEditor.add_field(schema_editor, model, model._meta.get_field(self.name))
+
+
+    def _is_there(self, connection: Any, table: str) -> bool:
+        with connection.cursor() as cursor:
+            return self.name in {column.name for column in connection.introspection.get_table_description(cursor, table)}
 
 
 class Widen(AlterField):

@@ -16,6 +16,7 @@ from builds.models.build import (
 )
 from builds.models.cached_result import CachedResult
 from builds.models.event import Event, EventKind
+from builds.models.failure_group import FailureGroup, Release
 from builds.models.finding import Finding
 from builds.models.handling import Handling, HandlingState
 from builds.models.identity import Identity
@@ -41,6 +42,7 @@ __all__ = [
     "CachedResult",
     "Event",
     "EventKind",
+    "FailureGroup",
     "Finding",
     "FrontMatter",
     "Handling",
@@ -58,6 +60,7 @@ __all__ = [
     "QueueControl",
     "RaisedAlarm",
     "Rank",
+    "Release",
     "SavedView",
     "SearchWords",
     "Stage",

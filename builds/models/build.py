@@ -127,6 +127,9 @@ class Build(models.Model):
     cause_file = models.CharField(max_length=2000, blank=True)
     cause_line = models.PositiveIntegerField(null=True, blank=True)
     cause_log_line = models.PositiveIntegerField(null=True, blank=True)
+    fingerprint = models.CharField(
+        max_length=16, blank=True, db_default="", default="", help_text="the failures that it is alike: see FailureGroup"
+    )
     problems = models.PositiveIntegerField(
         db_default=0, default=0, help_text="broken findings, those that were not kept included"
     )
@@ -171,6 +174,7 @@ class Build(models.Model):
             models.Index(fields=["mode", "-created_at"], condition=~Q(mode="latest"), name="build_rare_mode"),
             models.Index(fields=["-created_at"], condition=Q(automatic=True), name="build_automatic"),
             models.Index(fields=["cause_code", "submission"], condition=Q(state="failed"), name="build_failed_by"),
+            models.Index(fields=["fingerprint", "-finished_at"], condition=~Q(fingerprint=""), name="build_failed_alike"),
             models.Index(fields=["automatic", "submission"], condition=Q(number__gt=1), name="build_tried_again"),
             models.Index(fields=["finished_at"], condition=Q(state="succeeded", problems__gt=0), name="build_with_problems"),
             # For turns: which owners have queued builds, and when an owner's last build ended. No parameter is in the conditions, so that

@@ -13,7 +13,10 @@ from builds.models.build import Build, State
 
 
 class Submission(models.Model):
-    """What desci-server asked for, once. ``state``, ``fault`` and ``problems`` repeat the newest build's, so that a list needs no join."""
+    """What desci-server asked for, once.
+
+    ``state``, ``fault``, ``fingerprint`` and ``problems`` repeat the newest build's, so that a list needs no join.
+    """
 
     job_id = models.CharField(max_length=200, unique=True)
     node_uuid = models.CharField(max_length=200, db_index=True)
@@ -27,6 +30,9 @@ class Submission(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     fault = models.CharField(
         max_length=12, blank=True, db_default="", default="", help_text="whose fault it is, if the newest build failed"
+    )
+    fingerprint = models.CharField(
+        max_length=16, blank=True, db_default="", default="", help_text="the group of failures, if the newest build failed"
     )
     problems = models.PositiveIntegerField(
         db_default=0, default=0, help_text="broken findings, if the newest build succeeded all the same"
@@ -49,6 +55,11 @@ class Submission(models.Model):
         indexes = [
             models.Index(fields=["state", "-id"], name="submission_state"),
             models.Index(fields=["fault", "-id"], condition=~Q(fault=""), name="submission_fault"),
+            models.Index(fields=["fingerprint", "-id"], condition=~Q(fingerprint=""), name="submission_alike"),
+            # For counting and retrying those of a group that nobody has dealt with.
+            models.Index(
+                fields=["fingerprint", "-id"], condition=~Q(fingerprint="") & Q(put_away=False), name="submission_open_alike"
+            ),
             models.Index(fields=["subject", "-id"], condition=~Q(subject=""), name="submission_subject"),
             models.Index(fields=["-id"], condition=Q(problems__gt=0), name="submission_with_problems"),
             models.Index(fields=["state", "-id"], condition=Q(state="failed", put_away=False), name="submission_needs_me"),

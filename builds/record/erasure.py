@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from builds.models import Build, Event, EventKind, Handling, QueueChange, QueueControl, StatusUpdate, Submission
-from builds.record import kept_exports, workspaces
+from builds.record import failure_groups, kept_exports, workspaces
 
 # In the history, instead of the name of an erased account. No account may have such a name: it has a space.
 ERASED = "an erased account"
@@ -41,7 +41,7 @@ def erase_submission(submission: Submission) -> None:
     if StatusUpdate.objects.pending().filter(submission=submission).exists():
         raise NotErasable(f"desci-server has not yet received the status of {submission.job_id}. Wait until it has.")
     folders = [str(build.pk) for build in submission.builds.all()]
-    submission.delete()
+    failure_groups.forget(submission)
     for folder in folders:
         transaction.on_commit(partial(kept_exports.remove, folder))
     if archives := workspaces.kept_archives():

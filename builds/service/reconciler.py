@@ -26,7 +26,7 @@ from builds.lifecycle import turns
 from builds.models import FINAL, Build, QueueControl, State, clock
 from builds.pipeline import isolation
 from builds.queue import store, workers
-from builds.record import kept_exports, metrics, search, workspaces
+from builds.record import failure_groups, kept_exports, metrics, search, workspaces
 from builds.record.patience import DATABASE_AWAY
 from builds.record.waiting import limit_waiting
 from builds.service.alarm_watch import AlarmWatch
@@ -53,7 +53,7 @@ def run(stop: threading.Event) -> None:
     """Reconcile until ``stop`` is set. A repair that fails (no database, no queue store) is retried in the next round."""
     limit_waiting(LOCK_SECONDS)
     watch, due, exports, missing = LeaseWatch(), DueWatch(), ExportsSweep(), search.Missing()
-    slow = (missing.index, exports.remove_old_exports, AlarmWatch().step, Housekeeping().step)
+    slow = (ReleaseNote().write, missing.index, exports.remove_old_exports, AlarmWatch().step, Housekeeping().step)
     while not stop.is_set():
         for repair in (watch.lose_lapsed, due.release_overdue, *repairs()[1:], *slow):
             attempt(watch.noticing_outages(repair))
@@ -203,6 +203,18 @@ def remove_workspaces() -> None:
         age = time.time() - folder.stat().st_mtime
         if age > WORKSPACE_GRACE_SECONDS and not _runs(folder.name):
             workspaces.remove_folder(folder)
+
+
+class ReleaseNote:
+    """Notes once that this process's release runs here. While the database is away, it tries again in each round."""
+
+    def __init__(self) -> None:
+        self._is_written = False
+
+    def write(self) -> None:
+        if not self._is_written:
+            failure_groups.note_release()
+            self._is_written = True
 
 
 class ExportsSweep:

@@ -7,10 +7,12 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from builds.desk.access import StaffRequest, desk_page
+from builds.desk.failures import groups
 from builds.desk.overview import chart, figures
 
 PERIODS = (7, 30, 90)
 DEFAULT_PERIOD = 30
+GROUPS_SHOWN = 5
 
 
 @require_safe
@@ -20,7 +22,9 @@ def overview(request: StaffRequest) -> HttpResponse:
     days = next((period for period in PERIODS if wanted == str(period)), DEFAULT_PERIOD)
     found = figures.read(days)
     times = [spread for spread in (found.waited, *found.stages) if spread]
+    newest, _more = groups.read_page("", "")
     context = {
+        "groups": groups.show(newest[:GROUPS_SHOWN], request),
         "figures": found,
         "times": times,
         "longest": max((spread.p95 for spread in times), default=0) or 1,

@@ -85,13 +85,15 @@ def _get_action(request: HttpRequest, name: str) -> Action:
 
 
 def _find_list_address(request: HttpRequest) -> str:
-    """The address of the list, with its filters if the reader came from there."""
+    """The address of the list, with its filters if the reader came from there, or of the page with failures where the reader was."""
     address = request.POST.get("back") or request.headers.get("Referer", "")
     listed = reverse("desk:submissions")
-    if url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure()):
-        path = address.partition(request.get_host())[2] or address
-        return path if path.partition("?")[0] == listed else listed
-    return listed
+    if not url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure()):
+        return listed
+    path = address.partition(request.get_host())[2] or address
+    place = path.partition("?")[0]
+    is_offer = place == reverse("desk:overview") or place.startswith(reverse("desk:failures"))
+    return path if place == listed or is_offer else listed
 
 
 def _confirm_or_perform(request: HttpRequest, action: Action, ids: Sequence[int], *, back: str) -> HttpResponse:

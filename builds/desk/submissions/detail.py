@@ -30,6 +30,7 @@ from builds.models import (
     UNFINISHED,
     Artifact,
     Build,
+    FailureGroup,
     Finding,
     Mode,
     Stage,
@@ -255,6 +256,7 @@ def _find_failure(attempts: list[Attempt]) -> dict[str, Any] | None:
         "stage": failed.stages[-1].name if failed.stages else "",
         "since": changes.since_success(build, failed.stages, [file.artifact for file in failed.files]),
         "lines": now.read_around(build),
+        "alike": FailureGroup.objects.filter(pk=build.fingerprint).first() if build.fingerprint else None,
         "place": findings.describe_place(build.cause_file, build.cause_line),
         "link": make_cause_link(build),
     }

@@ -68,6 +68,7 @@ class FilterForm(forms.Form):
     state = _make_choice_field("state", State.choices)
     fault = _make_choice_field("group of causes", FAULTS.items())
     cause = forms.CharField(required=False, max_length=MAX_CODE)
+    group = forms.CharField(required=False, max_length=16)
     problems = _make_choice_field("choice", PROBLEMS.items())
     finding = forms.CharField(required=False, max_length=MAX_CODE)
     retried = _make_choice_field("kind of retry", RETRIED.items())
@@ -179,6 +180,8 @@ class Filters:
             chosen = chosen.filter(node_uuid__in=[node, f"{node}."])  # desci-server appends a dot, people do not
         if cause := values.get("cause"):
             chosen = chosen.filter(pk__in=_find_failed_by(str(cause)))
+        if group := values.get("group"):
+            chosen = chosen.filter(~Q(fingerprint=""), fingerprint=group)  # the index has the first condition
         if problems := values.get("problems"):
             chosen = chosen.filter(problems__gt=0) if problems == "yes" else chosen.filter(state=State.SUCCEEDED, problems=0)
         if finding := values.get("finding"):

@@ -12,7 +12,7 @@ from builds.desk.submissions import table, views
 from builds.desk.submissions.codes import common_codes, common_subjects
 from builds.desk.submissions.filters import MINE, NEEDS_ME, Filters, Page, canonical
 from builds.desk.submissions.rows import Row, read_rows
-from builds.models import clock
+from builds.models import FailureGroup, clock
 from builds.record import search
 from builds.staff.actions import ACTIONS, MAX_AT_ONCE
 from builds.staff.attention import count_needing, handled_by
@@ -44,6 +44,7 @@ def submission_list(request: StaffRequest) -> HttpResponse:
         "can_share": request.user.has_perm(SHARE),
         "needs_me": counts[NEEDS_ME],
         "subjects": common_subjects(str(filters.values.get("subject") or "")),
+        "group": FailureGroup.objects.filter(pk=str(asked)).first() if (asked := filters.values.get("group")) else None,
         "codes": common_codes(str(filters.values.get("finding") or "")),
         "query": query,
         "matching": _count_matching(filters, page) if query else "",

@@ -359,7 +359,7 @@ def test_more_attempts_and_updates_need_no_more_queries(
     build = made.failed()
     made.refused(build, 2)
     address = f"/submissions/{build.submission_id}/"
-    with django_assert_max_num_queries(20) as asked:
+    with django_assert_max_num_queries(21) as asked:
         editor.get(address)
     for _ in range(2):
         lifecycle.retry(build.submission, Mode.LATEST, actor="ada")
