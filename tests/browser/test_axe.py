@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.template.loader import render_to_string
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from tests.browser.conftest import PASSWORD, PATIENCE, Open, pk_of, serious, submit
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, in_django
 from tests.support import quick
 
 # The admin's pages are in test_axe_admin.py.
@@ -42,6 +43,9 @@ PAGES = {
     "drain": "/queue/drain/",
     "resume": "/queue/resume/",
     "overview": "/overview/",
+    "failures": "/failures/",
+    "group of failures": "/failures/{group}/",
+    "filtered by a group": "/submissions/?group={group}",
     "password": "/account/password/",
     "not found": "/nothing/",
     "settings": "/settings/",
@@ -52,6 +56,7 @@ SIZES = {
     "tablet": {"width": 768, "height": 1024},
     "phone": {"width": 360, "height": 720},
 }
+FINGERPRINT = "from builds.models import Submission\nprint(Submission.objects.get(pk={}).fingerprint)"
 CUT_OFF = """
 [...document.querySelectorAll('nav a')].filter(link => {
   const { left, right, width } = link.getBoundingClientRect()
@@ -61,8 +66,8 @@ CUT_OFF = """
 
 
 @pytest.fixture(scope="module")
-def submissions(desk: Service) -> Iterator[dict[str, int]]:
-    """One submission of each kind. The running one is released after the tests."""
+def submissions(desk: Service) -> Iterator[dict[str, Any]]:
+    """One submission of each kind, and the group of the one that failed. The running one is released after the tests."""
     release = desk.gates / "axe.release"
     submit(desk, "axe-failed", "echo 'paper.md:3 It broke' >&2\nexit 3", title="One that failed")
     submit(desk, "axe-succeeded", title="One that succeeded")
@@ -72,14 +77,15 @@ def submissions(desk: Service) -> Iterator[dict[str, int]]:
     desk.wait("axe-succeeded", "succeeded")
     submit(desk, "axe-running", f"until [ -e {release} ]; do sleep 0.1; done", title="One that runs")
     desk.wait("axe-running", "running")
-    yield {name: pk_of(desk, f"axe-{name}") for name in ("failed", "succeeded", "problems", "running")}
+    rows = {name: pk_of(desk, f"axe-{name}") for name in ("failed", "succeeded", "problems", "running")}
+    yield {**rows, "group": in_django(desk, FINGERPRINT.format(rows["failed"])).strip()}
     release.touch()
     desk.wait("axe-running", "succeeded")
 
 
 # Each theme and each size once or twice: contrast depends on the theme, and what fits on the size.
 @pytest.mark.parametrize(("theme", "size"), [("light", "wide"), ("dark", "phone"), ("dark", "tablet")])
-def test_no_page_has_a_serious_accessibility_problem(submissions: dict[str, int], open_as: Open, theme: str, size: str) -> None:
+def test_no_page_has_a_serious_accessibility_problem(submissions: dict[str, Any], open_as: Open, theme: str, size: str) -> None:
     page = open_as("admin", color_scheme=theme, viewport=SIZES[size])
     found = {name: problems for name, address in PAGES.items() if (problems := looked_at(page, address.format(**submissions)))}
     assert found == {}
@@ -144,6 +150,6 @@ def test_the_page_of_a_locked_sign_in_has_none(desk: Service, browser: Browser, 
     context.close()
 
 
-def test_the_403_page_has_none(submissions: dict[str, int], open_as: Open) -> None:
+def test_the_403_page_has_none(submissions: dict[str, Any], open_as: Open) -> None:
     page = open_as("viewer")
     assert looked_at(page, "/submissions/{failed}/act/retry/".format(**submissions)) == []
