@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q
 
 from builds.lifecycle.rows import DESCI_SERVER, JOBSITE, ActionRefused, lock, lock_node, record_event
 from builds.models import UNFINISHED, Build, EventKind, Handling, HandlingState, State, Submission, clock
@@ -134,11 +135,16 @@ def follow_earlier(submission: Submission) -> None:
 
 
 def settle_earlier(build: Build) -> None:
-    """A build of a node has succeeded: nobody has to look at the node's earlier submissions that have not."""
+    """A build of a node has succeeded: nobody has to look at the node's earlier submissions that have ended.
+
+    An earlier success is on no list unless somebody has handled it, so others are left as they are.
+    """
     before = Submission.objects.filter(node_uuid=build.submission.node_uuid, pk__lt=build.submission_id)
-    earlier = before.filter(state__in=(State.FAILED, State.CANCELLED))
-    earlier.filter(put_away=False).update(put_away=True)
-    handled = Handling.objects.filter(submission__in=earlier).exclude(state=HandlingState.DONE)
+    earlier = before.exclude(state__in=UNFINISHED)
+    open_rows = Handling.objects.exclude(state=HandlingState.DONE)
+    needs_nobody = ~Q(state=State.SUCCEEDED) | Exists(open_rows.filter(submission=OuterRef("pk")))
+    earlier.filter(needs_nobody, put_away=False).update(put_away=True)
+    handled = open_rows.filter(submission__in=earlier)
     handled.update(state=HandlingState.DONE, until=None, set_by=JOBSITE, set_at=clock.now())
 
 

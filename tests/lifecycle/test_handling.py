@@ -131,6 +131,20 @@ def test_the_author_s_new_submission_brings_back_what_waited_for_the_author(ann:
     assert Handling.objects.get(submission=waits).set_by == "jobsite"
 
 
+@pytest.mark.parametrize("why", [HandlingState.OPEN, HandlingState.WAITING, HandlingState.ASIDE])
+def test_a_success_that_somebody_handles_is_settled_by_the_next_one(ann: User, why: HandlingState) -> None:
+    with_problems, untouched = (ended(submit(job_id), State.SUCCEEDED).submission for job_id in ("1", "2"))
+    lifecycle.take(with_problems, ann)
+    if why:
+        lifecycle.put_away(
+            with_problems, why, actor="ann", until=TODAY + timedelta(days=2) if why == HandlingState.ASIDE else None
+        )
+    new = submit("3")
+    assert state(with_problems) == ((True, "aside") if why == HandlingState.ASIDE else (False, ""))
+    ended(new, State.SUCCEEDED)
+    assert (state(with_problems), state(untouched), state(new)) == ((True, "done"), (False, "-"), (False, ""))
+
+
 @pytest.mark.parametrize("why", ["closed", "no right"])
 def test_nobody_gets_a_submission_who_may_not_handle_it_any_more(ann: User, why: str) -> None:
     lifecycle.take(failed("1"), ann)
