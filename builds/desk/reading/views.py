@@ -9,7 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from builds.desk.access import desk_page
+from builds.desk.access import WRITE, desk_page
 from builds.desk.exports.views import ShownFile, choose_pdf, get_kept
 from builds.desk.reading import articles, marks
 from builds.desk.reading.sources import Sources
@@ -41,6 +41,8 @@ def read_article(request: HttpRequest, pk: int, number: int, position: int) -> H
         "html": html,
         "findings": found,
         "problems": problems,
+        # A letter is about the newest attempt.
+        "may_write": bool(problems) and request.user.has_perm(WRITE) and build == build.submission.newest_build(),
     }
     response = render(request, "desk/article.html", context, status=503 if read.is_passing else 200)
     if read.is_passing:

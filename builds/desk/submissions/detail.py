@@ -189,7 +189,7 @@ def _find_readable(attempts: list[Attempt]) -> dict[str, Any]:
         "delivered": delivered,
         "pdf": delivered.pdf if delivered else None,
         "bundle": delivered.bundle if delivered else None,
-        "pdf_first": delivered is attempts[0] and delivered.pdf is not None,
+        "reading_first": delivered is attempts[0] and bool(delivered.pdf or delivered.bundle),
         "can_compare": sum(bool(attempt.pdf or attempt.bundle) for attempt in made) > 1,
     }
 

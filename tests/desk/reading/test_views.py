@@ -12,11 +12,12 @@ import pytest
 from django.core.cache import caches
 from django.test import Client
 
+from builds import lifecycle
 from builds.desk.exports.views import get_kept
 from builds.desk.reading import articles
 from builds.engine.manuscript import article_html
 from builds.lib import zips
-from builds.models import Build
+from builds.models import Build, Mode
 from tests.support import jats, made
 from tests.support.found import MISSING, write_findings
 from tests.support.kept import path_of
@@ -76,6 +77,17 @@ def test_the_article_is_a_page_without_scripts(viewer: Client) -> None:
     policy = set(answer["Content-Security-Policy"].split("; "))
     assert policy >= {"script-src 'none'", "img-src 'self'", "style-src 'self'"}
     assert "unsafe" not in answer["Content-Security-Policy"]
+
+
+@needs_pandoc
+def test_whoever_reads_about_a_problem_can_write_to_the_authors(viewer: Client, editor: Client) -> None:
+    build = bundled()
+    link = f'href="/submissions/{build.submission_id}/letter/">Write to the authors'
+    assert link in editor.get(address(build)).text
+    assert link not in viewer.get(address(build)).text
+    assert "Write to the authors" not in editor.get(address(made.succeeded("sound"))).text
+    lifecycle.retry(build.submission, Mode.LATEST, actor="ada")
+    assert link not in editor.get(address(build)).text  # a letter would be about the new attempt
 
 
 @needs_pandoc

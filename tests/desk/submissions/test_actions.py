@@ -129,7 +129,8 @@ def test_an_ended_attempt_is_not_cancelled(editor: Client) -> None:
 
 def test_the_page_offers_only_possible_actions(editor: Client, viewer: Client) -> None:
     def offered(client: Client, build: Build) -> list[str]:
-        state = client.get(f"/submissions/{build.submission_id}/").text.partition('data-part="state"')[2]
+        page = client.get(f"/submissions/{build.submission_id}/").text
+        state = page.partition('data-part="state"')[2].partition('data-part="exports"')[0]
         return re.findall(rf"/submissions/{build.submission_id}/act/(\w+)/", state)
 
     runs, ended, done = made.running("1"), made.failed("2"), made.succeeded("3")

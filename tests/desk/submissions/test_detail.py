@@ -543,6 +543,19 @@ def test_a_success_is_for_reading(editor: Client) -> None:
     assert "Read the PDF" not in page(editor, build)
 
 
+def test_a_success_without_a_pdf_offers_the_article_first(editor: Client) -> None:
+    build = made.succeeded()
+    path_of(build.artifacts.get(position=1)).unlink()
+    actions = shown_actions(page(editor, build))
+    assert [text for text, is_primary in actions if is_primary] == ["Read the article"]
+
+
+def test_the_state_and_its_buttons_come_before_the_rest_of_the_page(editor: Client) -> None:
+    shown = page(editor, made.succeeded())
+    places = [shown.index(words) for words in ("Read the PDF", 'id="h-manuscript"', 'id="h-handling"')]
+    assert places == sorted(places)
+
+
 def test_the_card_of_the_article_shows_what_was_built(viewer: Client) -> None:
     build = made.succeeded(title="<i>E. coli</i> <script>")
     author: Author = {"name": "Zoë <b>", "orcid": "0000-0002-1825-0097", "affiliations": ["Reef Institute"]}
