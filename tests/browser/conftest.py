@@ -95,13 +95,14 @@ def submit(
     once: str = "",
     title: str = "",
     author: str = "Ada Lovelace",
-    **files: str,
+    node: str = "",
+    **files: str | bytes,
 ) -> None:
     """Submit a repository whose build runs ``before``. It runs ``once`` only until :func:`tests.e2e.test_faults.not_again`."""
     if once:
         before = f"if [ ! -e {service.gates / job_id} ]; then\n{once}\nfi\n{before}"
     service.archive.add("lab", job_id, quick.repository(before, **files))
-    asked = submission(job_id, f"lab/{job_id}")
+    asked = submission(job_id, f"lab/{job_id}", **({"uuid": node} if node else {}))
     described = {"title": title or f"On {job_id}", "authors": [{"name": author}], "exports": quick.EXPORTS}
     service.post({**asked, "parsedDocument": described})
 
