@@ -37,6 +37,15 @@ MAX_ROWS_READ_FOR_VALUES = 5_000
 RECENT = 100_000
 
 
+SCRIPTS = Media(
+    js=(
+        "admin/js/vendor/jquery/jquery.min.js",
+        "admin/js/jquery.init.js",
+        "admin/js/core.js",
+        "admin/js/admin/RelatedObjectLookups.js",
+        "admin/js/actions.js",
+    )
+)
 SELECT2 = "admin/js/vendor/select2/select2.full.min.js"
 AUTOCOMPLETE = Media(
     js=("admin/js/vendor/jquery/jquery.min.js", SELECT2, "admin/js/jquery.init.js", "admin/js/autocomplete.js"),
@@ -101,9 +110,9 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
 
     @property
     def media(self) -> Media:
-        """Adds the scripts of the filter by submission to lists that have it."""
+        """The scripts of Django's pages without those of forms, which are half of them, and those of the filter by submission."""
         has_filter = any(isinstance(spec, tuple) and spec[1] is SubmissionFilter for spec in self.list_filter)
-        return super().media + AUTOCOMPLETE if has_filter else super().media
+        return SCRIPTS + AUTOCOMPLETE if has_filter else SCRIPTS
 
     def get_sortable_by(self, request: HttpRequest) -> list[Any]:
         return [column for column in self.list_display if getattr(column, "__name__", column) in self.sorted_by]
