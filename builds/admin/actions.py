@@ -61,7 +61,9 @@ class WithActions(AnyModelAdmin):
         return handle
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
-        context["row_actions"] = self._allowed(request)
+        submission = self.submissions_of(self.model._default_manager.filter(pk=context["original"].pk)).get()
+        newest = submission.newest_build()
+        context["row_actions"] = [action for action in self._allowed(request) if not action.refusal(newest)]
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _confirm_or_perform(self, request: HttpRequest, action: Action) -> HttpResponse | None:

@@ -18,6 +18,7 @@ from builds.models import Build, Event, StatusUpdate, Submission
 from builds.staff.actions import MAX_AT_ONCE
 from builds.staff.roles import ADMINS, EDITORS, VIEWERS
 from tests.admin.conftest import MakeBuild, claimed, submit
+from tests.support import made
 
 Row = Submission | Build | StatusUpdate
 ANSWERS: dict[str, dict[str, str]] = {
@@ -67,11 +68,12 @@ def staff(db: None) -> Any:
 
 @pytest.mark.parametrize(("role", "allowed"), [(VIEWERS, []), (EDITORS, list(ANSWERS)[:-1]), (ADMINS, list(ANSWERS))])
 def test_a_role_is_offered_the_actions_that_it_may_perform(staff: Any, build: Build, role: str, allowed: list[str]) -> None:
-    client = staff(role)
+    client, queued = staff(role), {"cancel", "push", "next"}
     for row in (build, build.submission):
-        for page in (list_of(row), change_of(row)):
+        for page, possible in ((list_of(row), set(allowed)), (change_of(row), queued)):
             text = client.get(page).text
-            assert [action for action in ANSWERS if f'value="{action}"' in text] == allowed
+            offered = [action for action in ANSWERS if f'value="{action}"' in text]
+            assert offered == [action for action in allowed if action in possible]
 
 
 def change_of(row: Row) -> str:
@@ -209,3 +211,16 @@ def test_the_confirmation_page_needs_the_same_queries_for_any_number_of_rows(adm
             choose(admin_page, "retry", *chosen)
         costs.append(len(captured))
     assert costs[0] == costs[1]
+
+
+@pytest.mark.parametrize(
+    ("claim", "offered"),
+    [(False, ["retry"]), (True, ["cancel"])],
+    ids=["failed", "running"],
+)
+def test_the_page_of_a_row_offers_only_what_is_possible(admin_page: Client, claim: bool, offered: list[str]) -> None:
+    build = made.running("1") if claim else made.failed("1")
+    for model, pk in (("submission", build.submission_id), ("build", build.pk)):
+        page = admin_page.get(reverse(f"admin:builds_{model}_change", args=[pk])).text
+        shown = re.findall(r'name="action" value="(\w+)"', page)
+        assert [name for name in shown if name in ("retry", "cancel")] == offered

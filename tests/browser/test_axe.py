@@ -53,6 +53,7 @@ PAGES = {
 }
 SIZES = {
     "wide": {"width": 1920, "height": 1080},
+    "laptop": {"width": 1440, "height": 900},
     "tablet": {"width": 768, "height": 1024},
     "phone": {"width": 360, "height": 720},
 }

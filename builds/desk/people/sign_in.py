@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import views
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm, PasswordResetForm, SetPasswordForm
+from django.contrib.auth.forms import AuthenticationForm, PasswordChangeForm, PasswordResetForm, SetPasswordForm
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -25,8 +25,16 @@ from builds.record.notifications import RESET_KIND, send_email
 RESET_PAUSE = timedelta(minutes=5)
 
 
+class SignInForm(AuthenticationForm):
+    error_messages: ClassVar[Any] = {
+        "invalid_login": "The user name and the password do not match, or the account is switched off. Check both: capital letters matter. "
+        "A Jobsite admin can give you a new password."
+    }
+
+
 class SignInView(views.LoginView):
     redirect_authenticated_user = True
+    authentication_form = SignInForm
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         provider = settings.OIDC_NAME if settings.OIDC_ISSUER else ""

@@ -58,8 +58,8 @@ def test_it_never_redirects_to_another_site(client: Client, ada: User) -> None:
 
 def test_a_wrong_password_does_not_say_whether_the_name_exists(client: Client, ada: User) -> None:
     pages = [sign_in(client, "wrong", name).text for name in ("ada", "nobody")]
-    assert "Please enter a correct username and password" in pages[0]
-    assert pages[0].replace("ada", "nobody").count("correct username") == pages[1].count("correct username") == 1
+    assert "The user name and the password do not match" in pages[0]
+    assert pages[0].replace("ada", "nobody").count("do not match") == pages[1].count("do not match") == 1
 
 
 def test_five_wrong_passwords_lock_the_name_for_that_address(client: Client, ada: User) -> None:
