@@ -68,9 +68,9 @@ def staff(db: None) -> Any:
 
 @pytest.mark.parametrize(("role", "allowed"), [(VIEWERS, []), (EDITORS, list(ANSWERS)[:-1]), (ADMINS, list(ANSWERS))])
 def test_a_role_is_offered_the_actions_that_it_may_perform(staff: Any, build: Build, role: str, allowed: list[str]) -> None:
-    client, queued = staff(role), {"cancel", "push", "next"}
+    client, ended = staff(role), {"retry", "deliver", "push"}
     for row in (build, build.submission):
-        for page, possible in ((list_of(row), set(allowed)), (change_of(row), queued)):
+        for page, possible in ((list_of(row), set(allowed)), (change_of(row), ended)):
             text = client.get(page).text
             offered = [action for action in ANSWERS if f'value="{action}"' in text]
             assert offered == [action for action in allowed if action in possible]
