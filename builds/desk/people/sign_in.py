@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
@@ -26,7 +26,7 @@ RESET_PAUSE = timedelta(minutes=5)
 
 
 class SignInForm(AuthenticationForm):
-    error_messages: ClassVar[Any] = {
+    error_messages: dict[str, Any] = {
         "invalid_login": "The user name and the password do not match, or the account is switched off. Check both: capital letters matter. "
         "A Jobsite admin can give you a new password."
     }
