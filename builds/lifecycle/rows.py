@@ -23,7 +23,7 @@ DESCI_SERVER, JOBSITE, API, COMMAND_LINE = "desci-server", "jobsite", "the API",
 NO_PERSONS = frozenset(name.casefold() for name in (DESCI_SERVER, JOBSITE, API, COMMAND_LINE))
 MAX_MESSAGE_CHARACTERS = 4000
 # What a submission repeats of its newest build beside the state, and the values of a build that has not failed and has no problems.
-MIRRORED = {"fault": "", "fingerprint": "", "problems": 0}
+MIRRORED = {"fault": "", "cause_code": "", "fingerprint": "", "problems": 0}
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     State.QUEUED: frozenset({State.RUNNING, State.CANCELLED}),

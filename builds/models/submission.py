@@ -15,7 +15,7 @@ from builds.models.build import Build, State
 class Submission(models.Model):
     """What desci-server asked for, once.
 
-    ``state``, ``fault``, ``fingerprint`` and ``problems`` repeat the newest build's, so that a list needs no join.
+    ``state``, ``fault``, ``cause_code``, ``fingerprint`` and ``problems`` repeat the newest build's, so that a list needs no join.
     """
 
     job_id = models.CharField(max_length=200, unique=True)
@@ -30,6 +30,9 @@ class Submission(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     fault = models.CharField(
         max_length=12, blank=True, db_default="", default="", help_text="whose fault it is, if the newest build failed"
+    )
+    cause_code = models.CharField(
+        max_length=60, blank=True, db_default="", default="", help_text="the code of the cause, if the newest build failed"
     )
     fingerprint = models.CharField(
         max_length=16, blank=True, db_default="", default="", help_text="the group of failures, if the newest build failed"
@@ -64,6 +67,13 @@ class Submission(models.Model):
             models.Index(fields=["-id"], condition=Q(problems__gt=0), name="submission_with_problems"),
             models.Index(fields=["state", "-id"], condition=Q(state="failed", put_away=False), name="submission_needs_me"),
             models.Index(fields=["-id"], condition=Q(unwanted_at__isnull=False), name="submission_unwanted"),
+            models.Index(fields=["state", "cause_code", "-id"], condition=~Q(cause_code=""), name="submission_cause"),
+            models.Index(fields=["-id"], condition=Q(subject=""), name="submission_no_subject"),
+            # These two cover everything that the overview counts of submissions.
+            models.Index(fields=["created_at", "state", "problems", "subject"], name="submission_accepted"),
+            models.Index(
+                fields=["created_at", "cause_code", "state", "put_away"], condition=~Q(cause_code=""), name="submission_failed_by"
+            ),
         ]
         permissions = [
             ("retry_submission", "Can retry a submission"),

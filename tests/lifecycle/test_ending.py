@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.utils import timezone
 
 from builds import lifecycle
@@ -22,6 +24,30 @@ def test_failure_is_reported_with_cause_and_link() -> None:
     build.refresh_from_db()
     assert (build.fault, build.cause) == ("manuscript", CAUSE.sentence)
     assert messages(submission)[-1] == f"FAILED {CAUSE.sentence} {CAUSE.advice} {submission.link}"
+
+
+def test_a_submission_repeats_the_cause_while_its_newest_attempt_has_failed() -> None:
+    submission = submit()
+    ended(submission, State.FAILED)
+    submission.refresh_from_db()
+    assert (submission.fault, submission.cause_code) == (CAUSE.fault, CAUSE.code)
+    lifecycle.retry(submission, Mode.LATEST, actor="ed")
+    submission.refresh_from_db()
+    assert (submission.fault, submission.cause_code) == ("", "")
+
+
+def test_the_upgrade_repeats_the_causes_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    migration = import_module("builds.migrations.0031_overview")
+    monkeypatch.setattr(migration, "AT_ONCE", 2)
+    failed = [submit(f"failed-{number}", node_uuid=f"node-{number}.") for number in range(5)]
+    for submission in failed:
+        ended(submission, State.FAILED)
+    again = submit("again", node_uuid="node-again.")
+    ended(again, State.FAILED)
+    lifecycle.retry(again, Mode.LATEST, actor="ed")
+    Submission.objects.update(cause_code="")
+    migration.repeat_causes(apps, None)
+    assert list(Submission.objects.order_by("pk").values_list("cause_code", flat=True)) == [CAUSE.code] * 5 + [""]
 
 
 def test_failure_that_is_retried_is_not_reported() -> None:
