@@ -11,6 +11,8 @@ from builds.models import Finding, Submission
 # Only the newest rows are counted, and not in the database: SQLite would read the whole index of codes to group them.
 COUNTED = 5_000
 SUBMISSIONS_COUNTED = 1_000
+# Stands for no journal field in the filter. An author's never has two spaces in a row.
+NO_SUBJECT = "none  given"
 
 
 def common_codes(chosen: str = "") -> Sequence[tuple[str, int]]:
@@ -20,9 +22,12 @@ def common_codes(chosen: str = "") -> Sequence[tuple[str, int]]:
 
 
 def common_subjects(chosen: str = "") -> Sequence[tuple[str, int]]:
-    """The journal fields of the newest submissions, and how many have each, most frequent first. ``chosen`` is always among them."""
+    """The journal fields of the newest submissions, and how many have each, most frequent first.
+
+    ``chosen`` is always among them, unless it is NO_SUBJECT.
+    """
     newest = Submission.objects.order_by("-pk").values_list("subject", flat=True)[:SUBMISSIONS_COUNTED]
-    return _most_frequent_first(Counter(filter(None, newest)), chosen)
+    return _most_frequent_first(Counter(filter(None, newest)), "" if chosen == NO_SUBJECT else chosen)
 
 
 def _most_frequent_first(counts: Counter[str], chosen: str) -> Sequence[tuple[str, int]]:

@@ -16,6 +16,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
 from django.http import QueryDict
 
+from builds.desk.submissions.codes import NO_SUBJECT
 from builds.errors import Fault
 from builds.models import Build, Finding, State, Submission
 from builds.models.finding import MAX_CODE
@@ -171,7 +172,7 @@ class Filters:
             if values.get(name):
                 chosen = chosen.filter(**{name: values[name]})
         if subject := values.get("subject"):
-            chosen = chosen.filter(~Q(subject=""), subject=subject)  # the index has the first condition
+            chosen = chosen.filter(_find_subject(subject))
         if owner := values.get("owner"):
             chosen = chosen.filter(repository__istartswith=f"{owner}/")
         if repository := values.get("repository"):
@@ -179,7 +180,10 @@ class Filters:
         if node := str(values.get("node") or "").rstrip("."):
             chosen = chosen.filter(node_uuid__in=[node, f"{node}."])  # desci-server appends a dot, people do not
         if cause := values.get("cause"):
-            chosen = chosen.filter(pk__in=_find_failed_by(str(cause)))
+            # Of a submission that has failed, the cause is that of the newest attempt. Otherwise any attempt's.
+            still = ~Q(cause_code="") & Q(cause_code=cause)  # the index has the first condition
+            is_failed = values.get("state") == State.FAILED
+            chosen = chosen.filter(still if is_failed else Q(pk__in=_find_failed_by(str(cause))))
         if group := values.get("group"):
             chosen = chosen.filter(~Q(fingerprint=""), fingerprint=group)  # the index has the first condition
         if problems := values.get("problems"):
@@ -208,6 +212,12 @@ def _limit_to_days(chosen: QuerySet[Submission], start: Any, end: Any) -> QueryS
         last = Submission.objects.filter(created_at__lt=at).order_by("-created_at").values_list("pk", flat=True).first()
         chosen = chosen.alias(asked_for=_unindexed("created_at")).filter(pk__lte=(last or 0) + SLACK, asked_for__lt=at)
     return chosen
+
+
+def _find_subject(subject: str) -> Q:
+    if subject == NO_SUBJECT:
+        return Q(subject="")
+    return ~Q(subject="") & Q(subject=subject)  # the index has the first condition
 
 
 def _find_failed_by(cause: str) -> QuerySet[Build, int]:

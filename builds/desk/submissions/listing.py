@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from builds.desk.access import SHARE, StaffRequest, desk_page
 from builds.desk.submissions import table, views
-from builds.desk.submissions.codes import common_codes, common_subjects
+from builds.desk.submissions.codes import NO_SUBJECT, common_codes, common_subjects
 from builds.desk.submissions.filters import MINE, NEEDS_ME, Filters, Page, canonical
 from builds.desk.submissions.rows import Row, read_rows
 from builds.models import FailureGroup, clock
@@ -45,6 +45,7 @@ def submission_list(request: StaffRequest) -> HttpResponse:
         "needs_me": counts[NEEDS_ME],
         "subjects": common_subjects(str(filters.values.get("subject") or "")),
         "group": FailureGroup.objects.filter(pk=str(asked)).first() if (asked := filters.values.get("group")) else None,
+        "no_subject": NO_SUBJECT,
         "codes": common_codes(str(filters.values.get("finding") or "")),
         "query": query,
         "matching": _count_matching(filters, page) if query else "",

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from builds import lifecycle
 from builds.engine.findings import Finding
+from builds.errors import Cause, Fault
 from builds.models import Build, Mode, Stage, Submission
 from tests.support import made
 from tests.support.found import CHECKS, MISSING, NO_DOI, OWN, write_findings
@@ -146,11 +147,14 @@ def test_submissions_are_found_by_kind_of_retry(viewer: Client) -> None:
     assert titles(viewer, f"{LIST}?retried=asked&state=failed") == []
 
 
-def test_the_causes_on_the_overview_link_to_their_submissions(viewer: Client) -> None:
-    made.failed()
-    address = f"{LIST}?cause={made.CAUSE.code}"
-    assert f'href="{address}"' in viewer.get("/overview/").text
-    assert len(titles(viewer, address)) == 1
+def test_a_cause_is_that_of_any_attempt_or_of_what_still_fails_by_it(viewer: Client) -> None:
+    made.failed("1", title="Still")
+    lifecycle.retry(made.failed("2", title="Again").submission, Mode.LATEST, actor="ed")
+    other = lifecycle.retry(made.failed("3", title="Otherwise").submission, Mode.LATEST, actor="ed").submission
+    lifecycle.fail(made.started(other), Cause(Fault.SERVICE, "worker-lost", "It was lost."))
+    assert titles(viewer, f"{LIST}?cause=build-failed") == ["Otherwise", "Again", "Still"]
+    assert titles(viewer, f"{LIST}?cause=build-failed&state=failed") == ["Still"]
+    assert titles(viewer, f"{LIST}?cause=worker-lost&state=failed") == ["Otherwise"]
 
 
 def test_filters_are_in_the_query_string(viewer: Client) -> None:

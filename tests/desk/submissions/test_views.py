@@ -101,6 +101,8 @@ def test_submissions_are_found_by_journal_field(viewer: Client) -> None:
         document = {"title": name, "subject": subject}
         lifecycle.submit(lifecycle.Request(name, f"{name}.", url, f"lab/paper-{name}", document))
     assert titles(viewer, f"{LIST}?subject=Marine+biology") == ["1"]
+    assert titles(viewer, f"{LIST}?subject=none++given") == ["3"]
+    assert viewer.get(f"{LIST}?subject=none++given").text.count('<option value="none  given" selected>none given</option>') == 1
     page = viewer.get(LIST).text
     assert '<option value="Marine biology">Marine biology (1)</option>' in page
     assert page.count('<option value="&lt;script&gt;') == 1
