@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from builds.desk.overview.figures import Day
+from builds.desk.overview.counts import Day
 
 WIDTH = 720
 HEIGHT = 170
@@ -15,7 +15,7 @@ TOP = 10
 BOTTOM = 24
 GAP = 0.22
 LABELS = 6
-WORDS = {"sound": "succeeded", "problems": "succeeded, with problems"}
+WORDS = {"sound": "succeeded", "problems": "succeeded, with problems", "unfinished": "queued or running"}
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Chart:
 
 
 def draw_stacked(days: Sequence[Day], *kinds: str) -> Chart:
-    highest = max((sum(getattr(day, kind) for kind in kinds) for day in days), default=0)
+    """The chart of ``days``. ``kinds`` are attributes of their outcomes, from the bottom up."""
+    highest = max((sum(getattr(day.outcomes, kind) for kind in kinds) for day in days), default=0)
     step = choose_step(highest)
     top = max(step, -(-highest // step) * step)
     scale = (HEIGHT - TOP - BOTTOM) / top
@@ -67,7 +68,7 @@ def draw_stacked(days: Sequence[Day], *kinds: str) -> Chart:
 def _stack_day(day: Day, kinds: Sequence[str], x: float, slot: float, scale: float) -> list[Bar]:
     bars, y = [], float(HEIGHT - BOTTOM)
     for kind in kinds:
-        count = getattr(day, kind)
+        count = getattr(day.outcomes, kind)
         height = count * scale
         y -= height
         if count:

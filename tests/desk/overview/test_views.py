@@ -1,10 +1,9 @@
-"""The overview: correct figures, tables for every chart, and a constant number of queries."""
+"""The overview page: numbers that lead to their lists, the period before, and a constant number of queries."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from datetime import date, timedelta
+from html import unescape
 
 import pytest
 from django.db import connection
@@ -13,138 +12,169 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from builds import lifecycle
-from builds.desk.overview import chart, figures
-from builds.desk.overview.figures import Day
+from builds.desk.overview import figures
+from builds.desk.overview.sentences import find_sentence
 from builds.errors import Cause, Fault
-from builds.models import Build, Stage, Submission
+from builds.models import Mode, Stage, Submission
 from builds.staff.roles import ADMINS, EDITORS, VIEWERS
 from tests.desk.conftest import SignIn
+from tests.desk.overview.attempts import BROKEN, LOST, ended
 from tests.desk.queue.test_views import words
-from tests.support import made
-from tests.support.found import CHECKS, MISSING, NO_DOI, OWN, write_findings
+from tests.support.found import CHECKS, MISSING, NO_DOI
 from tests.support.rows import claim, submit
 
 pytestmark = pytest.mark.django_db
 
-BROKEN = Cause(Fault.MANUSCRIPT, "build-failed", "It broke.")
-LOST = Cause(Fault.SERVICE, "worker-lost", "It was lost.")
+LINK = re.compile(r'<a[^>]* href="(/submissions/\?[^"]*)">(.*?)</a>')
 
 
-def ended(job_id: str, cause: Cause | None = None, *, days_ago: int = 0) -> Build:
-    submission = submit(job_id)
-    build = claim(submission)
-    lifecycle.leave_stage(lifecycle.enter_stage(build, "build"), Stage.State.SUCCEEDED)
-    lifecycle.fail(build, cause) if cause else lifecycle.succeed(build)
-    then = timezone.now() - timedelta(days=days_ago)
-    Submission.objects.filter(pk=submission.pk).update(created_at=then)
-    Build.objects.filter(pk=build.pk).update(created_at=then, started_at=then + timedelta(seconds=8), finished_at=then)
-    Stage.objects.filter(build=build).update(started_at=then, finished_at=then + timedelta(seconds=90))
-    return build
+def count_listed(client: Client, address: str) -> int:
+    return client.get(address).text.count('<li class="row"')
 
 
-def test_each_day_has_its_figures() -> None:
-    ended("job-1"), ended("job-2"), ended("job-3", BROKEN), ended("job-4", days_ago=2)
-    lifecycle.request_cancel(submit("job-5").newest_build(), actor="ed", reason="x")
-    found = figures.read(7)
-    assert [(day.accepted, day.succeeded, day.failed, day.cancelled) for day in found.days[-3:]] == [
-        (1, 1, 0, 0),
-        (0, 0, 0, 0),
-        (4, 2, 1, 1),
+def find_causes(page: str) -> list[str]:
+    """The codes in the table of causes."""
+    [section] = re.findall(r'id="causes-heading".*?</section>', page, re.DOTALL)
+    return re.findall(r'<th scope="row"><span class="mono">([^<]*)', section)
+
+
+def make_record() -> None:
+    """Submissions of both periods and before them, in every state."""
+    ended("sound", field="Physics"), ended("damaged", None, MISSING, NO_DOI, *CHECKS, field="Physics")
+    ended("broken", BROKEN, field="Law & order"), ended("lost", LOST), ended("lost-too", LOST), ended("older", LOST, days_ago=40)
+    ended("before", BROKEN, days_ago=35), ended("damaged-before", None, MISSING, days_ago=35, field="Physics")
+    ended("long-ago", BROKEN, MISSING, days_ago=70), ended("yesterday", BROKEN, days_ago=1)
+    Submission.objects.filter(pk=ended("away", LOST).submission_id).update(put_away=True)
+    recovered, worse = ended("recovered", LOST), ended("worse", LOST)
+    lifecycle.succeed(claim(lifecycle.retry(recovered.submission, Mode.LATEST, actor="ed").submission))
+    lifecycle.fail(claim(lifecycle.retry(worse.submission, Mode.LATEST, actor="ed").submission), BROKEN)
+    lifecycle.request_cancel(submit("cancelled").newest_build(), actor="ed", reason="x")
+    submit("queued"), claim(submit("running"))
+
+
+def test_each_number_leads_to_exactly_as_many_submissions(editor: Client) -> None:
+    make_record()
+    links = set(LINK.findall(editor.get("/overview/").text))
+    numbers = {(unescape(address), int(text)) for address, text in links if text.isdigit()}
+    listed = {(address, count_listed(editor, address)) for address, _ in numbers}
+    assert numbers == listed
+    assert len(numbers) > 40
+
+
+def test_a_cause_leads_to_what_can_be_retried_because_of_it(editor: Client, viewer: Client) -> None:
+    make_record()
+    page = editor.get("/overview/").text
+    retry = {unescape(address): text for address, text in LINK.findall(page) if text.startswith("Retry")}
+    assert [re.sub("<[^>]+>", "", text) for text in retry.values()] == [
+        "Retry the 2 not put away that still fail by worker-lost",
+        "Retry these 3 that still fail by build-failed",
     ]
-    assert found.days[-1].date == timezone.now().date() and len(found.days) == 7
-    assert (found.accepted, found.succeeded, found.failed, found.cancelled, found.success_percent) == (5, 3, 1, 1, 75.0)
+    address = next(iter(retry))
+    listed = editor.get(address).text
+    assert {title for title in re.findall(r"Title of ([\w-]+)", listed) if "before" not in title} == {"lost", "lost-too"}
+    assert "All 2 that match" in listed
+    assert ">See the 2 not put away<" in viewer.get("/overview/").text
 
 
-def test_earlier_events_are_not_counted() -> None:
-    ended("job-1", BROKEN, days_ago=8)
-    found = figures.read(7)
-    assert (found.accepted, found.failed, found.waited, found.stages, found.causes) == (0, 0, None, [], [])
+def test_everything_that_all_that_match_takes_is_of_the_cause(editor: Client) -> None:
+    make_record()
+    [address] = [unescape(of) for of, text in LINK.findall(editor.get("/overview/").text) if text.startswith("Retry the 2 ")]
+    query = address.partition("?")[2]
+    confirmation = editor.get("/submissions/act/", {"act": "retry", "all": "on", "query": query}).text
+    assert sorted(set(re.findall(r"Title of ([\w-]+)", confirmation))) == ["lost", "lost-too"]
 
 
-def test_waiting_is_measured_from_when_a_build_may_start() -> None:
+def test_the_tiles_compare_with_the_period_before(viewer: Client) -> None:
+    make_record()
+    text = words(viewer.get("/overview/"))
+    assert "Accepted 12 9 more ( 3 before) 1 queued, 1 running, 1 cancelled" in text
+    assert "succeeded 3 2 more ( 1 before)" in text
+    assert "with problems 1 unchanged ( 1 before)" in text
+    assert "failed 6 4 more ( 2 before)" in text
+    assert "Success rate 33.3 % unchanged (33.3 % before)" in text
+
+
+def test_a_rate_without_anything_before_says_so(viewer: Client) -> None:
     ended("job-1")
-    late = ended("job-2")
-    Build.objects.filter(pk=late.pk).update(not_before=late.created_at + timedelta(seconds=6))
-    late.refresh_from_db()
-    Build.objects.filter(pk=late.pk).update(not_before=late.created_at + timedelta(seconds=6))
-    found = figures.read(7)
-    assert found.waited is not None
-    assert [(spread.name, spread.count, spread.median, spread.p95) for spread in (found.waited, *found.stages)] == [
-        ("waiting for a worker", 2, 2.0, 8.0),
-        ("build", 2, 90.0, 90.0),
-    ]
+    assert "Success rate 100.0 % nothing to compare with before" in words(viewer.get("/overview/"))
 
 
-@pytest.mark.parametrize(
-    ("values", "median", "p95"),
-    [([3.0], 3.0, 3.0), ([1.0, 2.0], 1.0, 2.0), (map(float, range(1, 101)), 50.0, 95.0), ([-1.0], 0.0, 0.0)],
-)
-def test_median_and_percentile_are_values_that_occurred(values: list[float], median: float, p95: float) -> None:
-    spread = figures.measure_spread("x", values)
-    assert spread is not None
-    assert (spread.median, spread.p95) == (median, p95)
+@pytest.mark.parametrize(("failures", "said"), [(1, "50.0 points lower (100.0 % before)"), (0, "unchanged (100.0 % before)")])
+def test_a_rate_is_compared_in_points(viewer: Client, failures: int, said: str) -> None:
+    ended("job-1"), ended("job-2", days_ago=35)
+    if failures:
+        ended("job-3", BROKEN)
+    assert said in words(viewer.get("/overview/"))
 
 
-def test_causes_are_grouped_by_fault_and_the_most_frequent_come_first() -> None:
-    ended("job-1", LOST), ended("job-2", BROKEN), ended("job-3", BROKEN)
-    sentence = "Failed to build the repo files."
-    assert [(causes.fault, causes.count, causes.codes) for causes in figures.read(7).causes] == [
-        ("manuscript", 2, [("build-failed", sentence, 2)]),
-        ("service", 1, [("worker-lost", "The worker that ran the build was lost.", 1)]),
-    ]
+def test_every_chart_has_its_table(viewer: Client) -> None:
+    ended("job-1"), ended("job-2", BROKEN), ended("job-3", None, MISSING)
+    page = viewer.get("/overview/")
+    text, today = words(page), f"{timezone.now():%a} {timezone.now().day} {timezone.now():%b %Y}"
+    assert f"{today} 3 2 1 1 0 0 0" in text
+    assert f"{today} 2 1 0" in text
+    assert page.text.count('<svg class="chart"') == page.text.count("<summary>The same as a table</summary>") == 2
+    bars = re.findall(r"<title>[^<]*: (\d+ [^<]+)</title>", page.text)
+    assert bars == ["1 succeeded", "1 succeeded, with problems", "1 failed", "2 succeeded", "1 failed"]
+
+
+def test_causes_and_problems_are_shown_by_code_with_their_words(viewer: Client) -> None:
+    ended("job-1", LOST), ended("job-2", BROKEN), ended("job-3", BROKEN), ended("job-4", None, NO_DOI)
+    text = words(viewer.get("/overview/"))
+    assert "The manuscript build-failed Failed to build the repo files. 2 2 more (0 before) 2" in text
+    assert "Jobsite worker-lost The worker that ran the build was lost. 1 1 more (0 before) 1" in text
+    assert "doi-unknown The DOI … could not be looked up (…), so its reference shows only the DOI. 1 1 more (0 before)" in text
+
+
+def test_the_most_frequent_are_shown_and_the_rest_on_request(viewer: Client) -> None:
+    for number in range(12):
+        ended(f"job-{number}", Cause(Fault.MANUSCRIPT, f"cause-{number}", "x"), field=f"Field {number}")
+    ended("job-12", Cause(Fault.MANUSCRIPT, "cause-11", "x"))
+    page = viewer.get("/overview/", {"days": 7})
+    causes = find_causes(page.text)
+    assert "These are the 10 most frequent of 12 causes. Show the other 2" in words(page)
+    assert "These are the 10 most frequent of 13 journal fields. Show the other 3" in words(page)
+    assert (causes[:2], len(causes), "cause-9" in causes) == (["cause-11", "cause-0"], 10, False)
+    assert 'href="?days=7&amp;all=causes#causes-heading"' in page.text
+    page = viewer.get("/overview/?days=7&all=causes")
+    assert len(find_causes(page.text)) == 12
+    assert "Show only the most frequent causes" in words(page)
+    assert "10 most frequent of 13 journal fields" in words(page)
+    assert [len(of.shown) for of in (figures.read(7, "fields").fields, figures.read(7, "fields").causes)] == [13, 10]
+
+
+def test_even_on_request_the_number_of_rows_is_limited(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(figures, "SHOWN", 1)
+    monkeypatch.setattr(figures, "MAX_SHOWN", 2)
+    for number in range(3):
+        ended(f"job-{number}", field=f"Field {number}")
+    text = words(viewer.get("/overview/", {"all": "fields"}))
+    assert "These are the 2 most frequent of 3 journal fields." in text
+    assert "Show the other" not in text
+
+
+def test_the_name_of_a_journal_field_is_only_a_text(viewer: Client) -> None:
+    ended("job-1", field="<b>\u202eLaw</b>")
+    assert "<bdi>&lt;b&gt;\\u202eLaw&lt;/b&gt;</bdi>" in viewer.get("/overview/").text
+
+
+def test_durations_are_a_table(viewer: Client) -> None:
+    ended("job-1"), ended("job-2", BROKEN, days_ago=35)
+    Stage.objects.filter(build__submission__job_id="job-2").update(name="collect")
+    text = words(viewer.get("/overview/"))
+    assert "waiting for a worker 1 time 8.0 s unchanged (8.0 s before) 8.0 s" in text
+    assert "build 1 time 1 min 30 s 1 min 30 s" in text
 
 
 def test_a_kind_of_finding_is_explained_by_its_text() -> None:
-    assert figures.find_sentence("title-invalid") == "The title in … is not a text, so the paper has no title."
-    assert figures.find_sentence("nonsense") == ""
-
-
-def test_durations_of_a_large_record_are_measured_on_the_newest_builds(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    ended("job-1"), ended("job-2"), ended("job-3")
-    assert "Measured on the newest attempts" not in words(viewer.get("/overview/"))
-    monkeypatch.setattr(figures, "MAX_BUILDS_MEASURED", 2)
-    assert "Measured on the newest attempts of the last 30 days" in words(viewer.get("/overview/"))
-
-
-# --- the page
-
-
-def test_everything_can_be_read_as_a_table(viewer: Client) -> None:
-    ended("job-1"), ended("job-2", BROKEN)
-    text = words(viewer.get("/overview/"))
-    assert f"{timezone.now():%a} {timezone.now().day} {timezone.now():%b %Y} 2 1 0 1 0" in text
-    assert "waiting for a worker 2 times 8.0 s 8.0 s" in text and "build 2 times 1 min 30 s 1 min 30 s" in text
-    Stage.objects.filter(build__submission__job_id="job-1").update(name="collect")
-    assert "collect 1 time 1 min 30 s" in words(viewer.get("/overview/"))
-    assert "Manuscript 1 build-failed Failed to build the repo files. 1" in text
-
-
-def test_the_charts_have_a_bar_for_each_figure(viewer: Client) -> None:
-    ended("job-1"), ended("job-2", BROKEN)
-    bars = re.findall(r"<title>[^<]*: (\d+ \w+)</title>", viewer.get("/overview/").content.decode())
-    assert bars == ["2 accepted", "1 succeeded", "1 failed"]
-
-
-def test_problems_of_successes_are_counted_by_attempt_and_code(viewer: Client) -> None:
-    for name, found in {"1": (MISSING, replace(MISSING, line=4), NO_DOI), "2": (MISSING, OWN, *CHECKS)}.items():
-        build = made.running(name)
-        write_findings(build, *found)
-        made.delivered(build)
-    failed = made.running("3")
-    write_findings(failed, MISSING)
-    lifecycle.fail(failed, made.CAUSE)
-    found_figures = figures.read(30)
-    assert [(code, count) for code, _, count in found_figures.problems] == [("image-missing", 2), ("doi-unknown", 1)]
-    assert (found_figures.succeeded, found_figures.with_problems) == (2, 2)
-    page = viewer.get("/overview/")
-    assert "2 with problems" in words(page)
-    assert 'href="/submissions/?finding=image-missing"' in page.text
-    assert "The DOI … could not be looked up (…), so its reference shows only the DOI.<" in page.text
+    assert find_sentence("title-invalid") == "The title in … is not a text, so the paper has no title."
+    assert find_sentence("nonsense") == ""
 
 
 def test_an_empty_record_says_so(viewer: Client) -> None:
     text = words(viewer.get("/overview/"))
-    assert "No attempt finished in the last 30 days." in text and "No attempt failed in the last 30 days." in text
+    assert "No attempt finished in these 30 days." in text
+    assert "Nothing that was submitted in these 30 days or in those before has failed." in text
 
 
 @pytest.mark.parametrize(("asked", "shown"), [("7", 7), ("90", 90), ("", 30), ("8", 30), ("x", 30), ("١", 30)])
@@ -160,39 +190,8 @@ def test_every_role_sees_the_overview(sign_in: SignIn, role: str, status: int) -
 def test_the_page_needs_the_same_queries_for_any_number_of_rows(viewer: Client) -> None:
     costs = []
     for number in range(3):
-        ended(f"good-{number}"), ended(f"bad-{number}", BROKEN)
+        ended(f"good-{number}", None, MISSING), ended(f"bad-{number}", BROKEN, field=f"Field {number}")
         with CaptureQueriesContext(connection) as captured:
             viewer.get("/overview/")
         costs.append(len(captured))
-    assert costs == [14, 14, 14]
-
-
-# --- the chart
-
-
-@pytest.mark.parametrize(
-    ("highest", "step"), [(0, 1), (4, 1), (5, 2), (9, 5), (20, 5), (21, 10), (90, 50), (4000, 1000), (4001, 2000)]
-)
-def test_lines_are_at_round_numbers(highest: int, step: int) -> None:
-    assert chart.choose_step(highest) == step
-
-
-def test_bars_are_stacked_and_fill_the_chart() -> None:
-    drawn = chart.draw_stacked([Day(date(2026, 1, 31), 0, 3, 1, 0, 1)], "sound", "problems", "failed", "cancelled")
-    low, middle, high = drawn.bars
-    assert (low.kind, low.y + low.height, middle.y + middle.height) == ("sound", drawn.base, low.y)
-    assert (middle.words, high.y + high.height) == ("31 Jan 2026: 1 succeeded, with problems", middle.y)
-    assert (high.y, high.words) == (chart.TOP, "31 Jan 2026: 1 failed")
-    assert [line.words for line in drawn.lines] == ["0", "1", "2", "3", "4"]
-
-
-def test_days_are_labelled_backwards_from_the_newest() -> None:
-    days = [Day(date(2026, 1, 1) + timedelta(days=index), 1, 0, 0, 0, 0) for index in range(30)]
-    assert [label.words for label in chart.draw_stacked(days, "accepted").days] == [
-        "5 Jan",
-        "10 Jan",
-        "15 Jan",
-        "20 Jan",
-        "25 Jan",
-        "30 Jan",
-    ]
+    assert costs == [20, 20, 20]
