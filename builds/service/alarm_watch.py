@@ -56,7 +56,7 @@ class AlarmWatch:
 def raise_alarm(alarm: Alarm) -> None:
     _row, is_new = RaisedAlarm.objects.get_or_create(key=alarm.kind)
     if is_new:
-        text = f"{alarm.sentence}\n{alarm.detail}\n\n{settings.PUBLIC_URL}/queue/\n"
+        text = f"{alarm.sentence}\n{alarm.detail}\n\n{settings.PUBLIC_URL}{alarm.path}\n"
         notifications.notify(alarm.kind, f"Jobsite: {alarm.sentence}", text)
 
 

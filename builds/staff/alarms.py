@@ -12,10 +12,12 @@ from redis import RedisError
 from builds.engine.sandbox.probe import REFUSED
 from builds.engine.sandbox.sandbox import SandboxKind
 from builds.errors import Fault
+from builds.lib.text import visible
 from builds.lib.units import counted
-from builds.models import Build, OutboxHold, State, StatusUpdate, Worker, clock
+from builds.models import Build, FailureGroup, OutboxHold, RaisedAlarm, State, StatusUpdate, Worker, clock
 from builds.queue import store
 from builds.staff.attention import stuck
+from builds.staff.failures import GROWS_FROM, find_recent
 
 # Beyond this, a count says "or more". Counting a long queue for every reader every two seconds would be slow.
 MAX_COUNTED = 10_000
@@ -24,6 +26,8 @@ OVERDUE_SECONDS = 60
 # A failure that is our own fault is an alarm for this long.
 OWN_FAILURE = "own-failure "
 OWN_FAILURE_LASTS = timedelta(hours=1)
+# A group of failures that grows. The alarm lasts as long as any manuscript fails like it, so that it does not come and go.
+GROWING = "growing "
 OWN_DETAIL = "The authors do not have to do anything. docs/operations.md says what to do for each cause."
 SILENT_DETAIL = "Jobsite requeues their builds automatically."
 SECRETS_DIFFER = (
@@ -40,6 +44,8 @@ class Alarm:
     detail: str = ""
     serious: bool = True
     since: datetime | None = None
+    path: str = "/queue/"
+    """The page that shows more."""
 
     @property
     def is_event(self) -> bool:
@@ -51,7 +57,7 @@ def find() -> list[Alarm]:
     """Everything that is wrong now."""
     workers = list(Worker.objects.all())
     here = [*find_worker_alarms(workers), *find_queue_store_alarms()]
-    return [*here, *find_delivery_alarms(), *_find_stuck_alarms(), *_find_own_failures()]
+    return [*here, *find_delivery_alarms(), *_find_stuck_alarms(), *_find_own_failures(), *_find_growing_groups()]
 
 
 def accepts_builds(worker: Worker) -> bool:
@@ -156,3 +162,31 @@ def _find_own_failures() -> list[Alarm]:
         )
         for code, count in found
     ]
+
+
+def _find_growing_groups() -> list[Alarm]:
+    """Failures of one cause, by a fault of Jobsite or of another service, that became many within an hour."""
+    raised = set(RaisedAlarm.objects.filter(key__startswith=GROWING).values_list("key", flat=True))
+    recent = [(_name_growing(group), group, lately) for group, lately in find_recent()]
+    return [
+        Alarm(
+            kind,
+            f"{counted(lately, 'manuscript')} failed alike in the last hour: {group.code}.",
+            _describe_group(group),
+            serious=False,
+            since=group.first_at,
+            path=f"/failures/{group.pk}/",
+        )
+        for kind, group, lately in recent
+        if lately >= GROWS_FROM or kind in raised
+    ]
+
+
+def _name_growing(group: FailureGroup) -> str:
+    return f"{GROWING}{group.code} {group.pk[:6]}"
+
+
+def _describe_group(group: FailureGroup) -> str:
+    began = f"The first such failure was at {group.first_at:%Y-%m-%d %H:%M} UTC"
+    upgrade = f", after the upgrade of {group.upgraded_at:%Y-%m-%d %H:%M} UTC" if group.upgraded_at else ""
+    return f"“{visible(group.line)}” {began}{upgrade}."

@@ -7,11 +7,18 @@ from datetime import timedelta
 
 from django.db.models import Count, Q
 
-from builds.errors import Fault
+from builds.errors import Fault, ReleaseReplaced, WorkerStopped
 from builds.models import Build, FailureGroup, StageName, Submission, clock
 from builds.staff.actions import DELIVER, RETRY, Action
 
 LATELY = timedelta(hours=1)
+# A group grows if at least so many manuscripts failed like it in the last hour. An alarm about it is over when none did.
+GROWS_FROM = 5
+OURS_OR_OUTSIDE = (Fault.SERVICE, Fault.OUTSIDE)
+# What operators cause when they stop workers and install a release. Such builds are queued again at once.
+EXPECTED = (WorkerStopped.code, ReleaseReplaced.code)
+# Groups that are looked at, those that grew last. More would be one cause that the normalisation does not see.
+MAX_GROWING = 20
 
 
 def count_open(fingerprints: Iterable[str]) -> dict[str, int]:
@@ -28,6 +35,21 @@ def count_lately(groups: Iterable[FailureGroup]) -> dict[str, int]:
         return {}
     found = Build.objects.filter(~Q(fingerprint=""), fingerprint__in=recent, finished_at__gte=since)
     return dict(found.order_by().values_list("fingerprint").annotate(Count("submission__node_uuid", distinct=True)))
+
+
+def can_grow(group: FailureGroup) -> bool:
+    """Whether operators are to know when the group grows."""
+    return group.fault in OURS_OR_OUTSIDE and group.code not in EXPECTED
+
+
+def find_recent() -> list[tuple[FailureGroup, int]]:
+    """The groups that can grow and have had enough manuscripts, each with how many of them failed like it in the last hour."""
+    groups = FailureGroup.objects.filter(
+        fault__in=OURS_OR_OUTSIDE, last_at__gte=clock.now() - LATELY, manuscripts__gte=GROWS_FROM
+    ).exclude(code__in=EXPECTED)
+    found = list(groups.order_by("-last_at")[:MAX_GROWING])
+    lately = count_lately(found)
+    return [(group, lately[group.pk]) for group in found if group.pk in lately]
 
 
 def fitting_actions(group: FailureGroup) -> Sequence[Action]:

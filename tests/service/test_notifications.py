@@ -15,12 +15,13 @@ from django.db import connection
 from django.utils import timezone
 
 from builds import lifecycle
-from builds.errors import BuildError, CommandFailed
-from builds.models import SILENT_AFTER, Build, Notification, RaisedAlarm, Worker, clock
+from builds.errors import BuildError, CommandFailed, DesciServerDown, ReleaseReplaced, WorkerStopped
+from builds.models import SILENT_AFTER, Build, FailureGroup, Mode, Notification, RaisedAlarm, Worker, clock
 from builds.queue import store, workers
 from builds.record import notifications
 from builds.service import alarm_watch, loops, messenger
 from builds.service.alarm_watch import PATIENCE_SECONDS, PERIOD_SECONDS, AlarmWatch
+from builds.staff.failures import GROWS_FROM
 from tests.standins import Webhook
 from tests.standins._server import Answer, Fault
 from tests.standins.webhook import SECRET
@@ -136,6 +137,68 @@ def test_our_own_failure_is_told_at_once_and_only_once(webhook: Webhook) -> None
     Build.objects.update(finished_at=timezone.now() - timedelta(hours=2))
     clock.watch_for(watch, PATIENCE_SECONDS * 2)
     assert len(subjects()) == 1
+
+
+UNREACHABLE = "desci-server could not be reached (port {} of a host)."
+
+
+def many(count: int, error: type[BuildError] = DesciServerDown, *, start: int = 0, retried: bool = False) -> None:
+    """Manuscripts that fail alike."""
+    at = timezone.now() + timedelta(hours=1) if retried else None
+    for number in range(start, start + count):
+        build = claim(submit(f"{error.code}-{number}"))
+        lifecycle.fail(build, error(UNREACHABLE.format(number)).cause, stage="deliver", retry_at=at)
+
+
+@pytest.mark.parametrize("retried", [True, False])
+def test_a_group_of_failures_that_grows_is_told_once_and_its_end_too(webhook: Webhook, retried: bool) -> None:
+    clock = Clock()
+    watch = AlarmWatch(clock)
+    many(GROWS_FROM - 1, retried=retried)
+    clock.watch_for(watch, 2 * PATIENCE_SECONDS)
+    assert subjects() == []
+    many(2, start=GROWS_FROM, retried=retried)
+    clock.watch_for(watch, 2 * PATIENCE_SECONDS)
+    assert subjects() == ["Jobsite: 6 manuscripts failed alike in the last hour: desci-server-down."]
+    [message] = Notification.objects.all()
+    group = FailureGroup.objects.get()
+    assert f"/failures/{group.pk}/" in message.text
+    assert "“desci-server could not be reached (port … of a host).”" in message.text and "upgrade" not in message.text
+    # One of the six is still within the hour: neither the end nor a second alarm.
+    kept = Build.objects.exclude(fingerprint="")[0].pk
+    Build.objects.exclude(pk=kept).filter(state="failed").update(finished_at=timezone.now() - timedelta(hours=2))
+    clock.watch_for(watch, 2 * PATIENCE_SECONDS)
+    assert len(subjects()) == 1
+    Build.objects.filter(pk=kept).update(finished_at=timezone.now() - timedelta(hours=2))
+    clock.watch_for(watch, 2 * PATIENCE_SECONDS)
+    assert subjects()[1:] == [f"Jobsite: over: growing desci-server-down {group.pk[:6]}"]
+
+
+def test_the_alarm_says_that_the_group_began_after_an_upgrade(webhook: Webhook) -> None:
+    many(GROWS_FROM)
+    FailureGroup.objects.update(upgraded_at=timezone.now())
+    clock = Clock()
+    clock.watch_for(AlarmWatch(clock), 2 * PATIENCE_SECONDS)
+    assert ", after the upgrade of " in Notification.objects.get().text
+
+
+@pytest.mark.parametrize("error", [CommandFailed, WorkerStopped, ReleaseReplaced])
+def test_neither_the_authors_failures_nor_a_planned_stop_is_such_an_alarm(webhook: Webhook, error: type[BuildError]) -> None:
+    many(2 * GROWS_FROM, error)
+    clock = Clock()
+    clock.watch_for(AlarmWatch(clock), 2 * PATIENCE_SECONDS)
+    assert not [subject for subject in subjects() if "failed alike" in subject]
+
+
+def test_one_manuscript_that_fails_again_and_again_is_no_growth(webhook: Webhook) -> None:
+    submission = submit("again")
+    for _ in range(2 * GROWS_FROM):
+        lifecycle.fail(claim(submission), DesciServerDown(UNREACHABLE.format(0)).cause, stage="deliver")
+        lifecycle.retry(submission, Mode.LATEST, actor="ed", reason="")
+    many(GROWS_FROM - 2)
+    clock = Clock()
+    clock.watch_for(AlarmWatch(clock), 2 * PATIENCE_SECONDS)
+    assert subjects() == []
 
 
 def test_work_without_progress_is_an_alarm(webhook: Webhook) -> None:

@@ -14,7 +14,7 @@ from builds.desk.submissions.filters import FAULTS, NEEDS_ME
 from builds.lib.units import counted
 from builds.models import FailureGroup
 from builds.staff.actions import MAX_AT_ONCE, Action
-from builds.staff.failures import count_lately, count_open, fitting_actions
+from builds.staff.failures import GROWS_FROM, can_grow, count_lately, count_open, fitting_actions
 
 PAGE_SIZE = 50
 
@@ -35,6 +35,10 @@ class Shown:
     open: int
     lately: int
     offers: Sequence[Offer]
+
+    @property
+    def grows(self) -> bool:
+        return can_grow(self.group) and self.lately >= GROWS_FROM
 
     @property
     def fault(self) -> str:

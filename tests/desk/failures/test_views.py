@@ -20,7 +20,7 @@ from builds.desk.failures import groups
 from builds.desk.submissions.filters import Filters
 from builds.errors import Cause, Fault
 from builds.models import Build, FailureGroup, HandlingState, Mode, Stage, State, Submission
-from builds.staff.failures import count_lately, count_open
+from builds.staff.failures import GROWS_FROM, count_lately, count_open
 from tests.desk.submissions.test_listing import LIST, titles
 from tests.support import made
 
@@ -68,6 +68,17 @@ def test_the_group_that_grew_last_is_first(viewer: Client) -> None:
     assert first < second
     assert "2 submissions to look at" in page and "1 submission to look at" in page
     assert "2 in the last hour" in page
+
+
+def test_a_group_of_ours_that_grows_says_so(viewer: Client) -> None:
+    for name in range(GROWS_FROM - 1):
+        broken(str(name)), made.failed(f"theirs-{name}")
+    made.failed("theirs")
+    assert "growing" not in viewer.get(LIST_OF_GROUPS).text
+    broken("one more")
+    assert viewer.get(LIST_OF_GROUPS).text.count("growing") == 1
+    Build.objects.update(finished_at=timezone.now() - timedelta(hours=2))
+    assert "growing" not in viewer.get(LIST_OF_GROUPS).text
 
 
 def test_a_group_says_what_is_known_of_it(viewer: Client) -> None:
