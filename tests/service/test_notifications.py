@@ -191,13 +191,15 @@ def test_neither_the_authors_failures_nor_a_planned_stop_is_such_an_alarm(webhoo
 
 
 def test_one_manuscript_that_fails_again_and_again_is_no_growth(webhook: Webhook) -> None:
+    many(GROWS_FROM)
+    Build.objects.update(finished_at=timezone.now() - timedelta(hours=2))
     submission = submit("again")
     for _ in range(2 * GROWS_FROM):
         lifecycle.fail(claim(submission), DesciServerDown(UNREACHABLE.format(0)).cause, stage="deliver")
         lifecycle.retry(submission, Mode.LATEST, actor="ed", reason="")
-    many(GROWS_FROM - 2)
     clock = Clock()
     clock.watch_for(AlarmWatch(clock), 2 * PATIENCE_SECONDS)
+    assert FailureGroup.objects.get().manuscripts == GROWS_FROM + 1
     assert subjects() == []
 
 
