@@ -55,9 +55,14 @@ def test_all_papers_that_were_not_delivered_are_delivered_at_once(desk: Service,
 
 
 def see_why(keys: Keyboard, night: str) -> None:
-    """One look at the list says how many papers, whose fault, and what happened, and the page of one says what to do."""
-    keys.link("Needs me")
+    """One look at the overview says how many papers, whose fault it is and what happened. The page of each paper says what to do."""
     page = keys.page
+    keys.link("Overview")
+    group = page.get_by_role("listitem").filter(has_text="desci-server did not accept the files")
+    expect(group).to_contain_text("Another service: desci-server-down in deliver")
+    expect(group).to_contain_text(f"{PAPERS} submissions to look at")
+    keys.link("Submissions")
+    keys.link("Needs me")
     why = "Another service: desci-server did not accept the files (503 Service Unavailable)."
     expect(rows_with(page, f"Tides of {night}", why)).to_have_count(PAPERS)
     keys.skip("Skip to main content")
