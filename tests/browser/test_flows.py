@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE, Open, pk_of, submit
-from tests.e2e.conftest import Service
+from tests.e2e.conftest import Service, in_django
 from tests.e2e.test_faults import not_again, running_with, wait_for_stage
 from tests.e2e.test_stories import submission
 from tests.support import quick
@@ -207,6 +207,33 @@ def test_many_are_selected_in_the_list_and_retried(desk: Service, open_as: Open,
     for job in jobs[:2]:
         desk.wait(job, "succeeded")
     assert desk.status(jobs[2])["state"] == "failed"
+
+
+@both_ways
+def test_all_failures_of_a_cause_are_retried_from_the_overview(desk: Service, open_as: Open, script: bool) -> None:
+    word = f"alike{script}".lower()
+    jobs = [f"{word}-{number}" for number in range(3)]
+    for number, job in enumerate(jobs):
+        submit(desk, job, once=f"echo 'ValueError: {word} is amiss in paper{number}.md' >&2\nexit 3", title=f"Title of {job}")
+    for job in jobs:
+        desk.wait(job, "failed")
+        not_again(desk, job)
+    in_django(desk, "from builds.models import FailureGroup\nFailureGroup.objects.update(fault='service')")
+    page = open_as("editor", java_script_enabled=script)
+    page.goto("/overview/")
+    group = page.get_by_role("listitem").filter(has_text=word)
+    expect(group).to_contain_text("3 submissions to look at")
+    group.get_by_role("link", name=word).click()
+    expect(page.get_by_role("row").filter(has_text="Title of")).to_have_count(3)
+    page.go_back()
+    group.get_by_role("link", name="Retry all 3").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Retry: 3 submissions?")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_text("3 submissions: queued for a new attempt.")).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    expect(page.get_by_role("link", name="Retry all 3")).to_have_count(0)
+    for job in jobs:
+        desk.wait(job, "succeeded")
 
 
 def test_the_list_updates_in_place_and_a_link_announces_new_ones(desk: Service, open_as: Open) -> None:
