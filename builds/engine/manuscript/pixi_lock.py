@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -18,8 +19,11 @@ NAME = "pixi.lock"
 # Builds run on Linux. ``noarch`` packages run everywhere.
 PLATFORMS = {"linux-64", "noarch"}
 MAX_PACKAGES, MAX_LENGTH = 3000, 100
+# A list of 3000 packages has 2 MB. Each is there once for each platform.
+MAX_CHARACTERS, MAX_ENTRIES = 4 << 20, 20_000
 CONDA_ENDS = (".conda", ".tar.bz2")
-FIELD = re.compile(r"(?:- |  )(conda|pypi|kind|name|version|url|subdir): (\S{1,1000})")
+# A dash begins an entry.
+FIELD = re.compile(r"^(- |  )(conda|pypi|kind|name|version|url|subdir): (\S{1,1000})", re.MULTILINE)
 
 
 def read(project: Project) -> dict[str, str]:
@@ -36,7 +40,7 @@ def read(project: Project) -> dict[str, str]:
 def parse(text: str) -> dict[str, str]:
     """As :func:`read`, from the text of the file, in the formats 4 to 6."""
     packages: dict[str, str] = {}
-    for entry in _entries(text):
+    for entry in islice(_entries(text), MAX_ENTRIES):
         name, version = _name_and_version(entry)
         if name and version and len(name) <= MAX_LENGTH and len(version) <= MAX_LENGTH:
             packages[name] = version
@@ -47,14 +51,15 @@ def parse(text: str) -> dict[str, str]:
 
 def _entries(text: str) -> Iterator[dict[str, str]]:
     """The fields of each entry of the list ``packages``, which is the last part of the file."""
-    _before, _start, listed = f"\n{text}".partition("\npackages:\n")
+    if len(text) > MAX_CHARACTERS:
+        return
+    start = 0 if text.startswith("packages:\n") else text.find("\npackages:\n")
     entry: dict[str, str] = {}
-    for line in listed.split("\n"):
-        if line.startswith("- ") and entry:
+    for field in FIELD.finditer(text, start) if start >= 0 else ():
+        if field[1] == "- " and entry:
             yield entry
             entry = {}
-        if field := FIELD.match(line):
-            entry[field[1]] = field[2].strip("'\"")
+        entry[field[2]] = field[3].strip("'\"")
     if entry:
         yield entry
 
