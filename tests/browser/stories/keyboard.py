@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import PASSWORD, PATIENCE
 
-# No control is farther away: who has to press Tab more often gives up.
+# A person who has to press Tab more often than this gives up.
 MAX_TABS = 60
 HAS_FOCUS = "element => element === document.activeElement"
 

@@ -20,7 +20,7 @@ FILES: dict[str, str | bytes] = {"index.md": MARKDOWN, "ready/article.zip": jats
 
 
 @both_ways
-def test_a_paper_without_a_figure_is_off_the_editor_s_lists_once_its_author_has_mended_it(
+def test_a_paper_without_a_figure_is_off_the_editor_s_lists_once_its_author_has_fixed_it(
     desk: Service, browser: Browser, script: bool
 ) -> None:
     author, word = ("Zoë Ångström", "angstrom") if script else ("Márta Őry", "ory")
