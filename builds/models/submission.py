@@ -59,9 +59,12 @@ class Submission(models.Model):
             models.Index(fields=["state", "-id"], name="submission_state"),
             models.Index(fields=["fault", "-id"], condition=~Q(fault=""), name="submission_fault"),
             models.Index(fields=["fingerprint", "-id"], condition=~Q(fingerprint=""), name="submission_alike"),
-            # For counting and retrying those of a group that nobody has dealt with.
+            # For counting and retrying those of a group that nobody has dealt with. The condition has the state too, because PostgreSQL has
+            # statistics of both together: it knows how few failures are not put away.
             models.Index(
-                fields=["fingerprint", "-id"], condition=~Q(fingerprint="") & Q(put_away=False), name="submission_open_alike"
+                fields=["fingerprint", "-id"],
+                condition=~Q(fingerprint="") & Q(state="failed", put_away=False),
+                name="submission_open_alike",
             ),
             models.Index(fields=["subject", "-id"], condition=~Q(subject=""), name="submission_subject"),
             models.Index(fields=["-id"], condition=Q(problems__gt=0), name="submission_with_problems"),

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Count, Q
 
 from builds.errors import Fault, ReleaseReplaced, WorkerStopped
-from builds.models import Build, FailureGroup, StageName, Submission, clock
+from builds.models import Build, FailureGroup, StageName, State, Submission, clock
 from builds.staff.actions import DELIVER, RETRY, Action
 
 LATELY = timedelta(hours=1)
@@ -23,7 +23,7 @@ MAX_GROWING = 20
 
 def count_open(fingerprints: Iterable[str]) -> dict[str, int]:
     """How many submissions of each group fail like this now and are not put away. The words of the index submission_open_alike."""
-    found = Submission.objects.filter(~Q(fingerprint=""), fingerprint__in=list(fingerprints), put_away=False)
+    found = Submission.objects.filter(~Q(fingerprint=""), fingerprint__in=list(fingerprints), state=State.FAILED, put_away=False)
     return dict(found.order_by().values_list("fingerprint").annotate(Count("pk")))
 
 

@@ -236,7 +236,7 @@ def test_the_queries_read_their_indexes() -> None:
     newest, _more = groups.read_page("service", "")
     queries = {
         "build_failed_alike": lambda: count_lately(newest),
-        "submission_open_alike": lambda: count_open([pk]),
+        "submission_open_alike": lambda: count_open([pk, "another"]),
         "failure_group_fault": lambda: groups.read_page("service", ""),
         "failure_group_newest": lambda: groups.read_page("", ""),
     }
