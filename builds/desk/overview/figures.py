@@ -55,7 +55,7 @@ class Results:
         now, before = self.now.success_percent, self.before.success_percent
         if now is None or before is None:
             return ""
-        points = round(now - before, 1)
+        points = round(round(now, 1) - round(before, 1), 1)  # of the numbers that are shown
         if not points:
             return "unchanged"
         unit = "point" if abs(points) == 1 else "points"

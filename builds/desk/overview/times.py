@@ -38,7 +38,7 @@ class Spread:
         if self.median_before is None:
             return ""
         difference = self.median - self.median_before
-        if abs(difference) < 0.05:
+        if duration(self.median) == duration(self.median_before):
             return "unchanged"
         return f"{duration(abs(difference))} {'longer' if difference > 0 else 'shorter'}"
 

@@ -98,6 +98,12 @@ def test_a_cause_knows_what_still_fails_by_it_and_what_is_on_the_desk(week: Peri
     assert found == {"worker-lost": (4, 2, 1), "build-failed": (1, 1, 1)}
 
 
+def test_a_cause_that_the_release_before_left_behind_is_not_counted(week: Period) -> None:
+    """During an upgrade it retries a failure and does not clear the cause."""
+    Submission.objects.filter(pk=ended("job-1", LOST).submission_id).update(state="succeeded", fault="")
+    assert [(cause.times.now, cause.still, cause.on_the_desk) for cause in counts.by_cause(week)] == [(1, 0, 0)]
+
+
 def test_problems_of_successes_are_counted_by_submission(week: Period) -> None:
     ended("job-1", None, MISSING, MISSING, NO_DOI), ended("job-2", None, MISSING, OWN, *CHECKS)
     ended("job-3", BROKEN, MISSING), ended("job-4", None, MISSING, days_ago=8)

@@ -29,7 +29,13 @@ def test_median_and_percentile_are_values_that_occurred(values: list[float], med
 
 @pytest.mark.parametrize(
     ("now", "before", "words"),
-    [(90.0, [30.0], "1 min longer"), (30.0, [90.0], "1 min shorter"), (3.0, [3.01], "unchanged"), (3.0, [], "")],
+    [
+        (90.0, [30.0], "1 min longer"),
+        (30.0, [90.0], "1 min shorter"),
+        (3.0, [3.01], "unchanged"),
+        (3.36, [3.34], "<0.1 s longer"),
+        (3.0, [], ""),
+    ],
 )
 def test_a_difference_is_said_in_words(now: float, before: list[float], words: str) -> None:
     spread = times.measure_spread("x", [now], before)

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from builds import lifecycle
 from builds.desk.overview import figures
+from builds.desk.overview.counts import Outcomes
 from builds.desk.overview.sentences import find_sentence
 from builds.errors import Cause, Fault
 from builds.models import Mode, Stage, Submission
@@ -41,7 +42,12 @@ def find_causes(page: str) -> list[str]:
 def make_record() -> None:
     """Submissions of both periods and before them, in every state."""
     ended("sound", field="Physics"), ended("damaged", None, MISSING, NO_DOI, *CHECKS, field="Physics")
-    ended("broken", BROKEN, field="Law & order"), ended("lost", LOST), ended("lost-too", LOST), ended("older", LOST, days_ago=40)
+    (
+        ended("broken", BROKEN, MISSING, field="Law & order"),
+        ended("lost", LOST),
+        ended("lost-too", LOST),
+        ended("older", LOST, days_ago=40),
+    )
     ended("before", BROKEN, days_ago=35), ended("damaged-before", None, MISSING, days_ago=35, field="Physics")
     ended("long-ago", BROKEN, MISSING, days_ago=70), ended("yesterday", BROKEN, days_ago=1)
     Submission.objects.filter(pk=ended("away", LOST).submission_id).update(put_away=True)
@@ -105,6 +111,12 @@ def test_a_rate_is_compared_in_points(viewer: Client, failures: int, said: str) 
     if failures:
         ended("job-3", BROKEN)
     assert said in words(viewer.get("/overview/"))
+
+
+def test_the_difference_is_that_of_the_rates_shown() -> None:
+    now, before = Outcomes(succeeded=871, failed=129), Outcomes(succeeded=8704, failed=1296)  # 87.1 % and 87.04 %
+    assert figures.Results("", now, before, {}).rate_change == "0.1 points higher"
+    assert figures.Results("", now, Outcomes(succeeded=861, failed=139), {}).rate_change == "1.0 point higher"
 
 
 def test_every_chart_has_its_table(viewer: Client) -> None:
