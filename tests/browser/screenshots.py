@@ -40,6 +40,7 @@ PAGES = {
     "article": "/submissions/{succeeded}/attempts/1/exports/2/article/",
     "queue": "/queue/",
     "overview": "/overview/",
+    "failures": "/failures/",
     "settings": "/settings/",
     "api": "/v1/docs",
     "admin": "/admin/builds/submission/",

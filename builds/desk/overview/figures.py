@@ -16,6 +16,7 @@ from builds.desk.overview.period import Counted, Period
 from builds.desk.overview.sentences import find_sentence
 from builds.desk.submissions.codes import NO_SUBJECT
 from builds.desk.submissions.filters import FAULTS, NEEDS_ME
+from builds.errors import DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, Fault, SecretRefused
 from builds.models import State
 
 Row = TypeVar("Row")
@@ -23,6 +24,10 @@ Row = TypeVar("Row")
 SHOWN = 10
 MAX_SHOWN = 500
 FIELDS, CAUSES, PROBLEMS = "fields", "causes", "problems"
+# The exports of these failures are kept.
+NOT_DELIVERED = {
+    error.code for error in (DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, SecretRefused)
+}
 # What is counted of Outcomes, and the filters of the list that shows it.
 LISTS = {
     "all": {},
@@ -81,12 +86,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Cause(Code):
-    """``still`` submissions still fail by it. Of these, nobody has put away ``on_the_desk``."""
+    """``still`` submissions still fail by it. Of these, nobody has put away ``on_the_desk``. ``remedy`` may help them all at once."""
 
     still: int
     still_link: str
     on_the_desk: int
     desk_link: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -174,7 +180,15 @@ def _describe_cause(period: Period, cause: FailedBy) -> Cause:
         still_link=period.link(**still),
         on_the_desk=cause.on_the_desk,
         desk_link=period.link(view=NEEDS_ME, **still),
+        remedy=_find_remedy(cause),
     )
+
+
+def _find_remedy(cause: FailedBy) -> str:
+    """The action that fits the cause. None does where the author has to change something."""
+    if cause.fault in (Fault.MANUSCRIPT, Fault.TEMPLATE):
+        return ""
+    return "Deliver" if cause.code in NOT_DELIVERED else "Retry"
 
 
 def _group(causes: Sequence[Cause], failed_by: Sequence[FailedBy]) -> list[Responsible]:
