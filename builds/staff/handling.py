@@ -156,7 +156,7 @@ def _action(
 UNTIL_THEN = "It comes back when someone retries it or desci-server submits it again."
 NOTE = _action("note", "Add a note", "noted", "The note is kept in the history.", NoteForm, _note)
 TAKE = _action("take", "Take it", "yours", "It is on your list “Mine”.", NoForm, _take, take_refusal)
-GIVE = _action("give", "Give away", "given away", "It is on the other person's list “Mine”.", GiveForm, _give)
+GIVE = _action("give", "Assign", "assigned", "It is on the other person's list “Mine”.", GiveForm, _give)
 DROP = _action("drop", "Drop it", "dropped", "Nobody handles it then.", NoForm, _drop, drop_refusal)
 WAIT = _action(
     "wait",

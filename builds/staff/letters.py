@@ -17,14 +17,14 @@ PLACEHOLDERS = {
     "editor": "the name of the person who writes the letter",
 }
 
-OPENING = "Dear $authors,\n\nthank you for submitting “$title”.\n\n"
+OPENING = "Dear $authors,\n\nThank you for submitting “$title”.\n\n"
 AGAIN = "Please correct this in the repository $repository. Then open your node and submit the manuscript again:\n$node\n\n"
 CLOSING = "Please reply to this message if something is unclear.\n\nKind regards,\n$editor\n"
 
 DEFAULTS: Mapping[LetterKind, tuple[str, str]] = {
     LetterKind.FAILED: (
         "Your manuscript “$title” could not be built",
-        f"{OPENING}We could not build the manuscript, because of the following.\n\n$problems\n\n{AGAIN}{CLOSING}",
+        f"{OPENING}We could not build the manuscript, for the following reasons.\n\n$problems\n\n{AGAIN}{CLOSING}",
     ),
     LetterKind.PROBLEMS: (
         "Your manuscript “$title”: please check the following",

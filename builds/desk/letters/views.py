@@ -40,7 +40,7 @@ class LetterForm(forms.Form):
         max_length=2000,
         required=False,
         label="To",
-        help_text="E-mail addresses with commas between them.",
+        help_text="Separate several addresses with commas.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
     subject = forms.CharField(max_length=200, label="Subject", error_messages={"required": "Write a subject."})

@@ -55,7 +55,7 @@ def ours() -> Build:
 def test_a_failure_is_drafted_with_its_cause_and_its_place(editor: Client) -> None:
     build = made.failed(author="Ada (and Grace)")
     text = drafted(editor, build)["text"]
-    assert text.startswith("Dear Ada (and Grace),\n\nthank you for submitting “On builds 1”.")
+    assert text.startswith("Dear Ada (and Grace),\n\nThank you for submitting “On builds 1”.")
     link = f"https://github.com/lab/paper-1/blob/{made.COMMIT}/docs/paper.md#L118"
     assert f"1. {made.CAUSE.sentence}\n   Where: paper.md, line 118 – {link}\n   What to do: Add it.\n" in text
     assert "/node/node-1\n" in text
