@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -93,7 +94,9 @@ TRIGGER_PATTERN = (
     r"|missing|matched no"
     r"|exit (?:code|status)|exited|return(?:ed|s)? |line \d|found no|is required|size changed|Failed|compiled|pickl|[Mm]agic"
     r"|not an? |had non-zero"
-    r"|End-of-c|tar archive|end of file|ERROR -|spawn|executable|pkg-config|parameter"
+    r"|^--\d{4}-|trying URL|Retrieving '|lookup address|name resolution|service not known|nodename nor|by peer|ECONNRESET"
+    r"|Disconnected|IncompleteRead|transfer closed|connection closed|End-of-c|tar archive|end of file|ERROR -|spawn|executable"
+    r"|pkg-config|parameter|Entering dir"
 )
 TRIGGER = Scan(TRIGGER_PATTERN)
 # Lines that explain nothing.
@@ -177,6 +180,8 @@ class Clues:
         self._waiting: list[_Waiting] = []
         self._last = LastLines()
         self._trace = Trace()
+        self._make_folders: dict[str | None, str] = {}  # by the level of a make that another one called
+        self._asked = (0, "")  # the line in which a program said which host it asks, and that host
 
     def see_many(self, first: int, stream: str, lines: Sequence[str]) -> list[Clue]:
         """Check consecutive lines of the log, of which ``first`` is the first one's number. Returns what they may explain."""
@@ -205,6 +210,10 @@ class Clues:
         if OVERLAY in line:
             return None  # our own project file beside the author's: myst has said the same of the author's
         line = self._trace.see(line)
+        if asked := network.ASKED.search(line):
+            self._asked = (number, asked["host"])
+        if entered := commands.ENTERED.search(line):
+            self._make_folders[entered["level"]] = "" if f"{entered['folder']}/" == self._prefix else entered["folder"]
         self._follow(line)
         clue = self._read(number, line)
         says_nothing = clue is not None and clue.rule.weight is Weight.ECHO
@@ -215,19 +224,25 @@ class Clues:
         """What a line means, by the first rule that matches, or as the end of a trace of Python."""
         if TRIGGER.finds(line):
             for rule in (INDEX if SIGNS.search(line) else UNSIGNED_INDEX).candidates(line):
-                if (found := rule.pattern.search(line)) and (groups := self._complete_groups(rule, found)) is not None:
+                if (found := rule.pattern.search(line)) and (groups := self._complete_groups(number, rule, found)) is not None:
                     return self._clue(number, self._proven(rule, groups.get("host") or ""), groups)
         if raised := self._trace.raised:
             is_below = raised["colon"] and not raised["reason"]
             return self._clue(number, languages.PYTHON_RAISED if is_below else languages.PYTHON_ERROR, raised)
         return None
 
-    def _complete_groups(self, rule: Rule, found: re.Match[str]) -> dict[str, str | None] | None:
-        """The groups of a line, with the host that the trace before it names; None if a rule about a host finds no host."""
+    def _complete_groups(self, number: int, rule: Rule, found: re.Match[str]) -> dict[str, str | None] | None:
+        """The groups of a line, with the host that the lines before it name; None if a rule about a host finds no host."""
         groups = found.groupdict()
         if rule.fact is Fact.HOST_WAS_ASKED and not groups.get("host"):
-            return {**groups, "host": self._trace.host} if self._trace.host else None
+            host = groups.get("name") or self._trace.host or self._asked_host(number)
+            return {**groups, "host": host} if host else None
         return groups
+
+    def _asked_host(self, number: int) -> str:
+        """The host that a program said it asks, shortly before this line."""
+        asked_in, host = self._asked
+        return host if number - asked_in <= network.NEAR else ""
 
     def _proven(self, rule: Rule, host: str) -> Rule:
         """The rule, or what it says otherwise if its fact is not true."""
@@ -313,7 +328,8 @@ class Clues:
         groups = {**clue.groups, **groups}
         groups["name"] = COPIED.sub("", groups.get("name") or "")
         groups["to"] = f" to {groups['host']}" if groups.get("host") else ""
-        file = author_file(groups.get("file") or "", self._within)
+        within = posixpath.join(self._within, self._make_folders.get(groups["level"], "") if "level" in groups else "")
+        file = author_file(groups.get("file") or "", within)
         line = groups.get("line")
         at = int(line) + clue.rule.line_offset if line and (file or not groups.get("file")) else None
         return replace(clue, groups=groups, file=file, line=at)

@@ -6,18 +6,32 @@ import re
 from collections.abc import Sequence
 
 from builds.engine.diagnosis import trace
-from builds.engine.diagnosis.rule import CALLS, OWN, WORD, Read, Weight, rule
+from builds.engine.diagnosis.rule import CALLS, OWN, WORD, Read, Weight, find_first, rule
 
 CRLF = "Save the script with Unix line ends (`dos2unix`, or `* text=auto eol=lf` in .gitattributes), then submit again."
 ADD_NAMED = "Add the file to the repository, or correct its name or the folder in which the command runs. Then submit again."
 EXIT_CODE = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]\d?)\b"  # a status of HTTP is a higher number
+# The folder of one make among those that call each other: its files are named from there.
+ENTERED = re.compile(r"^make(?:\[(?P<level>\d+)\])?: Entering directory ['`](?P<folder>[^']+)'")
 AT_LINE = re.compile(r"at line (?P<line>\d+), column")
+# Where the rule stands that failed, as older and newer versions of snakemake say it.
+SNAKEFILE = (
+    re.compile(r"^CalledProcessError in line (?P<line>\d+) of (?P<file>\S+?):$"),
+    re.compile(r"^CalledProcessError in file \"?(?P<file>.+?)\"?, line (?P<line>\d+):"),
+)
+MAX_RULE = 40  # lines in which snakemake describes a rule
 
 
 def read_paragraph(lines: Sequence[str]) -> Read:
     """The text below an error, up to the first empty line after it."""
     said = "\n".join(lines).strip("\n").partition("\n\n")[0]
     return Read(None, {"because": " ".join(said.split()).rstrip(".")} if said else {})
+
+
+def read_snakefile(lines: Sequence[str]) -> Read:
+    """The place of the rule that failed."""
+    found = next((match for pattern in SNAKEFILE if (match := find_first(pattern, lines))), None)
+    return Read(None, found.groupdict() if found else {})
 
 
 def read_metadata(lines: Sequence[str]) -> Read:
@@ -109,7 +123,7 @@ MAKE_RULES = (
     rule(
         Weight.ECHO,
         "make-failed",
-        r"^make(?:\[\d+\])?: \*\*\* \[(?:(?P<file>[^\s:\]]+):(?P<line>\d+): )?(?P<reason>[^\]]+)\]",
+        r"^make(?:\[(?P<level>\d+)\])?: \*\*\* \[(?:(?P<file>[^\s:\]]+):(?P<line>\d+): )?(?P<reason>[^\]]+)\]",
         "The program make failed at {reason}, in line {line} of {file}.",
         advice=OWN,
         examples=("make: *** [Makefile:3: figures] Error 1",),
@@ -130,17 +144,28 @@ MAKE_RULES = (
     rule(
         Weight.THROWN,
         "snakemake-error",
-        r"^(?P<kind>\w+(?:Exception|Error)) in (?:rule (?P<name>\S+) in )?file \"?(?P<file>.+?)\"?, line (?P<line>\d+):",
+        r"^(?P<kind>(?!CalledProcess)\w+(?:Exception|Error)) in (?:rule (?P<name>\S+) in )?file \"?(?P<file>.+?)\"?, line (?P<line>\d+):",
         "The program snakemake can't use line {line} of {file}: {kind} {name}.",
         advice=OWN,
         examples=("MissingInputException in rule plot in file /w/repository/Snakefile, line 12:",),
     ),
     rule(
+        Weight.THROWN,
+        "snakemake-error",
+        r"^(?P<kind>(?!CalledProcess)\w+(?:Exception|Error)) in line (?P<line>\d+) of (?P<file>\S+?):$",
+        "The program snakemake can't use line {line} of {file}: {kind} {name}.",
+        advice=OWN,
+        examples=("SyntaxError in line 12 of /w/repository/Snakefile:",),
+    ),
+    rule(
         Weight.ECHO,
         "snakemake-failed",
         r"^(?:\[.*\] )?Error in rule (?P<name>\S+):$",
-        "The rule {name} of snakemake failed.",
-        examples=("Error in rule plot:",),
+        "The rule {name} of snakemake failed (in line {line} of {file}).",
+        reader=read_snakefile,
+        reads=MAX_RULE,
+        else_="The rule {name} of snakemake failed.",
+        examples=("Error in rule plot:", "Error in rule plot:\n\nCalledProcessError in line 9 of /w/repository/Snakefile:"),
     ),
 )
 
@@ -246,6 +271,7 @@ CALLED_RULES = (
         "called-program-failed",
         r"^\S+: Error is not recoverable: exiting now|^error: called from$"
         r"|^error: (?:metadata-generation-failed|subprocess-exited-with-error|legacy-install-failure)"
+        r"|^\s*× pip subprocess to install build dependencies did not run successfully"
         r"|^npm (?:ERR!|error) (?:Lifecycle script|code (?:ELIFECYCLE|\d+$)|Exit status)",
         "A program that the build calls failed.",
         examples=(

@@ -86,7 +86,8 @@ CELL_RULES = (
         Weight.THROWN,
         "code-failed",
         r"^(?:nbclient\.exceptions\.|papermill\.exceptions\.)?(?:CellExecutionError|PapermillExecutionError|CellTimeoutError"
-        r"|DeadKernelError): ?(?:An error occurred while executing the following cell:)?(?P<said>.*)"
+        r"|DeadKernelError|TimeoutError(?=: Cell execution timed out)): ?"
+        r"(?:An error occurred while executing the following cell:)?(?P<said>.*)"
         r"|^An error occurred while executing the following cell:",
         "The code in line {line} of {file} failed: {said} {reason}",
         advice=RUN_FIRST,
@@ -98,6 +99,7 @@ CELL_RULES = (
             "nbclient.exceptions.CellExecutionError: An error occurred while executing the following cell:\n------------------\n"
             "y\n------------------\n\nNameError: name 'y' is not defined",
             "nbclient.exceptions.DeadKernelError: Kernel died",
+            "TimeoutError: Cell execution timed out",
         ),
     ),
     rule(
@@ -254,7 +256,8 @@ OTHER_RULES = (
         Weight.THROWN,
         "npm-error",
         r"^npm (?:ERR!|error) (?:enoent |\d+ )?(?!While resolving|Found:|Could not resolve dep|peer "
-        r"|node_modules|Fix the upstream|ERESOLVE|code |errno |path |syscall |A complete |enoent$|at )(?P<reason>\S.+)",
+        r"|node_modules|Fix the upstream|this command with|to accept an incorrect|or --legacy|dev |optional |peerOptional |ERESOLVE|code "
+        r"|errno |path |syscall |A complete |enoent$|at )(?P<reason>\S.+)",
         "The program npm reports: {reason}",
         examples=('npm ERR! Missing script: "build"',),
     ),

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from builds.engine.diagnosis.rule import NO_LATEX, PDF, Fact, Weight, measured, read_first, rule
+from builds.engine.diagnosis.rule import NO_LATEX, PDF, Fact, Read, Weight, measured, read_first, rule
 from builds.engine.findings import Severity
 from builds.errors import ToolMissing, Unexplained
 
 # The line of the source that LaTeX shows after an error, up to the place of the error.
 SOURCE = re.compile(r"^l\.(?P<at>\d+) (?:\.\.\.)?(?P<quoted>.*)")
+
+# The file that ended too early, instead of a line of it.
+READ_TO_ITS_END = re.compile(r"^<\*> (?P<file>\S+\.tex)\s*$")
+
+
+def read_source(lines: Sequence[str]) -> Read:
+    """The line of the source that LaTeX shows below an error, or the file that ended too early."""
+    return Read(None, {**(read_first(READ_TO_ITS_END)(lines).groups), **(read_first(SOURCE)(lines).groups)})
+
+
+def read_quarto(lines: Sequence[str]) -> Read:
+    """What LaTeX said, as Quarto prints it: without a mark, in the line after its own."""
+    said = next((line.strip() for line in lines if line.strip()), "")
+    return Read(None, {"reason": said.rstrip("."), **read_source(lines).groups} if said else {})
 
 
 LATEX_RULES = (
@@ -91,8 +106,26 @@ LATEX_RULES = (
         r" ==> Fatal).+)",
         "LaTeX reports: {reason}",
         roles=PDF,
-        reader=read_first(SOURCE),
+        reader=read_source,
         examples=("! Undefined control sequence.",),
+    ),
+    rule(
+        Weight.BLOCKED,
+        "latex-error",
+        r"^compilation failed- ?(?P<said>error|missing packages|no matching packages|unable to)",
+        "LaTeX reports: {reason}.",
+        roles=PDF,
+        reader=read_quarto,
+        else_="LaTeX could not make the PDF: {said}.",
+        examples=("compilation failed- error\nUndefined control sequence.\nl.40 \\nosuch",),
+    ),
+    rule(
+        Weight.THROWN,
+        "latex-error",
+        r"ERROR - (?P<reason>\S+\.bcf is malformed, last biblatex run probably failed)",
+        "LaTeX failed before its references were made: {reason}.",
+        roles=PDF,
+        examples=("ERROR - paper.bcf is malformed, last biblatex run probably failed. Deleted paper.bbl",),
     ),
     rule(
         Weight.THROWN,

@@ -6,10 +6,27 @@ None of these is retried automatically.
 
 from __future__ import annotations
 
+import re
+
 from builds.engine.diagnosis.rule import Fact, Weight, measured, rule
 from builds.errors import HostFailed, HostRefused, Unexplained
 
 HOST = r"(?:https?://|host='?|[Hh]ost: |to |verify )(?P<host>[\w-]+(?:\.[\w-]+)+)"
+# What a program says before it asks a host: the line with the answer often does not name it.
+ASKED = re.compile(
+    r"^(?:--\d{4}-\d\d-\d\d [\d:]+--  |trying URL '|Retrieving '|.*\berror sending request for url \()"
+    r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)"
+)
+NEAR = 8  # lines
+UNKNOWN_NAME = (
+    r"(?!.*dns error).*?(?:failed to lookup address information|[Tt]emporary failure in name resolution"
+    r"|[Nn]ame or service not known|nodename nor servname provided)"
+)
+BROKEN_OFF = (
+    r".*?(?:\bRPC failed; |\bearly EOF$|invalid index-pack output$|\bindex-pack failed$|peer closed connection"
+    r"|[Cc]onnection reset by peer|\bECONNRESET\b|\bRemoteDisconnected\b|\bIncompleteRead\b|\bChunkedEncodingError\b"
+    r"|connection closed before message completed|transfer closed with \d+ bytes remaining)"
+)
 LOOK = "Look in the log which address was asked, and whether it is right."
 
 NETWORK_RULES = (
@@ -82,16 +99,15 @@ NETWORK_RULES = (
             "",
             r"(?i:could not resolve|couldn't resolve|unable to resolve|failed to resolve"
             r"|cannot resolve)(?: the)?(?: proxy)?(?: host(?:name)?)?"
-            r"(?: address)?:? ['‘\"]?(?P<host>[\w-]+(?:\.[\w-]+)+)|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (?P<name>\S+)",
-            "The build could not find the host {host}{name}.",
+            r"(?: address)?:? ['‘\"]?(?P<host>[\w-]+(?:\.[\w-]+)+)|getaddrinfo (?:ENOTFOUND|EAI_AGAIN) (?P<name>[\w.-]+)",
+            "The build could not find the host {host}.",
             HostFailed,
-            examples=("curl: (6) Could not resolve host: data.example.org",),
+            examples=("curl: (6) Could not resolve host: data.example.org", "Error: getaddrinfo EAI_AGAIN data.example.org"),
         ),
         Fact.HOST_WAS_ASKED,
         "host-not-found-said",
-        "A program reports that it could not find the host {host}{name}. A build reaches other hosts through the service's "
-        "proxy only, "
-        "and did not ask it for this one.",
+        "A program reports that it could not find the host {host}. A build reaches other hosts through the service's "
+        "proxy only, and did not ask it for this one.",
         error=Unexplained,
         advice=LOOK,
     ),
@@ -112,5 +128,59 @@ NETWORK_RULES = (
         "A program reports that it could not connect to {host}, but the build did not ask that host through the service's proxy.",
         error=Unexplained,
         advice=LOOK,
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            rf"^(?=(?:.*?{HOST})?){UNKNOWN_NAME}",
+            "The build could not find the host {host}.",
+            HostFailed,
+            examples=(
+                "× error sending request for url (https://conda.example.org/a.json)\n"
+                "  ├─▶ failed to lookup address information: Name or service not known",
+            ),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "host-not-found-said",
+        "A program reports that it could not find the host {host}. A build reaches other hosts through the service's "
+        "proxy only, and did not ask it for this one.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    rule(
+        Weight.THROWN,
+        "host-not-found-said",
+        f"^{UNKNOWN_NAME}",
+        "A program reports that it could not find a host. A build reaches other hosts through the service's proxy only.",
+        Unexplained,
+        advice=LOOK,
+        examples=("socket.gaierror: [Errno -3] Temporary failure in name resolution",),
+    ),
+    measured(
+        rule(
+            Weight.FATAL,
+            "",
+            rf"^(?=(?:.*?{HOST})?){BROKEN_OFF}",
+            "The connection to {host} broke off.",
+            HostFailed,
+            examples=(
+                "trying URL 'https://data.example.org/a.zip'\ncurl: (18) transfer closed with 901 bytes remaining to read",
+            ),
+        ),
+        Fact.HOST_WAS_ASKED,
+        "connection-broken-said",
+        "A program reports that its connection to {host} broke off, but the build did not ask that host through the service's proxy.",
+        error=Unexplained,
+        advice=LOOK,
+    ),
+    rule(
+        Weight.THROWN,
+        "connection-broken-said",
+        f"^{BROKEN_OFF}",
+        "A program reports that its connection to another host broke off.",
+        Unexplained,
+        advice=LOOK,
+        examples=("fatal: early EOF", "ConnectionResetError: [Errno 104] Connection reset by peer"),
     ),
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from itertools import takewhile
 
-from builds.engine.diagnosis.rule import CALLS, CODE, MANIFESTS, Weight, read_first, rule
+from builds.engine.diagnosis.rule import CALLS, CODE, MANIFESTS, Read, Weight, find_first, read_first, rule
 
 SOLVE = "Fix the list of packages until they can be installed on Linux, then submit again."
 LOCK = "Renew the lock file with the program that wrote it, commit it, then submit again."
@@ -17,6 +19,17 @@ BUILD_PACKAGE = (
 BECAUSE = re.compile(r"^\s*(?:[╰└├`]─?[─>-]*▶?>?)\s*(?P<reason>\S.*)")
 # The line of a list of packages that pip names below an error.
 FROM_FILE = re.compile(r"\(from -r (?P<file>[\w./-]+) \(line (?P<line>\d+)\)\)")
+# What pip says after its error, below a headline.
+CONFLICT = re.compile(r"^\s*The conflict is caused by:")
+
+
+def read_conflict(lines: Sequence[str]) -> Read:
+    """Why packages can't be installed together: the cause that a program draws, or the two demands that pip names first."""
+    if found := find_first(BECAUSE, lines):
+        return Read(None, found.groupdict())
+    start = next((number for number, line in enumerate(lines, 1) if CONFLICT.search(line)), len(lines))
+    demands = [line.strip() for line in takewhile(str.strip, lines[start:])]
+    return Read(None, {"reason": ", but ".join(demands[:2])} if demands else {})
 
 
 FOUND_RULES = (
@@ -41,18 +54,29 @@ FOUND_RULES = (
         Weight.THROWN,
         "packages-not-solvable",
         r"^\s*× No solution found when resolving|^(?:\w+\.)*LibMambaUnsatisfiableError|libmamba Could not solve"
-        r"|^ERROR: (?:Cannot install|ResolutionImpossible|Unsatisfiable requirements detected for package (?P<reason>\w+))"
+        r"|^ERROR: (?:Cannot install (?=(?:.*?-r (?P<file>[\w./-]+) \(line (?P<line>\d+)\))?)"
+        r"|Unsatisfiable requirements detected for package (?P<reason>\w+))"
         r"|^npm (?:ERR!|error) (?:code )?ERESOLVE|^Because .* version solving failed",
         "The packages that the build needs can't be installed together: {reason}",
         advice=SOLVE,
-        reader=read_first(BECAUSE),
+        reader=read_conflict,
         else_="The packages that the build needs can't be installed together.",
         searched=MANIFESTS,
         examples=(
             "  × No solution found when resolving dependencies:\n  ╰─▶ Because nosuch was not found in the package registry",
             "ERROR: Unsatisfiable requirements detected for package Makie [ee78f7c6]:",
             "npm error code ERESOLVE",
+            "ERROR: Cannot install a 1.0 and b 2.0 because these package versions have conflicting dependencies.\n\n"
+            "The conflict is caused by:\n    a 1.0 depends on c<2\n    b 2.0 depends on c>=2",
         ),
+    ),
+    rule(
+        Weight.ECHO,
+        "packages-not-solvable",
+        r"^ERROR: ResolutionImpossible",
+        "The packages that the build needs can't be installed together.",
+        searched=MANIFESTS,
+        examples=("ERROR: ResolutionImpossible: for help visit https://pip.pypa.io",),
     ),
     rule(
         Weight.THROWN,
@@ -70,7 +94,8 @@ INSTALL_RULES = (
     rule(
         Weight.THROWN,
         "package-not-built",
-        r"^\s*(?:ERROR: |error: |× |x )?Failed (?:building wheel for|to build) [`'‘]?(?!installable)(?P<name>[\w.=-]+)"
+        r"^\s*(?:ERROR: |error: |× |x )?(?:Failed (?:building wheel for|to build)|Could not build wheels for) "
+        r"[`'‘]?(?!installable)(?P<name>[\w.=-]+)"
         r"|^ERROR: (?:configuration|compilation|lazy loading|dependenc\w+ .*"
         r"|installing .*) failed for package [‘'](?P<listed>[\w.]+)"
         r"|installation of package [‘'](?P<module>[\w.]+)[’'] had non-zero exit status"
@@ -83,6 +108,7 @@ INSTALL_RULES = (
         searched=MANIFESTS,
         examples=(
             "  ERROR: Failed building wheel for fastecdsa",
+            "ERROR: Could not build wheels for fastecdsa, which is required to install pyproject.toml-based projects",
             "ERROR: configuration failed for package ‘sf’",
             "installation of package ‘sf’ had non-zero exit status",
             "  × python setup.py egg_info did not run successfully.",

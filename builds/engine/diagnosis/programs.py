@@ -41,11 +41,11 @@ SERVICE_RULES = (
     rule(
         Weight.FATAL,
         "",
-        r"^(?:(?P<file>[^\s:]+): )?(?:line (?P<line>\d+): )? *\d+ Killed +\S|^Killed$",
+        r"^(?:(?P<file>[^\s:]+): )?(?:line (?P<line>\d+): )? *\d+ Killed +\S|(?:^|[-/\\|] )Killed$",
         "A program of the build was killed, most likely because it used more than {memory}.",
         LimitHit,
         advice=SMALLER,
-        examples=("build.sh: line 3:   452 Killed                  python big.py", "Killed"),
+        examples=("build.sh: line 3:   452 Killed                  python big.py", "Killed", "Solving environment: - Killed"),
     ),
     rule(
         Weight.FATAL,

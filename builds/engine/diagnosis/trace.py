@@ -29,13 +29,13 @@ PLACES = (
 )
 # A program names the notebook that it runs before what goes wrong in it.
 NOTEBOOK = re.compile(
-    r"(?:Converting notebook |Executing:? (?:notebook )?|Error while converting |Input Notebook: +|processing file: )"
+    r"(?:Converting notebook |Executing:? (?:notebook )?|Error while converting |Input Notebook: +|processing file: |^\[ *\d+/\d+\] )"
     r"['\"]?(?P<file>[^\s'\"]+\.(?:ipynb|qmd|[Rr]md|md))"
 )
 # A cheap check before those patterns: none of them matches a line without one of these.
 MAYBE_PATTERN = (
     r"Traceback|Fatal Python|File |Quitting |\.[Rr]\w*#|\.[mc]?[jt]s:\d+$|^│"
-    r"|:\d+:$|[Nn]otebook|processing file|Executing|Error while"
+    r"|:\d+:$|[Nn]otebook|processing file|^\[ *\d+/|Executing|Error while"
 )
 MAYBE = Scan(MAYBE_PATTERN)
 HOST = re.compile(r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)")

@@ -231,6 +231,45 @@ LOGS = [
     # shells
     ("bash: scripts/build.sh: No such file or directory", "command-file-missing", "pixi.toml", 6),
     ("./build.sh: line 2: $'\\r': command not found", "script-windows-lines", "build.sh", 2),
+    # a place that the program names in another line than its error
+    (
+        "Error in rule fit:\n    jobid: 2\n\nRuleException:\nCalledProcessError in line 9 of {W}/Snakefile:\nCommand 'x' returned 1.",
+        *("snakemake-failed", "Snakefile", 9),
+    ),
+    ("SyntaxError in line 7 of {W}/rules/fit.smk:\ninvalid syntax", "snakemake-error", "rules/fit.smk", 7),
+    (
+        "make[1]: Entering directory '{W}/model'\nsim.c\nmake[1]: *** [Makefile:5: sim] Error 1\nmake: *** [Makefile:2: all] Error 2",
+        *("make-failed", "model/Makefile", 5),
+    ),
+    (
+        "ERROR: Cannot install -r requirements.txt (line 2) and numpy==1.0 because these package versions have conflicting "
+        "dependencies.\n\nThe conflict is caused by:\n    a 1 depends on b<2\n    c 1 depends on b>2\n\n"
+        "ERROR: ResolutionImpossible: for help visit https://pip.example",
+        *("packages-not-solvable", "requirements.txt", 2),
+    ),
+    ("[2/3] report.qmd\nNoSuchKernel: No such kernel named sage", "kernel-missing", "report.qmd", None),
+    (
+        "[NbConvertApp] Converting notebook nb/analysis.ipynb to notebook\nTimeoutError: Cell execution timed out",
+        *("code-failed", "nb/analysis.ipynb", None),
+    ),
+    (
+        "! File ended while scanning use of \\@footnotetext.\n<inserted text> \n                \\par \n<*> paper.tex\n",
+        *("latex-error", "paper.tex", None),
+    ),
+    # a consequence, which says less than the line before it
+    (
+        "  OSError: [Errno 28] No space left on device\n× pip subprocess to install build dependencies did not run successfully.",
+        *("limit-hit", "", None),
+    ),
+    (
+        "npm error code ERESOLVE\nnpm error this command with --force, or --legacy-peer-deps\n"
+        "npm error to accept an incorrect (and potentially broken) dependency resolution.",
+        *("packages-not-solvable", "", None),
+    ),
+    (
+        "[22] Utils.pm:185> ERROR - main.bcf is malformed, last biblatex run probably failed. Deleted main.bbl\nINFO - ERRORS: 1",
+        *("latex-error", "", None),
+    ),
     # not the first complaint, and words that are no failure
     (
         'Traceback (most recent call last):\n  File "{W}/gpu.py", line 3, in <module>\nImportError: no gpu\nContinuing without.\n'
@@ -285,6 +324,13 @@ def test_the_error_of_a_program_leads_to_the_authors_place(
             "data.example.org",
         ),
         ("curl: (6) Could not resolve host: data.example.org", "data.example.org"),
+        (
+            "--2026-01-01 10:00:00--  https://data.example.org/x.csv\nConnecting to data.example.org:443... connected.\n"
+            "HTTP request sent, awaiting response... 429 Too Many Requests",
+            "data.example.org",
+        ),
+        ("trying URL 'https://data.example.org/x.zip'\ncurl: (56) Recv failure: Connection reset by peer", "data.example.org"),
+        ("npm error getaddrinfo EAI_AGAIN data.example.org", "data.example.org"),
     ],
 )
 def test_the_host_stands_in_the_trace_or_the_line(log: str, host: str) -> None:
@@ -294,6 +340,25 @@ def test_the_host_stands_in_the_trace_or_the_line(log: str, host: str) -> None:
     error = clues.failure(exit_code=1, command="x")
     assert (error.code, error.fault) == ("host-failed", Fault.OUTSIDE)
     assert host in error.sentence
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        ("Cloning into 'data'...\nfatal: early EOF\nfatal: fetch-pack: invalid index-pack output", "connection-broken-said"),
+        (
+            "  × failed to fetch numpy-2.0.conda\n  ├─▶ error sending request for url (https://conda.example.org/numpy-2.0.conda)\n"
+            "  ╰─▶ peer closed connection without sending TLS close_notify: https://docs.example.org/x",
+            "connection-broken-said",
+        ),
+        ("socket.gaierror: [Errno -2] Name or service not known", "host-not-found-said"),
+        ("trying URL 'https://far.example.org/a'\n" + "ok\n" * 20 + "ECONNRESET", "connection-broken-said"),
+    ],
+)
+def test_a_program_that_reports_a_broken_connection_proves_nothing(tmp_path: Path, log: str, code: str) -> None:
+    error = failure(log, tmp_path)
+    assert (error.code, error.fault) == (code, Fault.UNKNOWN)
+    assert "far.example.org" not in error.sentence
 
 
 @pytest.mark.parametrize(
