@@ -316,12 +316,16 @@ class Clues:
         clue = self._with(Clue(number, rule, rule.kind, template=rule.else_, words=self._words), groups)
         if rule.in_notebook and not clue.file:
             clue = self._with(clue, {"file": self._trace.notebook})
-        elif not rule.is_signed and rule.weight in (Weight.THROWN, Weight.FATAL) and not groups.get("file"):
+        elif self._ends_something(rule) and not groups.get("file"):
             read = self._trace.take()
             clue = self._with(clue, read.groups)
             if read.kind and clue.code in CAN_CRASH:
                 clue = replace(clue, kind=read.kind, template=read.kind.text)
         return clue
+
+    def _ends_something(self, rule: Rule) -> bool:
+        """Whether a line is the end of a program or a trace, so that the place before it is the line's."""
+        return not rule.is_signed and (rule.weight in (Weight.THROWN, Weight.FATAL) or bool(self._trace.raised))
 
     def _with(self, clue: Clue, groups: Mapping[str, str | None]) -> Clue:
         """The clue with more groups of its line, or of those after it."""

@@ -132,7 +132,8 @@ MAKE_RULES = (
         Weight.THROWN,
         "make-error",
         r"^(?:(?P<file>\S+):(?P<line>\d+)"
-        r"|make(?:\[\d+\])?): \*\*\* (?P<reason>(?:No rule to make target '(?P<name>[^']+)')?.*?)\.?(?:  Stop\.)?$",
+        r"|make(?:\[\d+\])?): \*\*\* (?!Waiting for unfinished)"
+        r"(?P<reason>(?:No rule to make target '(?P<name>[^']+)')?.*?)\.?(?:  Stop\.)?$",
         "The program make can't go on: {reason}.",
         advice=OWN,
         searched=re.compile(r"(?:^|/)Makefile$|\.mk$"),
@@ -272,10 +273,15 @@ CALLED_RULES = (
         r"^\S+: Error is not recoverable: exiting now|^error: called from$"
         r"|^error: (?:metadata-generation-failed|subprocess-exited-with-error|legacy-install-failure)"
         r"|^\s*× pip subprocess to install build dependencies did not run successfully"
+        r"|^(?:error: external filter 'git-lfs.* failed|fatal: .*: smudge filter lfs failed)$"
+        r"|^pandoc\S*: Error running filter [^:]+$|^Error: failed to retrieve package '"
         r"|^npm (?:ERR!|error) (?:Lifecycle script|code (?:ELIFECYCLE|\d+$)|Exit status)",
         "A program that the build calls failed.",
         examples=(
             "tar: Error is not recoverable: exiting now",
+            "fatal: data/a.csv: smudge filter lfs failed",
+            "pandoc: Error running filter pandoc-crossref",
+            "Error: failed to retrieve package 'mgcv@1.8-39'",
             "error: called from",
             "npm error Lifecycle script `build` failed with error:",
         ),

@@ -166,7 +166,8 @@ RIGHT_RULES = (
         "credentials-needed",
         r"could not read (?:Username|Password) for|Permission denied \(publickey|Could not read from remote repository"
         r"|Code:EAUTH"
-        r"|Authentication failed for|(?i:\b401\b.{0,20}unauthori[sz]ed|(?:missing|invalid|no) (?:api[ -]?key|access token"
+        r"|Authentication failed for|^\s*HTTP error 401\b"
+        r"|(?i:\b401\b.{0,20}unauthori[sz]ed|(?:missing|invalid|no) (?:api[ -]?key|access token"
         r"|credentials))",
         "The build fetches something that needs a password or a key, and builds have neither.",
         advice="Use an address that is open to all, or put what the build fetches into the repository. Then submit again.",
@@ -175,6 +176,7 @@ RIGHT_RULES = (
             "fatal: could not read Username for 'https://github.com': terminal prompts disabled",
             "git@github.com: Permission denied (publickey).",
             "requests.exceptions.HTTPError: 401 Client Error: Unauthorized for url: https://api.example.org/x",
+            "Error: Failed to install 'x' from GitHub:\n  HTTP error 401.\n  Bad credentials",
         ),
     ),
     rule(

@@ -15,7 +15,7 @@ MAX_TRACE = 80
 
 # R says the same in the language of its user.
 R_ERROR_IN = r"(?:(?:Error|Fehler|Errore) in|Erreur dans|Error en|Erro em)"
-R_LAST = re.compile(r"^Last error message:")  # of targets, which runs the code elsewhere
+R_LAST = re.compile(r"^(?:Last error message:|── Last error message\b)")  # of targets, which runs the code elsewhere
 R_BANG = re.compile(r"^\s*! (?P<because>.+)")
 R_MORE = re.compile(r"^\s{2,}(?P<because>[^\s│|╭╰×].*)")
 R_FILE = re.compile(r"cannot open (?:compressed )?file '(?P<name>[^']+)'")
@@ -207,6 +207,7 @@ R_RULES: tuple[Rule, ...] = (
         r"^Error(?: in `[^`]*`)?:\s*$",
         "The R code in line {line} of {file} failed: {because}.",
         reader=read_bang,
+        reads=30,
         searched=CODE,
         examples=("Error in `read_csv()`:\n! 'data/raw.csv' does not exist in current working directory",),
     ),

@@ -39,14 +39,16 @@ FOUND_RULES = (
         r"^\s*ERROR: (?:Could not find a version that satisfies the requirement"
         r"|No matching distribution found for) (?P<name>[\w.-]+)"
         r"|^(?:PackagesNotFoundError|ResolvePackageNotFound):|^E: Unable to locate package (?P<apt>\S+)"
-        r"|^ERROR: The following package names could not be resolved:|package [‘'](?P<listed>[\w.]+)[’'] is not available",
-        "The package {name}{listed}{apt}, which the build needs, was not found in that version.",
+        r"|^ERROR: The following package names could not be resolved:"
+        r"|^Warning: failed to find source for '(?P<module>[\w.]+) |package [‘'](?P<listed>[\w.]+)[’'] is not available",
+        "The package {name}{listed}{apt}{module}, which the build needs, was not found in that version.",
         advice=SOLVE,
         follow=r"^\s+[-*] (?P<listed>[\w.-]+)",
         searched=MANIFESTS,
         examples=(
             "ERROR: No matching distribution found for nosuch==9",
             "E: Unable to locate package nosuch",
+            "Warning: failed to find source for 'nosuch 1.8-39' in package repositories",
             "Warning message:\npackage ‘INLA’ is not available for this version of R",
         ),
     ),
@@ -82,11 +84,15 @@ FOUND_RULES = (
         Weight.THROWN,
         "web-file-missing",
         r"^(?=(?:.*?https?://(?P<host>[\w-]+(?:\.[\w-]+)+))?).*?\b(?:ERROR 404: Not Found|404 Client Error"
-        r"|HTTP Error 404|returned error: 404)",
-        "What the build fetches from the web is not there (status 404){to}.",
+        r"|HTTP Error 404|returned error: 404|HTTP 404 NOT FOUND|status client error \(404)",
+        "What the build fetches from the web is not there: a request{to} was answered with the status 404.",
         advice="Correct the address, or put the file into the repository. Then submit again.",
         searched=CALLS,
-        examples=("2024-01-01 10:00:00 ERROR 404: Not Found.", "curl: (22) The requested URL returned error: 404"),
+        examples=(
+            "2024-01-01 10:00:00 ERROR 404: Not Found.",
+            "curl: (22) The requested URL returned error: 404",
+            "CondaHTTPError: HTTP 404 NOT FOUND for url <https://c.example.org/x>",
+        ),
     ),
 )
 

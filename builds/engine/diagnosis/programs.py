@@ -20,7 +20,7 @@ CRASH_RULES = (
     rule(
         Weight.FATAL,
         trace.CRASHED.code,
-        r"^thread '.*' panicked at|^(?:(?P<file>[^\s:]+): (?:line )?(?P<line>\d+): +\d+ |.*: )?(?:Segmentation fault|Bus error"
+        r"^thread '.*' panicked at|^(?:(?P<file>[^\s:]+): (?:line )?(?P<line>\d+): +\d+ |.*[:\]] )?(?:Segmentation fault|Bus error"
         r"|Illegal instruction|Floating point exception|Aborted(?= +\(core|$))|^# Fatal error in|\bcore dumped\b"
         r"|^Fatal Python error: "
         r"|^terminate called (?:after|without)|^\*\*\* stack smashing|^(?:free|malloc|realloc)\(\): |^double free or corruption"
@@ -31,6 +31,7 @@ CRASH_RULES = (
             "thread 'main' panicked at src/main.rs:3:5:",
             "Segmentation fault (core dumped)",
             "run.sh: line 4:   771 Segmentation fault      (core dumped) ./sim",
+            "make: *** [Makefile:3: figures] Bus error",
             "terminate called after throwing an instance of 'std::out_of_range'",
             "panic: runtime error: invalid memory address or nil pointer dereference",
         ),
@@ -41,7 +42,7 @@ SERVICE_RULES = (
     rule(
         Weight.FATAL,
         "",
-        r"^(?:(?P<file>[^\s:]+): )?(?:line (?P<line>\d+): )? *\d+ Killed +\S|(?:^|[-/\\|] )Killed$",
+        r"^(?:(?P<file>[^\s:]+): )?(?:line (?P<line>\d+): )? *\d+ Killed +\S|(?:^|[-/\\|\]] )Killed$",
         "A program of the build was killed, most likely because it used more than {memory}.",
         LimitHit,
         advice=SMALLER,

@@ -23,6 +23,7 @@ PLACES = (
     re.compile(r"^│ (?P<file>[^\s:]+):(?P<line>\d+) in "),  # rich
     re.compile(r"^Quitting from lines (?P<line>\d+)-\d+:? (?:\[[^\]]*\] )?\((?P<file>[^)]+)\)"),  # knitr
     KNITR,
+    re.compile(r"^@ (?P<file>[^\s:]+\.\w+):(?P<line>\d+)$"),  # Julia, run by Quarto
     re.compile(r"\((?:from )?(?P<file>[\w./-]+\.[Rr](?:md)?)#(?P<line>\d+)\)"),
     re.compile(r"^(?:file://)?(?P<file>[^\s:]+\.[mc]?[jt]s):(?P<line>\d+)$"),  # Node.js
     re.compile(r"^(?P<file>[\w./-]+\.\w+):(?P<line>\d+):\d+:$"),  # gfortran
@@ -34,7 +35,7 @@ NOTEBOOK = re.compile(
 )
 # A cheap check before those patterns: none of them matches a line without one of these.
 MAYBE_PATTERN = (
-    r"Traceback|Fatal Python|File |Quitting |\.[Rr]\w*#|\.[mc]?[jt]s:\d+$|^│"
+    r"Traceback|Fatal Python|File |Quitting |^@ |\.[Rr]\w*#|\.[mc]?[jt]s:\d+$|^│"
     r"|:\d+:$|[Nn]otebook|processing file|^\[ *\d+/|Executing|Error while"
 )
 MAYBE = Scan(MAYBE_PATTERN)

@@ -270,6 +270,26 @@ LOGS = [
         "[22] Utils.pm:185> ERROR - main.bcf is malformed, last biblatex run probably failed. Deleted main.bbl\nINFO - ERRORS: 1",
         *("latex-error", "", None),
     ),
+    ("make: *** Waiting for unfinished jobs....\nmake: *** [Makefile:2: all] Error 2", "make-failed", "Makefile", 2),
+    ("pandoc-citeproc: Could not find b.csl\npandoc: Error running filter pandoc-citeproc", "file-not-found", "", None),
+    (
+        "Warning: failed to find source for 'mgcv 1.8-39' in package repositories\nError: failed to retrieve package 'mgcv@1.8-39'",
+        *("package-not-found", "", None),
+    ),
+    ("Error: Failed to install 'x' from GitHub:\n  HTTP error 401.\nExecution halted", "credentials-needed", "", None),
+    (
+        "Error:\n! targets::tar_make() error\n\n── How to ──\n"
+        + "    • Help\n" * 9
+        + "── Last error message ──\n    object 'failed_loci' not found\nExecution halted",
+        *("r-error", "scripts/load.R", 4),
+    ),
+    # the place before an error
+    (
+        'Traceback (most recent call last):\n  File "{W}/run.py", line 3, in <module>\n    build()\n'
+        "distutils.errors.CompileError: command 'gcc' failed with exit status 1",
+        *("called-program-failed", "run.py", 3),
+    ),
+    ("@ {W}/report.qmd:4\nUndefVarError: `x` not defined in `Main.Notebook`", "python-error", "report.qmd", 4),
     # not the first complaint, and words that are no failure
     (
         'Traceback (most recent call last):\n  File "{W}/gpu.py", line 3, in <module>\nImportError: no gpu\nContinuing without.\n'
@@ -351,11 +371,20 @@ def test_the_host_stands_in_the_trace_or_the_line(log: str, host: str) -> None:
             "  ╰─▶ peer closed connection without sending TLS close_notify: https://docs.example.org/x",
             "connection-broken-said",
         ),
+        (
+            "Downloading data/a.csv (2 KB)\nSmudge error: batch response: This repository is over its data quota.\n"
+            "error: external filter 'git-lfs filter-process' failed\nfatal: data/a.csv: smudge filter lfs failed",
+            "lfs-quota-said",
+        ),
+        (
+            "Error: Failed to install 'x' from GitHub:\n  HTTP error 403.\n  API rate limit exceeded for 192.0.2.1.",
+            "host-answer-said",
+        ),
         ("socket.gaierror: [Errno -2] Name or service not known", "host-not-found-said"),
         ("trying URL 'https://far.example.org/a'\n" + "ok\n" * 20 + "ECONNRESET", "connection-broken-said"),
     ],
 )
-def test_a_program_that_reports_a_broken_connection_proves_nothing(tmp_path: Path, log: str, code: str) -> None:
+def test_what_a_program_reports_of_another_host_proves_nothing(tmp_path: Path, log: str, code: str) -> None:
     error = failure(log, tmp_path)
     assert (error.code, error.fault) == (code, Fault.UNKNOWN)
     assert "far.example.org" not in error.sentence
