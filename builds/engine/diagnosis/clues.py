@@ -96,14 +96,14 @@ TRIGGER_PATTERN = (
     r"|not an? |had non-zero"
     r"|^--\d{4}-|trying URL|Retrieving '|lookup address|name resolution|service not known|nodename nor|by peer|ECONNRESET"
     r"|Disconnected|IncompleteRead|transfer closed|connection closed|End-of-c|tar archive|end of file|ERROR -|spawn|executable"
-    r"|pkg-config|parameter|Entering dir"
+    r"|pkg-config|parameter|Entering dir|tlmgr: |could not get|expired|trusted|originates from"
 )
 TRIGGER = Scan(TRIGGER_PATTERN)
 # Lines that explain nothing.
 NOISE = Scan(
     r"^[\pZ\t\v\f\r]*(?:at .*[\d>)]$|Node\.js v|Myst CLI Versions|- (?:node|npm|myst)[ \t]|To list valid templates|npm (?:ERR!"
     r"|error) A complete log"
-    r"|building myst-cli session|[│┌└╰├╭·|-]|\^+$|~+$|\d+ [│|]|📖|📚|📬|📑|🍡|🔌|🌎|🔍|🐕|\[\d+:0x|\d+: 0x)|^[\pZ\t\v\f\r]*$"
+    r"|building myst-cli session|[│┌└╰├╭·|-]|\^+$|~+$|→? *\d+ ?[│|]|📖|📚|📬|📑|🍡|🔌|🌎|🔍|🐕|\[\d+:0x|\d+: 0x)|^[\pZ\t\v\f\r]*$"
     r"|Update available|npm (?:i|install) -g mystmd|Run `npm|npm notice|Follow @mystmd|To resolve this, run: myst"
 )
 # The message of a program that needs the network in a build without one (see builds/engine/myst/toolchain.py).

@@ -13,7 +13,7 @@ from builds.engine.diagnosis.pages import Pages
 # What an error puts into quotation marks: a file, an object, a package.
 NAMED = re.compile(r"[‘'\"`“](?P<name>[^’'\"`”]{1,80})[’'\"`”]")
 IMPORT = r"(?:library|require|requireNamespace|loadNamespace|import|from|using|add|-m)\W+{name}\b|\b{name}::"
-NAMES = ("name", "module", "failed", "needed", "zsh", "listed", "apt")
+NAMES = ("name", "module", "failed", "needed", "backend", "zsh", "listed", "apt")
 TEMPLATE_FILES = re.compile(r"\.(?:typ|tex|cls|sty)$")
 MIN_START = 3
 SAYS = ("because", "reason", "said", "why")

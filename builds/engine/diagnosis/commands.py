@@ -34,6 +34,12 @@ def read_snakefile(lines: Sequence[str]) -> Read:
     return Read(None, found.groupdict() if found else {})
 
 
+def read_workflow(lines: Sequence[str]) -> Read:
+    """What snakemake says below the name of its error; nothing if that is only that a job failed."""
+    said = next((line.strip() for line in lines if line.strip()), "")
+    return Read(None, {"because": said.rstrip(".")}, is_nothing=not said or said.startswith("At least one job"))
+
+
 def read_metadata(lines: Sequence[str]) -> Read:
     """The line in the YAML that pandoc can't read, and why."""
     found = next((number for number, line in enumerate(lines) if AT_LINE.search(line)), None)
@@ -157,6 +163,15 @@ MAKE_RULES = (
         "The program snakemake can't use line {line} of {file}: {kind} {name}.",
         advice=OWN,
         examples=("SyntaxError in line 12 of /w/repository/Snakefile:",),
+    ),
+    rule(
+        Weight.COMPLAINT,
+        "snakemake-error",
+        r"^(?P<kind>WorkflowError|(?!Rule)[A-Z]\w+Exception):$",
+        "The program snakemake reports: {kind}: {because}.",
+        advice=OWN,
+        reader=read_workflow,
+        examples=("WorkflowError:\nFailed to open source file workflow/envs/a.yaml",),
     ),
     rule(
         Weight.ECHO,

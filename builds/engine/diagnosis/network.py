@@ -18,6 +18,11 @@ ASKED = re.compile(
     r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)"
 )
 NEAR = 8  # lines
+NO_TRUST = (
+    r"(?:CERTIFICATE_VERIFY_FAILED|[Cc]ertificate verify failed|cannot verify \S+ certificate|[Ss]elf[- ]signed certificate"
+    r"|SSLError|SSL: |UNABLE_TO_VERIFY|unable to get local issuer|TLS handshake|invalid peer certificate"
+    r"|[Cc]ertificate (?:of \S+ )?(?:has expired|is not trusted))"
+)
 UNKNOWN_NAME = (
     r"(?!.*dns error).*?(?:failed to lookup address information|[Tt]emporary failure in name resolution"
     r"|[Nn]ame or service not known|nodename nor servname provided)"
@@ -76,10 +81,7 @@ NETWORK_RULES = (
         rule(
             Weight.FATAL,
             "",
-            rf"^(?=(?:.*?{HOST})?).*?(?:CERTIFICATE_VERIFY_FAILED|[Cc]ertificate verify failed"
-            rf"|cannot verify \S+ certificate|[Ss]elf[- ]signed certificate"
-            rf"|SSLError|SSL: |"
-            r"UNABLE_TO_VERIFY|unable to get local issuer|TLS handshake|invalid peer certificate)",
+            rf"^(?=(?:.*?{HOST})?).*?{NO_TRUST}",
             "The build could not make a secure connection to {host}.",
             HostFailed,
             examples=(
@@ -118,7 +120,7 @@ NETWORK_RULES = (
             r"^(?=.*?(?:https?://|host='|connect(?:ion)? to |connecting to |//)(?P<host>(?!127\.|0\.0\.)[\w-]+(?:\.[\w-]+)+))"
             r".*?(?i:connection (?:timed out|refused|reset|aborted)|timed? ?out|network is unreachable|max retries exceeded"
             r"|could not connect"
-            r"|failed to connect|couldn't connect)",
+            r"|failed to connect|couldn't connect|could not get \S+ from:)",
             "The build could not connect to {host}.",
             HostFailed,
             examples=("curl: (28) Failed to connect to data.example.org port 443 after 130001 ms: Connection timed out",),
@@ -173,6 +175,15 @@ NETWORK_RULES = (
         "A program reports that its connection to {host} broke off, but the build did not ask that host through the service's proxy.",
         error=Unexplained,
         advice=LOOK,
+    ),
+    rule(
+        Weight.THROWN,
+        "host-certificate-said",
+        f"^.*?{NO_TRUST}",
+        "A program reports that it could not make a secure connection to another host.",
+        Unexplained,
+        advice=LOOK,
+        examples=("curl: (60) SSL certificate problem: certificate has expired",),
     ),
     rule(
         Weight.THROWN,

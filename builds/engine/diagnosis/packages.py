@@ -107,15 +107,18 @@ INSTALL_RULES = (
         r"|installation of package [‘'](?P<module>[\w.]+)[’'] had non-zero exit status"
         r"|^\s*× (?:python setup\.py|Building wheel|Preparing metadata|Getting requirements|Encountered error|pip subprocess) ?"
         r"(?:.*for (?P<needed>[\w.-]+))?"
+        r"|^Note: This error originates from the build backend, and is likely not a problem with poetry but with (?P<backend>[\w.-]+)"
         r"|^ERROR: (?:LoadError: )?Error building [`'](?P<failed>\w+)|^npm (?:ERR!|error) gyp (?:ERR!"
         r"|info it worked if it ends with|err)",
-        "The package {name}{listed}{module}{needed}{failed}, which the build installs, could not be built from its source.",
+        "The package {name}{listed}{module}{needed}{failed}{backend}, which the build installs, could not be built from its source.",
         advice=BUILD_PACKAGE,
         searched=MANIFESTS,
         examples=(
             "  ERROR: Failed building wheel for fastecdsa",
             "ERROR: Could not build wheels for fastecdsa, which is required to install pyproject.toml-based projects",
             "ERROR: configuration failed for package ‘sf’",
+            "Note: This error originates from the build backend, and is likely not a problem with poetry but with numpy (1.25.2) not "
+            "supporting PEP 517 builds.",
             "installation of package ‘sf’ had non-zero exit status",
             "  × python setup.py egg_info did not run successfully.",
             "ERROR: Error building `Cairo`:",
@@ -181,4 +184,16 @@ INSTALL_RULES = (
     ),
 )
 
-PACKAGE_RULES = (*FOUND_RULES, *INSTALL_RULES)
+TEX_RULES = (
+    rule(
+        Weight.THROWN,
+        "latex-packages-not-installed",
+        r"^\S*tlmgr: (?P<reason>(?:Remote repository is newer|Local TeX Live .* is older|Remote database .* older).*)",
+        "Packages of LaTeX can't be installed, because its installation has another age than the server with the packages: {reason}.",
+        advice="Install packages from the archive of that year's TeX Live, or use a Typst template. Then submit again.",
+        searched=CODE,
+        examples=("tlmgr: Remote repository is newer than local (2017 < 2018)",),
+    ),
+)
+
+PACKAGE_RULES = (*TEX_RULES, *FOUND_RULES, *INSTALL_RULES)

@@ -283,6 +283,19 @@ LOGS = [
         + "── Last error message ──\n    object 'failed_loci' not found\nExecution halted",
         *("r-error", "scripts/load.R", 4),
     ),
+    (
+        "Building DAG of jobs...\nCreateCondaEnvironmentException:\nThe conda installation has no strict priorities.",
+        *("snakemake-error", "", None),
+    ),
+    (
+        "Error in rule fit:\nCalledProcessError in line 9 of {W}/Snakefile:\nWorkflowError:\nAt least one job did not complete.",
+        *("snakemake-failed", "Snakefile", 9),
+    ),
+    (
+        '  ChefBuildError\n  at lib/chef.py:164 in _prepare\n      161│   error = ChefBuildError("x")\n    → 164│   raise error from None\n'
+        "Note: This error originates from the build backend, and is likely not a problem with poetry but with missing-one (9) not x.",
+        *("package-not-built", "requirements.txt", 2),
+    ),
     # the place before an error
     (
         'Traceback (most recent call last):\n  File "{W}/run.py", line 3, in <module>\n    build()\n'
@@ -380,6 +393,12 @@ def test_the_host_stands_in_the_trace_or_the_line(log: str, host: str) -> None:
             "Error: Failed to install 'x' from GitHub:\n  HTTP error 403.\n  API rate limit exceeded for 192.0.2.1.",
             "host-answer-said",
         ),
+        (
+            "--2026-01-01 10:00:00--  https://data.example.org/x\nERROR: The certificate of 'data.example.org' has expired.",
+            "host-certificate-said",
+        ),
+        ("curl: (60) SSL certificate problem: certificate has expired", "host-certificate-said"),
+        ("tlmgr: could not get texlive.tlpdb from: https://ctan.example.org/tlnet/texlive.tlpdb", "host-not-reached-said"),
         ("socket.gaierror: [Errno -2] Name or service not known", "host-not-found-said"),
         ("trying URL 'https://far.example.org/a'\n" + "ok\n" * 20 + "ECONNRESET", "connection-broken-said"),
     ],
