@@ -5,7 +5,7 @@ the status update in the same transaction. A verb that comes too late raises :cl
 """
 
 from builds.lifecycle.cancelling import finish_cancel, request_cancel
-from builds.lifecycle.ending import fail, give_up, hand_over, lose, succeed
+from builds.lifecycle.ending import fail, give_up, hand_over, lose, repeat_causes, succeed
 from builds.lifecycle.handling import HANDLE, add_note, away_refusal, bring_back, drop, give, put_away, take, wake_due
 from builds.lifecycle.letters import Letter, keep_letter, send_letter
 from builds.lifecycle.queueing import build_next, next_refusal, start_waiting
@@ -55,6 +55,7 @@ __all__ = [
     "push",
     "put_away",
     "renew",
+    "repeat_causes",
     "request_cancel",
     "retry",
     "retry_source",

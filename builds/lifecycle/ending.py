@@ -7,6 +7,8 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Coalesce
 
 from builds.errors import Cause, DatabaseAway, WorkerLost, WorkerStopped
 from builds.lib.units import counted
@@ -14,11 +16,13 @@ from builds.lifecycle.cancelling import finish_cancel
 from builds.lifecycle.handling import settle_earlier
 from builds.lifecycle.retrying import automatic_retry_at, queue_retry, retry_after_loss_at
 from builds.lifecycle.rows import JOBSITE, StaleBuild, end, lock, lock_node, queue_update, record_event
-from builds.models import Build, EventKind, State, StatusUpdate, clock
+from builds.models import Build, EventKind, State, StatusUpdate, Submission, clock
 from builds.record import build_cache, failure_groups, search, steps
 from builds.record.failure_groups import Kind
 from builds.record.steps import Step
 
+# How many submissions are completed at once.
+MAX_REPEATED = 500
 # Word for word what Jobsite's predecessor sent (CONTRACT §3).
 COMPLETED_MESSAGE = "Files exported successfully"
 
@@ -107,3 +111,22 @@ def give_up(build: Build, *, excused: bool = False) -> None:
 def hand_over(build: Build) -> None:
     """Fail a build whose worker the operators are stopping, and queue a new one. Not a loss. Its processes must have ended."""
     fail(build, WorkerStopped().cause, retry_at=clock.now())
+
+
+def repeat_causes(since: datetime) -> None:
+    """Repeat at the submissions why their newest builds failed since then, where a worker of an older release did not do so.
+
+    While an upgrade goes on, such a worker writes to its build, and does not know the columns of the submission.
+    """
+    newer = Build.objects.filter(submission=OuterRef("submission"), number__gt=OuterRef("number"))
+    # SQLite would take the index of states, and read every failure that there ever was.
+    ended = Build.objects.alias(outcome=Coalesce("submission__state", "submission__state")).filter(finished_at__gte=since)
+    failed = ended.filter(~Exists(newer), outcome=State.FAILED)
+    differ = failed.exclude(submission__cause_code=F("cause_code"), submission__fingerprint=F("fingerprint"))
+    for build in list(differ.select_related("submission").order_by("finished_at")[:MAX_REPEATED]):
+        with transaction.atomic():
+            lock(build.submission_id)
+            if build.submission.newest_build().pk == build.pk:
+                Submission.objects.filter(pk=build.submission_id).update(
+                    cause_code=build.cause_code, fingerprint=build.fingerprint
+                )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from builds.models import Build, PackageList, State
 
@@ -20,9 +21,24 @@ def keep(build: Build, packages: Mapping[str, str]) -> None:
     if not packages or not Build.objects.filter(pk=build.pk, state=State.RUNNING).exists():
         return
     PackageList.objects.update_or_create(build=build, defaults={"packages": dict(packages)})
-    lists = PackageList.objects.filter(**{f"build__{name}": value for name, value in same_manuscript(build).items()})
-    success = lists.filter(build__state=State.SUCCEEDED).order_by("-build__created_at").values_list("pk", flat=True).first()
-    lists.exclude(pk__in=[build.pk, success]).delete()
+    earlier = _earlier(build)
+    success = _newest_success(earlier).values_list("pk", flat=True).first()
+    earlier.exclude(pk=success).delete()
+
+
+def find_success(build: Build) -> dict[str, str]:
+    """The packages of the last success of the manuscript before ``build`` that read them: what delivers again does not."""
+    kept = _newest_success(_earlier(build)).values_list("packages", flat=True).first()
+    return dict(kept or {})
+
+
+def _earlier(build: Build) -> QuerySet[PackageList]:
+    same = {f"build__{name}": value for name, value in same_manuscript(build).items()}
+    return PackageList.objects.filter(**same, build__created_at__lt=build.created_at)
+
+
+def _newest_success(lists: QuerySet[PackageList]) -> QuerySet[PackageList]:
+    return lists.filter(build__state=State.SUCCEEDED).order_by("-build__created_at")
 
 
 def find(build: Build) -> dict[str, str]:

@@ -45,6 +45,7 @@ WORKSPACE_GRACE_SECONDS = 60.0
 # Processes that are not dead by then are killed again in the next round: the other repairs must not wait for them.
 KILL_SECONDS = 2.0
 EXPORTS_SWEEP_SECONDS = 3600.0
+OLDER_RELEASE_SECONDS = 60.0
 # A bucket takes some requests for each: the other repairs must not wait for long.
 EXPORTS_REMOVED_AT_ONCE = 20
 
@@ -53,7 +54,14 @@ def run(stop: threading.Event) -> None:
     """Reconcile until ``stop`` is set. A repair that fails (no database, no queue store) is retried in the next round."""
     limit_waiting(LOCK_SECONDS)
     watch, due, exports, missing = LeaseWatch(), DueWatch(), ExportsSweep(), search.Missing()
-    slow = (ReleaseNote().write, missing.index, exports.remove_old_exports, AlarmWatch().step, Housekeeping().step)
+    slow = (
+        ReleaseNote().write,
+        OlderRelease().complete,
+        missing.index,
+        exports.remove_old_exports,
+        AlarmWatch().step,
+        Housekeeping().step,
+    )
     while not stop.is_set():
         for repair in (watch.lose_lapsed, due.release_overdue, *repairs()[1:], *slow):
             attempt(watch.noticing_outages(repair))
@@ -215,6 +223,18 @@ class ReleaseNote:
         if not self._is_written:
             failure_groups.note_release()
             self._is_written = True
+
+
+class OlderRelease:
+    """Completes what workers of an older release write while an upgrade goes on. Each minute it looks at the last day."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._next_at = clock, clock()
+
+    def complete(self) -> None:
+        if self._clock() >= self._next_at:
+            lifecycle.repeat_causes(clock.now() - timedelta(days=1))
+            self._next_at = self._clock() + OLDER_RELEASE_SECONDS
 
 
 class ExportsSweep:

@@ -37,7 +37,7 @@ def test_a_submission_repeats_the_cause_while_its_newest_attempt_has_failed() ->
 
 
 def test_the_upgrade_repeats_the_causes_of_failures(monkeypatch: pytest.MonkeyPatch) -> None:
-    migration = import_module("builds.migrations.0031_overview")
+    migration = import_module("builds.migrations.0032_overview")
     monkeypatch.setattr(migration, "AT_ONCE", 2)
     failed = [submit(f"failed-{number}", node_uuid=f"node-{number}.") for number in range(5)]
     for submission in failed:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from importlib import import_module
 from pathlib import Path
 
@@ -50,6 +52,20 @@ def test_migrations_are_reversible(tmp_path: Path) -> None:
     for target in ((), ("builds", "0001"), ()):
         migrated = manage(tmp_path, "migrate", "--verbosity", "0", *target)
         assert (migrated.returncode, migrated.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_interrupted_migration_can_be_run_again(tmp_path: Path) -> None:
+    """One that is not a single transaction may have done any part of its work. Here it has done all of it."""
+    interrupted = [name for name in MIGRATIONS if not import_module(f"builds.migrations.{name}").Migration.atomic]
+    for name in interrupted:
+        manage(tmp_path, "migrate", "--verbosity", "0", "builds", name)
+        with closing(sqlite3.connect(tmp_path / "jobsite.sqlite3")) as database:
+            database.execute("DELETE FROM django_migrations WHERE app = 'builds' AND name = ?", [name])
+            database.commit()
+        migrated = manage(tmp_path, "migrate", "--verbosity", "0", "builds", name)
+        assert (migrated.returncode, migrated.stderr) == (0, ""), name
+    assert len(interrupted) > 3
 
 
 @pytest.mark.parametrize("name", MIGRATIONS[1:])

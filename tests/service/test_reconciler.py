@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis import Redis
 from rq import Queue
@@ -27,11 +28,12 @@ from builds.engine.process import tree
 from builds.engine.process.tree import MARKER
 from builds.errors import ProcessesLeft
 from builds.lifecycle import pausing
-from builds.models import Build, State, Submission
+from builds.models import Build, Mode, State, Submission
 from builds.pipeline import isolation
 from builds.queue import store as queue
 from builds.record.workspaces import workspace_of
 from builds.service import reconciler
+from tests.support import made
 from tests.support.kept import folder_of
 from tests.support.rows import claim, lapse, submit
 
@@ -474,3 +476,29 @@ def test_the_oldest_exports_are_removed_where_all_are_too_large(settings: Any) -
     assert [folder_of(build).exists() for build in ended] == [True, True, False, False]
     for build in ended[:2]:
         shutil.rmtree(folder_of(build))
+
+
+def test_what_a_worker_of_an_older_release_fails_is_repeated_at_its_submission() -> None:
+    """It writes the state and the cause of its build. What the submission had of an earlier failure stays."""
+    settled, older, stale, retried = (made.failed(name) for name in ("1", "2", "3", "4"))
+    Submission.objects.filter(pk=older.submission_id).update(cause_code="", fingerprint="")
+    Submission.objects.filter(pk=stale.submission_id).update(cause_code="worker-lost", fingerprint="0" * 16)
+    lifecycle.retry(retried.submission, Mode.LATEST, actor="ed")
+    watch = reconciler.OlderRelease()
+    watch.complete()
+    watch.complete()  # not again within the minute
+    kept = dict(Submission.objects.values_list("pk", "cause_code"))
+    assert [kept[build.submission_id] for build in (settled, older, stale, retried)] == ["build-failed"] * 3 + [""]
+    stale.refresh_from_db()
+    assert Submission.objects.get(pk=stale.submission_id).fingerprint == stale.fingerprint != ""
+
+
+def test_no_older_failure_is_read_for_that() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("the plan of SQLite")
+    with CaptureQueriesContext(connection) as captured:
+        lifecycle.repeat_causes(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {captured.captured_queries[0]['sql']}")
+        plan = [step[3] for step in cursor.fetchall()]
+    assert "SEARCH builds_build USING INDEX build_ended (finished_at>?)" in plan, plan

@@ -9,6 +9,7 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 
 from builds.desk.exports import bundle
+from builds.errors import ExportsUnavailable
 from builds.lib import zips
 from builds.record.kept_exports import KeptFile
 
@@ -19,7 +20,7 @@ MAX_FILES, MAX_BYTES, MAX_LINE = 5, 1 << 20, 2000
 LINES_AFTER, LINES_BEFORE = 12, 30
 # What the article does not show as it is written. The words between two of these stand in one text of the article.
 MARKUP = re.compile(
-    r"\{[^{}]*\}`[^`]*`|`[^`]*`|\$[^$]*\$|\[[^\[\]]*@[^\[\]]*\]|\]\([^()]*\)|https?://\S+|@\S+|\\[a-zA-Z]+|<[^<>]*>"
+    r"\{[^{}]*\}`[^`]*`|`[^`]*`|\$[^$]*\$|\[[^\[\]@]*@[^\[\]]*\]|\]\([^()]*\)|https?://\S+|@\S+|\\[a-zA-Z]+|<[^<>]*>"
     r"|[\"“”'‘’*_~^#|\[\]{}()\\!$`<>&=:]|--+|\.\.\."
 )
 # Lines that begin with it are settings, fences, comments and separators.
@@ -31,9 +32,10 @@ WORDS_PER_LINE = 2
 
 @dataclass
 class Sources:
-    """The sources of a bundle. Each is read once."""
+    """The sources of a bundle. Each is read once. ``project_file`` is the project file's path in the repository."""
 
     archive: KeptFile
+    project_file: str
     _read: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def words_at(self, file: str, line: int | None) -> Iterator[tuple[str, bool]]:
@@ -58,18 +60,18 @@ class Sources:
         return self._read[file]
 
     def _find(self, file: str) -> bytes:
-        """The beginning of a source. The bundle has the project's folder, and ``file`` is relative to the repository."""
-        parts = PurePosixPath(file).parts
-        names = [FOLDER + "/".join(parts[start:]) for start in range(len(parts))]
+        """The beginning of a source; empty if it can't be read. ``file`` is relative to the repository, and the bundle to the project."""
+        folder = PurePosixPath(self.project_file).parent
+        if not PurePosixPath(file).is_relative_to(folder):
+            return b""
+        name = FOLDER + str(PurePosixPath(file).relative_to(folder))
         try:
             with self.archive.open() as opened, zips.opened(opened, bundle.MAX_ENTRIES) as archive:
-                there = archive.NameToInfo
-                name = next((each for each in names if each in there and there[each].compress_type in zips.METHODS), None)
-                if name is None:
+                if archive.getinfo(name).compress_type not in zips.METHODS:
                     return b""
                 with archive.open(name) as source:
                     return source.read(MAX_BYTES)
-        except (*bundle.DAMAGED, zips.NotAnArchive, zips.TooManyEntries):
+        except (*bundle.DAMAGED, zips.NotAnArchive, zips.TooManyEntries, KeyError, ExportsUnavailable):
             return b""
 
 

@@ -29,7 +29,7 @@ def read_article(request: HttpRequest, pk: int, number: int, position: int) -> H
         raise Http404
     build = artifact.build
     found, read = findings.read(build), articles.read(artifact, file)
-    html, problems = marks.mark(read.html or "", found.problems, Sources(file))
+    html, problems = marks.mark(read.html or "", found.problems, Sources(file, build.path))
     files = [ShownFile.of(each, build) for each in build.artifacts.all()]
     context = {
         "submission": build.submission,

@@ -43,7 +43,7 @@ def since_success(build: Build, stages: Sequence[Stage], artifacts: Sequence[Art
         *_compare_commits(build, before),
         *_compare_exports(artifacts, list(before.artifacts.all())),
         *_compare_problems(build, before),
-        *_compare_packages(packages.find(build), packages.find(before)),
+        *_compare_packages(packages.find(build), packages.find_success(build)),
         *_compare_stages(stages, list(before.stages.all())),
     ]
     return Since(before, changes)

@@ -42,11 +42,16 @@ def parse(text: str) -> dict[str, str]:
     packages: dict[str, str] = {}
     for entry in islice(_entries(text), MAX_ENTRIES):
         name, version = _name_and_version(entry)
-        if name and version and len(name) <= MAX_LENGTH and len(version) <= MAX_LENGTH:
+        if _is_shown(name) and _is_shown(version):
             packages[name] = version
         if len(packages) >= MAX_PACKAGES:
             break
     return packages
+
+
+def _is_shown(text: str) -> bool:
+    """Whether a name or a version can be stored and shown: PostgreSQL's JSON can't hold every character."""
+    return 0 < len(text) <= MAX_LENGTH and text.isprintable()
 
 
 def _entries(text: str) -> Iterator[dict[str, str]]:

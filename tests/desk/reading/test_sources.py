@@ -49,7 +49,7 @@ class Archive:
 
 
 def sources(tmp_path: Path, files: dict[str, str | bytes] | None = None) -> Sources:
-    return Sources(Archive(tmp_path / "a.zip", files or {"bundle/paper.md": PAGE}))  # type: ignore[arg-type]
+    return Sources(Archive(tmp_path / "a.zip", files or {"bundle/paper.md": PAGE}), "docs/myst.yml")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,10 @@ def test_a_problem_is_marked_at_the_words_of_its_line(tmp_path: Path, line: int,
 
 @pytest.mark.parametrize(
     ("file", "line"),
-    [("paper.md", None), ("paper.md", 99), ("other.md", 1), ("paper.py", 1), ("", 1), ("../../paper.md", 99)],
+    [
+        *(("docs/paper.md", None), ("docs/paper.md", 99), ("docs/other.md", 1), ("docs/paper.py", 1)),
+        *(("", 1), ("paper.md", 1), ("../docs/paper.md", 1)),
+    ],
 )
 def test_what_has_no_place_is_not_marked(tmp_path: Path, file: str, line: int | None) -> None:
     finding = Finding(code="x", text="Something is wrong.", file=file, line=line)
@@ -80,23 +83,25 @@ def test_what_has_no_place_is_not_marked(tmp_path: Path, file: str, line: int | 
 
 
 @pytest.mark.parametrize(
-    "page", [b"\xff\xfe" * 10, b"[" * 5_000_000, b"$`{" * 700 + b"\n" + b"a b " * 9_000], ids=["no text", "long", "markup"]
+    "page",
+    [b"\xff\xfe" * 10, b"[" * 5_000_000, b"[" + b"@" * 5_000_000, b"$`{" * 700 + b"\n" + b"a b " * 9_000],
+    ids=["no text", "long", "citation", "markup"],
 )
 def test_a_crafted_source_marks_nothing(tmp_path: Path, page: bytes) -> None:
     kept = sources(tmp_path, {"bundle/paper.md": page})
-    assert all(len(words) <= 60 for words, _near in kept.words_at("paper.md", 1))
-    assert mark(HTML, [Shown(Finding(code="x", text="Wrong.", file="paper.md", line=1), "")], kept)[0] == HTML
+    assert all(len(words) <= 60 for words, _near in kept.words_at("docs/paper.md", 1))
+    assert mark(HTML, [Shown(Finding(code="x", text="Wrong.", file="docs/paper.md", line=1), "")], kept)[0] == HTML
 
 
 def test_each_source_is_read_once_and_only_the_first_ones(tmp_path: Path) -> None:
     kept = sources(tmp_path)
     for _again in range(2):
         for number in range(MAX_FILES + 3):
-            list(kept.words_at(f"page-{number}.md", 1))
+            list(kept.words_at(f"docs/page-{number}.md", 1))
     assert kept.archive.opened == MAX_FILES  # type: ignore[attr-defined]
 
 
 def test_a_bundle_that_is_damaged_has_no_sources(tmp_path: Path) -> None:
     kept = sources(tmp_path)
     kept.archive.path.write_bytes(b"no zip")  # type: ignore[attr-defined]
-    assert list(kept.words_at("paper.md", 1)) == []
+    assert list(kept.words_at("docs/paper.md", 1)) == []

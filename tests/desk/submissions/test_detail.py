@@ -278,9 +278,9 @@ def test_problems_come_first_then_notices_then_editorial_checks(viewer: Client) 
     page = viewer.get(f"/submissions/{build.submission_id}/").text
     text = text_of(page)
     assert "succeeded, with 1 problem attempt 1" in text
-    text = text[text.index("1 problem In an export") :]
+    text = text[text.index("1 problem Something is missing") :]
     order = [
-        *("1 problem In an export", "The figure “a.png” is missing. Add it to the repository.", "docs/index.md, line 3"),
+        *("1 problem Something is missing", "The figure “a.png” is missing. Add it to the repository.", "docs/index.md, line 3"),
         *(
             "Show line 7 of the log",
             "image-missing",

@@ -59,9 +59,10 @@ packages:
         ),
         ("", {}),
         ("packages:\n- conda: http://[\n- conda: a\n- conda: https://x/noarch/one.conda\n-\n", {}),
+        ("packages:\n- conda: https://x/linux-64/na%00me-1.0-0.conda\n- pypi: x\n  name: a\0b\n  version: 1\n", {}),
         (f"packages:\n- pypi: x\n  name: {'n' * 101}\n  version: 1\n", {}),
     ],
-    ids=["version 6", "version 5", "written on Windows", "empty", "no addresses", "long name"],
+    ids=["version 6", "version 5", "written on Windows", "empty", "no addresses", "no text", "long name"],
 )
 def test_packages_are_read(tmp_path: Path, text: str, packages: dict[str, str]) -> None:
     (tmp_path / "pixi.lock").write_text(text, newline="")
