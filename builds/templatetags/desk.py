@@ -18,6 +18,7 @@ from builds.lib.text import visible
 from builds.models import Build, StatusUpdate, clock
 
 register = template.Library()
+COMMIT = re.compile(r"\b[0-9a-f]{40}\b")
 register.filter("in_code", in_code)
 register.filter("without_opening", without_opening)
 register.filter("visible", lambda value: visible(str(value)))
@@ -148,6 +149,12 @@ def with_orcids(authors: str) -> SafeString:
 @register.filter
 def short_commit(commit: str) -> str:
     return commit[:10]
+
+
+@register.filter
+def short_commits(text: str) -> str:
+    """``text`` with the beginnings of the commits in it."""
+    return COMMIT.sub(lambda found: short_commit(found[0]), text)
 
 
 @register.filter

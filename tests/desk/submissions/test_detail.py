@@ -575,3 +575,16 @@ def test_the_card_of_the_article_shows_what_was_built(viewer: Client) -> None:
     ):
         assert words in shown
     assert made.SCRIPT not in shown
+
+
+def test_hashes_and_names_of_workers_are_one_click_away(viewer: Client) -> None:
+    build = made.succeeded()
+    build.stages.filter(name="fetch").update(detail=f"main is commit {made.COMMIT}")
+    lifecycle.retry(build.submission, Mode.LATEST, actor="ada")
+    shown = page(viewer, build)
+    at_once = text_of(re.sub(r"<details.*?</details>", "", shown, flags=re.DOTALL))
+    assert "Started attempt 1 by a worker" in at_once
+    assert "by ada" in at_once
+    assert "host:1" not in at_once
+    assert made.COMMIT not in at_once
+    assert "host:1" in text_of(shown)
