@@ -23,7 +23,7 @@ MAX_AT_ONCE = 200
 MODES = (
     (Mode.LATEST, "Build the newest commit of the branch"),
     (Mode.SAME_COMMIT, "Build the same commit as before"),
-    (Mode.CLEAN, "Build the newest commit and reuse nothing"),
+    (Mode.CLEAN, "Build the newest commit from scratch, without caches"),
     (Mode.DELIVER, "Do not build: deliver the kept exports"),
 )
 

@@ -95,7 +95,7 @@ def test_everything_that_all_that_match_takes_is_of_the_cause(editor: Client) ->
 def test_the_tiles_compare_with_the_period_before(viewer: Client) -> None:
     make_record()
     text = words(viewer.get("/overview/"))
-    assert "Accepted 12 9 more ( 3 before) 1 queued, 1 running, 1 cancelled" in text
+    assert "Submitted 12 9 more ( 3 before) 1 queued, 1 running, 1 cancelled" in text
     assert "succeeded 3 2 more ( 1 before)" in text
     assert "with problems 1 unchanged ( 1 before)" in text
     assert "failed 6 4 more ( 2 before)" in text
@@ -104,7 +104,7 @@ def test_the_tiles_compare_with_the_period_before(viewer: Client) -> None:
 
 def test_a_rate_without_anything_before_says_so(viewer: Client) -> None:
     ended("job-1")
-    assert "Success rate 100.0 % nothing to compare with before" in words(viewer.get("/overview/"))
+    assert "Success rate 100.0 % no earlier figure" in words(viewer.get("/overview/"))
 
 
 @pytest.mark.parametrize(("failures", "said"), [(1, "50.0 points lower (100.0 % before)"), (0, "unchanged (100.0 % before)")])
@@ -176,8 +176,8 @@ def test_durations_are_a_table(viewer: Client) -> None:
     ended("job-1"), ended("job-2", BROKEN, days_ago=35)
     Stage.objects.filter(build__submission__job_id="job-2").update(name="collect")
     text = words(viewer.get("/overview/"))
-    assert "waiting for a worker 1 time 8.0 s unchanged (8.0 s before) 8.0 s" in text
-    assert "build 1 time 1 min 30 s 1 min 30 s" in text
+    assert "waiting for a worker 1 measured 8.0 s unchanged (8.0 s before) 8.0 s" in text
+    assert "build 1 measured 1 min 30 s 1 min 30 s" in text
 
 
 def test_a_kind_of_finding_is_explained_by_its_text() -> None:
