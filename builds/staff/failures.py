@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import Count, Q
 
 from builds.errors import Fault, ReleaseReplaced, WorkerStopped
-from builds.models import Build, FailureGroup, StageName, State, Submission, clock
+from builds.models import Build, FailureGroup, State, Submission, clock
 from builds.staff.actions import DELIVER, RETRY, Action
 
 LATELY = timedelta(hours=1)
@@ -52,8 +52,11 @@ def find_recent() -> list[tuple[FailureGroup, int]]:
     return [(group, lately[group.pk]) for group in found if group.pk in lately]
 
 
-def fitting_actions(group: FailureGroup) -> Sequence[Action]:
-    """What may help all of a group at once, the best first. Where the author has to change something, nothing does."""
-    if group.fault in (Fault.MANUSCRIPT, Fault.TEMPLATE):
+def fitting_actions(fault: str, *, is_made: bool) -> Sequence[Action]:
+    """What may help all failures of a kind at once, the best first. Where the author has to change something, nothing does.
+
+    ``is_made``: the exports had been made, and only their delivery failed.
+    """
+    if fault in (Fault.MANUSCRIPT, Fault.TEMPLATE):
         return ()
-    return (DELIVER, RETRY) if group.stage == StageName.DELIVER else (RETRY,)
+    return (DELIVER, RETRY) if is_made else (RETRY,)

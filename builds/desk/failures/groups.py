@@ -12,7 +12,7 @@ from django.urls import reverse
 from builds.desk.access import StaffRequest
 from builds.desk.submissions.filters import FAULTS, NEEDS_ME
 from builds.lib.units import counted
-from builds.models import FailureGroup
+from builds.models import FailureGroup, StageName
 from builds.staff.actions import MAX_AT_ONCE, Action
 from builds.staff.failures import GROWS_FROM, can_grow, count_lately, count_open, fitting_actions
 
@@ -69,7 +69,8 @@ def show(groups: Sequence[FailureGroup], request: StaffRequest) -> list[Shown]:
 
 
 def _list_offers(group: FailureGroup, open_now: int, request: StaffRequest) -> list[Offer]:
-    fitting = [action for action in fitting_actions(group) if request.user.has_perm(action.permission)]
+    actions = fitting_actions(group.fault, is_made=group.stage == StageName.DELIVER)
+    fitting = [action for action in actions if request.user.has_perm(action.permission)]
     return [_offer(action, group, open_now) for action in fitting] if open_now else []
 
 

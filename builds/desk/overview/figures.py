@@ -16,8 +16,9 @@ from builds.desk.overview.period import Counted, Period
 from builds.desk.overview.sentences import find_sentence
 from builds.desk.submissions.codes import NO_SUBJECT
 from builds.desk.submissions.filters import FAULTS, NEEDS_ME
-from builds.errors import DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, Fault, SecretRefused
+from builds.errors import DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, SecretRefused
 from builds.models import State
+from builds.staff.failures import fitting_actions
 
 Row = TypeVar("Row")
 # How many journal fields, causes and problems are shown at first, and at most on request.
@@ -171,6 +172,7 @@ def _list_fields(period: Period, *, in_full: bool) -> Top[Results]:
 
 
 def _describe_cause(period: Period, cause: FailedBy) -> Cause:
+    fitting = fitting_actions(cause.fault, is_made=cause.code in NOT_DELIVERED)
     still = {"state": State.FAILED.value, "cause": cause.code}
     return Cause(
         code=cause.code,
@@ -180,15 +182,8 @@ def _describe_cause(period: Period, cause: FailedBy) -> Cause:
         still_link=period.link(**still),
         on_the_desk=cause.on_the_desk,
         desk_link=period.link(view=NEEDS_ME, **still),
-        remedy=_find_remedy(cause),
+        remedy=next((action.label.split()[0] for action in fitting), ""),
     )
-
-
-def _find_remedy(cause: FailedBy) -> str:
-    """The action that fits the cause. None does where the author has to change something."""
-    if cause.fault in (Fault.MANUSCRIPT, Fault.TEMPLATE):
-        return ""
-    return "Deliver" if cause.code in NOT_DELIVERED else "Retry"
 
 
 def _group(causes: Sequence[Cause], failed_by: Sequence[FailedBy]) -> list[Responsible]:
