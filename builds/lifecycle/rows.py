@@ -14,7 +14,7 @@ from builds.lib.text import one_line
 from builds.lifecycle import turns
 from builds.lifecycle.counting import count_ended, count_stage
 from builds.models import FINAL, Build, Event, EventKind, Stage, State, StatusUpdate, Submission, clock
-from builds.record import steps
+from builds.record import outbox_bell, steps
 from builds.record.inserts import insert
 from builds.record.steps import Step
 
@@ -134,3 +134,4 @@ def queue_update(build: Build, status: StatusUpdate.Status, message: str, *, lin
     text = f"{line} {build.submission.link}" if link else line
     now = clock.now()
     insert(StatusUpdate(submission=build.submission, build=build, status=status, message=text, created_at=now, next_try_at=now))
+    transaction.on_commit(outbox_bell.ring, robust=True)

@@ -44,11 +44,18 @@ def run_until_signal(loop: Callable[[threading.Event], None]) -> None:
     loop(stop)
 
 
-def repeat(step: Callable[[], None], stop: threading.Event, every_seconds: float) -> None:
-    """Call ``step`` again and again until ``stop`` is set. No error ends the loop."""
+def repeat(
+    step: Callable[[], None], stop: threading.Event, every_seconds: float, *, wait: Callable[[float], object] | None = None
+) -> None:
+    """Call ``step`` again and again until ``stop`` is set. No error ends the loop.
+
+    ``wait`` waits between two rounds, for at most as many seconds as it is given. By default nothing but ``stop`` ends a wait.
+    """
     while not stop.is_set():
-        is_done = attempt(step)
-        stop.wait(every_seconds if is_done else max(every_seconds, ERROR_SECONDS))
+        if attempt(step):
+            (wait or stop.wait)(every_seconds)
+        else:
+            stop.wait(max(every_seconds, ERROR_SECONDS))
 
 
 def attempt(step: Callable[[], None]) -> bool:

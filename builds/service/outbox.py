@@ -21,7 +21,7 @@ from builds import lifecycle
 from builds.engine.clients.desci import Answer, DesciServer, Outcome, classify
 from builds.errors import DesciServerDown
 from builds.models import OutboxHold, StatusUpdate, StatusUpdateQuerySet, StatusUpdateTry, clock
-from builds.record import metrics, steps
+from builds.record import metrics, outbox_bell, steps
 from builds.record.steps import Step
 from builds.service import messenger
 from builds.service.loops import Pauses, repeat
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 # How long an update that is being sent is reserved for one outbox: longer than the client's own time limit.
 RESERVATION = timedelta(seconds=60)
 PAUSES = Pauses(timedelta(seconds=1), timedelta(minutes=5))
+# How often to look for updates without being woken: those of other machines, and those whose time for another try has come.
 POLL_SECONDS = 0.2
 # What a try says until its answer is recorded, and if the answer is a 200 of another kind, such as the login page of a proxy.
 UNDER_WAY = "Sent; no answer is recorded yet."
@@ -41,9 +42,9 @@ SENDERS = 4
 def run(stop: threading.Event) -> None:
     """Send what is due until ``stop`` is set, the notifications in a thread beside the status updates."""
     server = DesciServer(settings.DESCI_SERVER_URL, settings.INTERNAL_SERVICE_SECRET)
-    with ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="outbox") as pool:
+    with ThreadPoolExecutor(SENDERS + 1, thread_name_prefix="outbox") as pool, outbox_bell.listen() as bell:
         pool.submit(_send_notifications, stop)
-        repeat(Outbox(pool, server).send_status_updates, stop, POLL_SECONDS)
+        repeat(Outbox(pool, server).send_status_updates, stop, POLL_SECONDS, wait=bell.wait)
 
 
 def _send_notifications(stop: threading.Event) -> None:
@@ -76,9 +77,12 @@ def _reserve(limit: int) -> list[StatusUpdate]:
         due, limit = StatusUpdate.objects.heads().idle().order_by("next_try_at"), 1
         if not (due.exists() and _claim_probe(hold)):
             return []
-    updates = due.select_related("submission", "build")[:limit]
-    until = clock.now() + RESERVATION
-    return [update for update in updates if StatusUpdate.objects.idle().filter(pk=update.pk).update(sending_until=until)]
+    return list(filter(_reserve_one, due.select_related("submission", "build")[:limit]))
+
+
+def _reserve_one(update: StatusUpdate) -> bool:
+    """Whether this outbox was the first to reserve the update."""
+    return bool(StatusUpdate.objects.idle().filter(pk=update.pk).update(sending_until=clock.now() + RESERVATION))
 
 
 def _claim_probe(hold: OutboxHold) -> bool:
@@ -89,13 +93,26 @@ def _claim_probe(hold: OutboxHold) -> bool:
     )
 
 
-def _send_in_thread(update: StatusUpdate, server: DesciServer) -> None:
+def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
+    """Send an update, and those of its submission that wait behind it."""
+    update: StatusUpdate | None = first
     try:
-        send(update, server)
+        while update:
+            send(update, server)
+            update = _reserve_next(first.submission_id)
     except Exception:
-        logger.exception("a status update could not be handled", extra={"statusUpdate": update.pk})
+        logger.exception("a status update could not be handled", extra={"statusUpdate": (update or first).pk})
     finally:
         connection.close()
+        outbox_bell.ring()  # a sender is free
+
+
+def _reserve_next(submission_id: int) -> StatusUpdate | None:
+    """Reserve the update that the submission waits with, if it is due and nothing holds it back."""
+    if OutboxHold.objects.exists():
+        return None
+    due = StatusUpdate.objects.due().filter(submission=submission_id).select_related("submission", "build")
+    return next(filter(_reserve_one, due[:1]), None)
 
 
 def send(update: StatusUpdate, server: DesciServer) -> None:

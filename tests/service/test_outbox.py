@@ -16,6 +16,7 @@ from builds.engine.clients import desci
 from builds.errors import CommandFailed
 from builds.lifecycle import status_updates
 from builds.models import Mode, OutboxHold, State, StatusUpdate, StatusUpdateTry, Submission
+from builds.record import outbox_bell
 from builds.service import loops, outbox
 from tests.standins import DesciServer
 from tests.support.rows import claim, submit
@@ -461,6 +462,36 @@ def test_the_loop_sends_new_updates_and_ends_when_stopped(server: DesciServer, s
     finally:
         stop.set()
         loop.join(20)
+    assert not loop.is_alive()
+
+
+def test_a_new_update_wakes_the_outbox(server: DesciServer, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without looking again, it also sends those that wait behind the first one."""
+    settings.DESCI_SERVER_URL = server.url
+    monkeypatch.setattr(outbox, "POLL_SECONDS", 3600.0)
+    stop, looked = threading.Event(), threading.Event()
+    reserve = outbox._reserve
+
+    def look(limit: int) -> list[StatusUpdate]:
+        found = reserve(limit)
+        looked.set()
+        return found
+
+    def run() -> None:
+        outbox.run(stop)
+        connection.close()
+
+    monkeypatch.setattr(outbox, "_reserve", look)
+    loop = threading.Thread(target=run)
+    loop.start()
+    try:
+        assert looked.wait(60)
+        failed()
+        server.wait_for(lambda heard: heard.statuses("job-1") == ["IN_PROGRESS", "IN_PROGRESS", "FAILED"], 60)
+    finally:
+        stop.set()
+        outbox_bell.ring()
+        loop.join(60)
     assert not loop.is_alive()
 
 
