@@ -33,8 +33,10 @@ from rq.worker import WorkerStatus
 from builds import tasks  # noqa: F401 - loaded before a fork: work-horses run this release while the next is installed
 from builds.engine.myst import toolchain
 from builds.engine.process.tree import adopt_orphans, end_orphans, kill_descendants
+from builds.engine.tools import TOOLS
 from builds.errors import ProcessesLeft
-from builds.lib import log_context, release
+from builds.lib import fork_server, log_context, release
+from builds.lib.fork_server import ForkServer
 from builds.models import Worker as WorkerRow
 from builds.models import clock
 from builds.pipeline import isolation
@@ -104,6 +106,7 @@ class JobsiteWorker(Worker):
         self._horse_end: tuple[int | None, int] | None = None
         # Work-horses that SIGKILL did not end. It is pending: they can only sleep, and run no code any more.
         self._stuck: set[int] = set()
+        self._fork_server: ForkServer | None = None
         release.digest()  # once, for all work-horses
         self._row = WorkerRow(
             name=workers.name_of(os.getpid()),
@@ -180,6 +183,7 @@ class JobsiteWorker(Worker):
         chosen = self._take_turn(job)
         if chosen is not None:
             toolchain.pixi_version()  # remembered before the fork, so that work-horses need not ask
+            self._fork_server = _keep_fork_server()
             super().execute_job(chosen, queue)
 
     def _take_turn(self, job: Job) -> Job | None:
@@ -321,7 +325,7 @@ class JobsiteWorker(Worker):
         try:
             for pid in self._stuck:
                 kill_descendants(pid)
-            if count := end_orphans(own=self._stuck):
+            if count := end_orphans(own=self._stuck | {self._fork_server.pid} if self._fork_server else self._stuck):
                 logger.warning("ended processes that a build left behind", extra={"build": job.id, "processes": count})
         except ProcessesLeft as error:
             logger.error("%s", error, extra={"build": job.id})
@@ -341,6 +345,15 @@ class JobsiteWorker(Worker):
             return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
         except ChildProcessError:
             return False
+
+
+def _keep_fork_server() -> ForkServer | None:
+    """The fork server for the next work-horse. Without one, each program is started by itself."""
+    try:
+        return fork_server.keep_running(TOOLS / "fork_server.py") if sys.platform == "linux" else None
+    except OSError as error:
+        logger.warning("the fork server could not be started: %s", error)
+        return None
 
 
 def _name_exit(status: int) -> str:

@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from builds.engine.tools import TOOLS
+from builds.lib import fork_server
+from builds.lib.fork_server import ForkServer
 
 # The reader has its own time limit. This one is for a machine that is too busy to run it.
 READER_SECONDS = 20
@@ -22,8 +24,8 @@ YAML_SECONDS = 90
 # A build asks for the same value of the same file again and again, and each time would start a process.
 MAX_KEPT, MAX_KEPT_LENGTH = 32, 10_000
 _picked: dict[tuple[bytes, str], str] = {}
-
-
+# The programs that every build runs. They may run as forks of the process's fork server.
+FORKED = ("read_text.py",)
 # A program of builds/engine/tools exits with it where it refuses the text.
 REFUSED = 3
 
@@ -120,6 +122,28 @@ def try_run(program: str, text: bytes, *arguments: str, seconds: float) -> str |
     Raises:
         Interrupted: it failed in any other way.
     """
+    server = fork_server.current() if program in FORKED else None
+    try:
+        return _forked(server, program, text, arguments, seconds) if server else _started(program, text, arguments, seconds)
+    except fork_server.Gone:  # while it ran, or before
+        return _started(program, text, arguments, seconds)
+
+
+def _forked(server: ForkServer, program: str, text: bytes, arguments: Sequence[str], seconds: float) -> str | None:
+    """The same from a fork of a process that has imported what the program needs."""
+    with fork_server.memory_file(text) as given, fork_server.memory_file() as answer, open(os.devnull, "w") as null:  # noqa: PTH123
+        files = (given.fileno(), answer.fileno(), null.fileno())
+        with server.start(program.removesuffix(".py"), arguments, files=files) as running:
+            ended = running.wait(seconds)
+        if ended and ended.code == 0:
+            answer.seek(0)
+            return str(answer.read().decode())
+    if ended and ended.code in (REFUSED, -signal.SIGXCPU):
+        return None
+    raise Interrupted
+
+
+def _started(program: str, text: bytes, arguments: Sequence[str], seconds: float) -> str | None:
     command = [sys.executable, "-I", str(TOOLS / program), *arguments]
     try:
         answer = subprocess.run(

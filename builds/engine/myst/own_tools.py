@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from builds.engine.context import Context
 from builds.engine.process.command import Command, Completed
 from builds.engine.process.output import OutputAllowance
 from builds.engine.process.run import run_command
+from builds.engine.sandbox.joining import Fork
 from builds.engine.sandbox.sandbox import Sandbox
 from builds.engine.tools import TOOLS
 from builds.errors import Fault
+from builds.lib import fork_server
+
+# The programs that every build runs.
+FORKED = ("read_manuscript.py", "read_exports.py")
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,7 @@ def run(
         ceilings=ctx.limits.ceilings,
         groups=ctx.groups,
         grace_seconds=0,
+        fork=_fork(name, arguments),
     )
     ended = run_command(
         program,
@@ -66,3 +72,8 @@ def run(
         on_used=ctx.report.used,
     )
     return ToolResult(ended, lines["stdout"], lines["stderr"])
+
+
+def _fork(name: str, arguments: Sequence[str]) -> Fork | None:
+    server = fork_server.current() if name in FORKED else None
+    return Fork(server, name.removesuffix(".py"), arguments) if server else None

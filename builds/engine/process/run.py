@@ -13,6 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO
 
 from builds.engine.process import tree
@@ -65,7 +66,8 @@ def run_command(
     watcher = Watcher(command.ceilings, command.workspace, group)
     watch = Watch(process, streams, watcher, deadline=time.monotonic() + deadline_seconds, stop=stop)
     try:
-        left_behind = _run_to_end(watch, processes, command, group)
+        with _joined(launch, group, command):
+            left_behind = _run_to_end(watch, processes, command, group)
     finally:
         watch.finish()
         _remove(group)
@@ -89,6 +91,18 @@ def _run_to_end(watch: Watch, processes: tree.Tree, command: Command, group: Gro
         processes.end(0, group=group)
         raise
     return left_behind
+
+
+def _joined(launch: Launch, group: Group | None, command: Command) -> AbstractContextManager[None]:
+    """Start the program that joins the sandbox, if the sandbox was not started with it."""
+    if launch.joining is None:
+        return nullcontext()
+    files = [folder / "cgroup.procs" for folder in set(group.folders.values())] if group else []
+    return launch.joining.joined(groups=files, environment=_environment(command))
+
+
+def _environment(command: Command) -> dict[str, str]:
+    return {**command.env, tree.MARKER: command.marker}
 
 
 def _read_start_report(launch: Launch) -> bytes:
@@ -139,6 +153,8 @@ def _start(launch: Launch, group: Group | None, command: Command) -> subprocess.
             _release_into(group, process, process.stdin)
     except BaseException:
         _remove(group)
+        if launch.joining:
+            launch.joining.close()
         raise
     finally:
         for descriptor in launch.pass_fds:
@@ -168,7 +184,7 @@ def _spawn(argv: Sequence[str], launch: Launch, command: Command, *, stdin: int 
             argv,
             pass_fds=launch.pass_fds,
             cwd=command.cwd,
-            env={**command.env, tree.MARKER: command.marker},
+            env=_environment(command),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

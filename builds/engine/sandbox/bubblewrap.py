@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from builds.engine.sandbox import landlock
+from builds.engine.sandbox.joining import SHELL, Fork, Joining
 from builds.engine.sandbox.sandbox import (
     ETC,
     RELAY_PORTS,
@@ -62,14 +64,31 @@ class Bubblewrap(Sandbox):
 
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         read_end, write_end = os.pipe()
-        plan = self._plan(write_end, cwd)
-        # What is visible here may be read. The network is the build's own, and with it all ports.
-        writable = [str(self.workspace), "/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
-        plan["landlock"] = landlock.rules(read=["/"], write=writable, devices=["/dev"], no_tcp=False)
+        plan = self._confined(write_end, cwd)
         if self.proxy:
             plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE}
-        files = [_descriptor_of(text) for text in (*self._accounts(), self.syscall_filter) if text]
-        return Launch([*self._bubblewrap(files), *with_plan(ENTER, plan, argv)], (write_end, *files), read_end)
+        files = self._files_of_its_own()
+        return Launch([*self._bubblewrap(files), "--", *with_plan(ENTER, plan, argv)], (write_end, *files), read_end)
+
+    def launch_fork(self, fork: Fork, cwd: Path) -> Launch:
+        (read_end, ready), (up, says_up), (info, says_info), (reads_code, code) = (os.pipe() for _ in range(4))
+        files = self._files_of_its_own()
+        shell = (*SHELL, str(says_up), str(reads_code))
+        return Launch(
+            [*self._bubblewrap(files), "--info-fd", str(says_info), "--", *shell],
+            (says_up, says_info, reads_code, *files),
+            read_end,
+            Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, info=info, code=code, ready=ready),
+        )
+
+    def _confined(self, ready: int, cwd: Path) -> dict[str, Any]:
+        """The plan, with Landlock's rules: what is visible here may be read. The network is the build's own, and with it all ports."""
+        writable = [str(self.workspace), "/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
+        rules = landlock.rules(read=["/"], write=writable, devices=["/dev"], no_tcp=False)
+        return {**self._plan(ready, cwd), "landlock": rules}
+
+    def _files_of_its_own(self) -> list[int]:
+        return [_descriptor_of(text) for text in (*self._accounts(), self.syscall_filter) if text]
 
     @property
     def port(self) -> int:
@@ -92,7 +111,6 @@ class Bubblewrap(Sandbox):
             *("--ro-bind-data", str(passwd), "/etc/passwd", "--ro-bind-data", str(group), "/etc/group"),
             *(word for descriptor in syscall_filter for word in ("--seccomp", str(descriptor))),
             *("--remount-ro", "/dev", "--remount-ro", "/"),
-            "--",
         ]
 
     def _privileges(self) -> list[str]:

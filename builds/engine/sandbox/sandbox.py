@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from builds.engine.sandbox.joining import Fork, Joining
 from builds.engine.tools import TOOLS
 
 # What a build sees of the system. Of /etc it sees only what programs need to run: no accounts, hosts or keys.
@@ -71,6 +72,8 @@ class Launch:
     argv: list[str]
     pass_fds: tuple[int, ...] = ()
     ready: int | None = None
+    joining: Joining | None = None
+    """What runs in the sandbox that the command makes, if it is not the command itself."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,10 @@ class Sandbox(ABC):
     @abstractmethod
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         """The command to start instead of ``argv``, so that it runs in the sandbox."""
+
+    def launch_fork(self, fork: Fork, cwd: Path) -> Launch | None:
+        """How to start ``fork`` in the sandbox. None if this kind of sandbox can't be joined."""
+        return None
 
     @property
     @abstractmethod

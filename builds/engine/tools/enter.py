@@ -67,7 +67,7 @@ def prepare(plan: dict[str, Any]) -> None:
 def become(plan: dict[str, Any], argv: list[str]) -> None:
     """Apply Landlock's rules, report, and become the program."""
     if plan.get("landlock"):
-        _apply_landlock(plan["landlock"])
+        apply_landlock(plan["landlock"])
     for number in plan["signals"]:
         LIBC.signal(number, None)  # SIG_DFL
     os.write(plan["ready"], b"R")
@@ -173,7 +173,8 @@ def _shut(target: Socket) -> None:
         return
 
 
-def _apply_landlock(rules: dict[str, Any]) -> None:
+def apply_landlock(rules: dict[str, Any]) -> None:
+    """Confine this process, and all that it starts, to what the rules allow."""
     ruleset = _call(CREATE_RULESET, ctypes.byref(RulesetAttr(*rules["handled"])), ctypes.sizeof(RulesetAttr), 0)
     for path, rights, of_file in rules["paths"]:
         try:

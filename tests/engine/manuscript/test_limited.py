@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import resource
+import signal
 import subprocess
 import sys
 import time
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -19,11 +22,23 @@ from builds.engine.manuscript.paths import MAX_READ_BYTES
 from builds.engine.manuscript.project import Project
 from builds.engine.myst import recipe
 from builds.engine.tools import TOOLS, read_text
+from builds.lib import fork_server
 
-pytestmark = pytest.mark.usefixtures("must_end")
+pytestmark = pytest.mark.usefixtures("must_end", "way")
 
 # The process itself may hold the file, and what it gets back.
 MAX_HELD_BYTES = 8 * MAX_READ_BYTES
+
+
+@pytest.fixture(params=["started", "forked"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Whether the reader is started or is the fork of a process that has imported what it needs."""
+    monkeypatch.setattr(fork_server, "_of_this_process", None)
+    monkeypatch.setattr(limited, "_picked", {})
+    server = fork_server.keep_running(TOOLS / "fork_server.py") if request.param == "forked" else None
+    yield request.param
+    if server:
+        server.close()
 
 
 def filled(piece: str, size: int = MAX_READ_BYTES - 64) -> str:
@@ -128,8 +143,10 @@ def test_a_document_that_stands_for_too_many_values_is_not_read() -> None:
         limited.yaml_values(["\n".join(lines)])
 
 
-def test_a_reader_that_is_not_run_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_reader_that_is_not_run_is_given_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, way: str) -> None:
     """The reader's own limit counts the time of the processor, which a machine may not give it."""
+    if server := fork_server.current():
+        os.kill(server.pid, signal.SIGSTOP)
     (tmp_path / "read_text.py").write_text("import time; time.sleep(600)")
     monkeypatch.setattr(limited, "TOOLS", tmp_path)
     monkeypatch.setattr(limited, "YAML_SECONDS", 0.5)
@@ -151,3 +168,9 @@ def test_each_limit_of_the_reader_ends_it(
     assert ended.value.code == read_text.TOO_LARGE
     monkeypatch.undo()
     assert capsysbinary.readouterr().out == b""
+
+
+def test_where_the_server_has_ended_the_reader_is_started(way: str) -> None:
+    if server := fork_server.current():
+        os.kill(server.pid, signal.SIGKILL)
+    assert limited.json_values(b'{"a": 1}', ["a"]) == [1]

@@ -1,0 +1,99 @@
+"""Starts a program of our own in a sandbox as a fork of the fork server (builds/engine/tools/step_inside.py).
+
+A shell in the sandbox waits for the program's exit code and ends with it. So the sandbox is watched and ended as if the shell were the
+program: when bubblewrap or the first process inside is killed, the kernel kills everything in the sandbox.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from builds.lib.fork_server import Forked, ForkServer, Gone
+
+logger = logging.getLogger(__name__)
+
+# It says that it waits, then reads a line; 137 is what a killed program ends with.
+SHELL = ("/bin/sh", "-c", 'echo >"/proc/self/fd/$1"; read -r code <"/proc/self/fd/$2" || code=137; exit "$code"', "jobsite")
+NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt", "user")
+# How long bubblewrap may take to make the sandbox.
+START_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Fork:
+    """A program of builds/engine/tools, by its module's name, with its arguments. ``server`` forks it."""
+
+    server: ForkServer
+    program: str
+    arguments: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Joining:
+    """A fork that will join a sandbox. ``plan`` and ``syscall_filter`` confine it there.
+
+    The descriptors are ours: ``up`` can be read once the shell waits, and ``info`` is what bubblewrap says of its processes. ``code``,
+    where the shell reads the exit code, and ``ready``, where the start is reported, are handed to the fork.
+    """
+
+    fork: Fork
+    plan: Mapping[str, Any]
+    syscall_filter: bytes
+    up: int
+    info: int
+    code: int
+    ready: int
+
+    @contextmanager
+    def joined(self, *, groups: Iterable[Path], environment: Mapping[str, str]) -> Iterator[None]:
+        """Start the fork once the sandbox is there. It does not outlive the block.
+
+        If it can't be started the shell ends, and nothing is reported on ``ready``. ``groups`` are the control groups' files that list its
+        processes.
+        """
+        inside = {
+            "groups": [str(path) for path in groups],
+            "namespaces": NAMESPACES,
+            "filter": self.syscall_filter,
+            "environment": dict(environment),
+            "plan": dict(self.plan),
+        }
+        with ExitStack() as stack:
+            try:
+                if self._is_up():
+                    stack.enter_context(self._start(inside))
+            except (Gone, OSError, ValueError) as error:
+                logger.warning("a program could not be started in its sandbox: %s", error or type(error).__name__)
+            finally:
+                self.close()
+            yield
+
+    def close(self) -> None:
+        for descriptor in (self.up, self.info, self.code, self.ready):
+            os.close(descriptor)
+
+    def _is_up(self) -> bool:
+        """Wait until the shell waits. False if there is no sandbox; bubblewrap has printed why."""
+        return bool(select.select([self.up], [], [], START_SECONDS)[0] and os.read(self.up, 16))
+
+    def _start(self, inside: Mapping[str, Any]) -> Forked:
+        first = int(json.loads(os.read(self.info, 4096))["child-pid"])
+        with ExitStack() as stack:
+
+            def opened(path: str, flags: int) -> int:
+                descriptor = os.open(f"/proc/{first}/{path}", flags | os.O_CLOEXEC)
+                stack.callback(os.close, descriptor)
+                return descriptor
+
+            standard = [opened("fd/0", os.O_RDONLY), opened("fd/1", os.O_WRONLY), opened("fd/2", os.O_WRONLY)]
+            namespaces = [opened(f"ns/{name}", os.O_RDONLY) for name in NAMESPACES]
+            files = [*standard, self.ready, self.code, *namespaces]
+            return self.fork.server.start(self.fork.program, self.fork.arguments, files=files, inside=inside)

@@ -1,0 +1,140 @@
+"""Asks a fork server (builds/engine/tools/fork_server.py) to run a program, and waits for its end."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import select
+import socket
+import struct
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ANSWER = struct.Struct("=idd")
+
+
+class Gone(Exception):
+    """There is no server any more, or it ended before the program did."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a program ended: its exit code, negative for the number of a signal, and its processor time in seconds."""
+
+    code: int
+    seconds: float
+
+
+class Forked:
+    """A program that runs. Leaving the block kills it if it still does; so does the end of this process."""
+
+    def __init__(self, reply: socket.socket) -> None:
+        self._reply = reply
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._reply.close()
+
+    def wait(self, seconds: float) -> Ended | None:
+        """How it ended. None if it runs longer than ``seconds``.
+
+        Raises:
+            Gone: the server has ended, and the program with it.
+        """
+        if not select.select([self._reply], [], [], seconds)[0]:
+            return None
+        with suppress(OSError):
+            if len(answer := self._reply.recv(ANSWER.size)) == ANSWER.size:
+                status, user, system = ANSWER.unpack(answer)
+                return Ended(os.waitstatus_to_exitcode(status), user + system)
+        raise Gone
+
+
+class ForkServer:
+    """The server as the process that started it and that process's forks see it. It ends with the last of them."""
+
+    def __init__(self, program: Path) -> None:
+        """Start the server. It can be asked at once, and answers when it has imported what it needs."""
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", str(program), str(theirs.fileno())],
+                env={"PATH": os.defpath},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Only the process that started it may ask."""
+        return self._process.poll() is None
+
+    @property
+    def is_there(self) -> bool:
+        """As far as can be said without asking it for anything."""
+        hung_up = select.poll()
+        hung_up.register(self._socket, 0)
+        return not hung_up.poll(0)
+
+    def start(
+        self, program: str, arguments: Sequence[str], *, files: Sequence[int], inside: Mapping[str, Any] | None = None
+    ) -> Forked:
+        """Run the program. ``files`` are descriptors: standard input, output and error, and those that ``inside`` is about.
+
+        Raises:
+            Gone: there is no server any more.
+        """
+        order = {"program": program, "arguments": list(arguments), **({"inside": dict(inside)} if inside else {})}
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs, memory_file(marshal.dumps(order)) as file:
+            try:
+                socket.send_fds(self._socket, [b"run"], [file.fileno(), theirs.fileno(), *files])
+            except OSError as error:
+                ours.close()
+                raise Gone from error
+        return Forked(ours)
+
+    def close(self) -> None:
+        """End the server."""
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_of_this_process: ForkServer | None = None
+
+
+def current() -> ForkServer | None:
+    """The server that this process, or the one that it was forked from, has started. None if there is none, or no longer."""
+    return _of_this_process if _of_this_process and _of_this_process.is_there else None
+
+
+def keep_running(program: Path) -> ForkServer:
+    """The server of this process, which is started if it does not run."""
+    global _of_this_process
+    if _of_this_process is None or not _of_this_process.is_running:
+        if _of_this_process:
+            _of_this_process.close()
+        _of_this_process = ForkServer(program)
+    return _of_this_process
+
+
+def memory_file(content: bytes = b"") -> Any:
+    """A file in memory, open for reading and writing, at its beginning."""
+    file = os.fdopen(os.memfd_create("jobsite"), "w+b", buffering=0)
+    file.write(content)
+    file.seek(0)
+    return file
