@@ -184,10 +184,8 @@ def main() -> None:
         pixi.chmod(0o755)
         archive.add("bench", "instant", repository())
         path = f"{pixi.parent}:{os.environ['PATH']}"
-        # Each job has to be built. With the default weight, builds would wait for whatever else runs on this machine.
-        service = Service(
-            folder / "data", archive, desci, WORKERS=str(WORKERS), PATH=path, BUILD_CACHE_DAYS="0", BUILD_CPU_WEIGHT="100"
-        )
+        # Each job has to be built.
+        service = Service(folder / "data", archive, desci, WORKERS=str(WORKERS), PATH=path, BUILD_CACHE_DAYS="0")
         service.start()
         try:
             with bare_workers(folder, path) as queue:

@@ -165,7 +165,6 @@ def main() -> None:
             WEB_WORKERS="2",
             BUILD_CACHE_DAYS="0",
             BUILD_NICE="0",
-            BUILD_CPU_WEIGHT="100",
         )
         service.start()
         try:

@@ -316,7 +316,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("BUILD_CGROUPS", "`auto`: use control groups if the service can create them. `no`: never"),
         Setting(
             "BUILD_CPU_WEIGHT",
-            "with control groups: a build's share of the processors, 1 to 10000. The service itself has 100",
+            "with control groups: a build's share of the processors, 1 to 10000. The service itself has 100. With version 1, where a build "
+            "competes with every single program of the machine, less than 100 counts as 100",
         ),
         Setting("BUILD_NICE", "without control groups: the niceness of builds, 0 to 19 (see nice(1))"),
         Setting(

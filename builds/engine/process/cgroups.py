@@ -175,8 +175,13 @@ class Legacy(Group):
         if ceilings.processes:
             (self.folders["pids"] / "pids.max").write_text(str(ceilings.processes + OWN_PROCESSES))
         if "cpu" in self.folders:
-            shares = max(2, ceilings.cpu_weight * EQUAL_SHARES // EQUAL_WEIGHT)
-            (self.folders["cpu"] / "cpu.shares").write_text(str(shares))
+            (self.folders["cpu"] / "cpu.shares").write_text(str(self._shares(ceilings.cpu_weight)))
+
+    @staticmethod
+    def _shares(weight: int) -> int:
+        """A build competes with each program of the machine, not with the service as a whole: each of them weighs as much as an equal
+        build. With less than they have, the build would be starved by whatever else runs."""
+        return max(weight, EQUAL_WEIGHT) * EQUAL_SHARES // EQUAL_WEIGHT
 
     @property
     def memory(self) -> int:

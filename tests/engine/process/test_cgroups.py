@@ -139,6 +139,12 @@ def test_version_two_writes_and_reads_these_files(tmp_path: Path) -> None:
     assert (group.killed_for_memory, group.ran_out_of_memory, group.refused_processes, group.memory) == (3, True, 2, 1300)
 
 
+@pytest.mark.parametrize(("weight", "shares"), [(33, "1024"), (100, "1024"), (200, "2048")])
+def test_in_version_one_no_build_weighs_less_than_one_other_program(tmp_path: Path, weight: int, shares: str) -> None:
+    Legacy({"cpu": tmp_path}).limit(Ceilings(cpu_weight=weight))
+    assert (tmp_path / "cpu.shares").read_text() == shares
+
+
 def test_the_service_moves_with_the_programs_that_started_it_and_no_others(tmp_path: Path) -> None:
     (tmp_path / "cgroup.procs").write_text(f"{os.getppid()}\n")
     _settle(tmp_path)
