@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from builds.engine.diagnosis import trace
 from builds.engine.diagnosis.rule import CALLS, OWN, WORD, Read, Weight, find_first, rule
+from builds.engine.findings import Severity
 
 CRLF = "Save the script with Unix line ends (`dos2unix`, or `* text=auto eol=lf` in .gitattributes), then submit again."
 ADD_NAMED = "Add the file to the repository, or correct its name or the folder in which the command runs. Then submit again."
@@ -115,6 +116,7 @@ SHELL_RULES = (
         rf"['‘]?(?P<name>{WORD})['’]?: .*?(?:No such file or directory|does not exist)"
         rf"|(?P<cd>cd): no such file or directory: (?P<needed>{WORD}))",
         "The command {program}{cd} needs {name}{needed}, which is not there.",
+        severity=Severity.BROKEN,
         advice=ADD_NAMED,
         searched=CALLS,
         examples=(
@@ -261,6 +263,7 @@ SOURCE_RULES = (
         "program-missing",
         r"^Could not find executable (?P<name>\S+)",
         "The program {name}, which the build calls, is not installed.",
+        severity=Severity.BROKEN,
         searched=CALLS,
         examples=("Could not find executable pandoc-crossref",),
     ),

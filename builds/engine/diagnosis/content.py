@@ -7,11 +7,11 @@ from functools import partial
 from builds.engine.diagnosis import trace
 from builds.engine.diagnosis.rule import ADD_FILE, FIX_FILE, SIGN, STOP, Weight, complaint, rule
 from builds.engine.findings import Severity
+from builds.engine.findings.catalogue.notebooks import NOT_JSON
 
 notice = partial(complaint, severity=Severity.NOTICE)
 
 MAX_TRACE = 80
-RUN_FIRST = "Run the notebook from a fresh clone, fix what fails, then submit again."
 
 SYNTAX_RULES = (
     complaint(
@@ -159,10 +159,10 @@ INCLUDE_RULES = (
 
 NOTEBOOK_RULES = (
     complaint(
-        "code-failed",
+        trace.CODE_FAILED.code,
         r"An exception occurred during (?:code execution|expression evaluation)",
         "The code in {file} failed: {reason}.",
-        advice=RUN_FIRST,
+        advice=trace.CODE_FAILED.advice,
         reader=trace.read_cell,
         reads=MAX_TRACE,
         else_="The code in {file} failed.",
@@ -205,11 +205,10 @@ FILE_RULES = (
     ),
     rule(
         Weight.BLOCKED,
-        "nb-not-json",
+        NOT_JSON.code,
         STOP + r"(?P<file>\S+\.ipynb|.+?\.ipynb) Error reading file: (?:SyntaxError: )?(?P<reason>Unexpected end of JSON.*"
         r"|.*?JSON.*?(?:\(line (?P<line>\d+).*)?)$",
-        "The notebook {file} can't be read: it is empty, damaged, or holds a merge conflict ({reason}).",
-        advice="Open it in Jupyter. If it does not open, restore an earlier version, then submit again.",
+        NOT_JSON.text,
         examples=(
             "⛔️ paper.ipynb Error reading file: SyntaxError: Unexpected end of JSON input",
             "⛔️ paper.ipynb Error reading file: SyntaxError: Expected property name or '}' in JSON at position 3 (line 2 column 2)",

@@ -6,6 +6,7 @@ import re
 
 from builds.engine.diagnosis import languages
 from builds.engine.diagnosis.rule import ADD_PACKAGE, CALLS, CODE, Weight, rule
+from builds.engine.findings import Severity
 from builds.errors import CommandEnded
 
 ADD_PROGRAM = "Add that program to the build's own environment (such as the pixi manifest), then submit again."
@@ -97,6 +98,7 @@ START_RULES = (
         r"|available|installed)"
         r" (?:in|on) (?:your |the |\$)*(?:PATH|system|this \w+)\b",
         "The program {name}{listed}{needed}{module}{zsh}, which the build calls, is not installed.",
+        severity=Severity.BROKEN,
         advice=ADD_PROGRAM,
         searched=CALLS,
         examples=(

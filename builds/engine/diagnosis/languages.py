@@ -9,8 +9,9 @@ from itertools import pairwise
 
 from builds.engine.diagnosis import trace
 from builds.engine.diagnosis.rule import ADD_PACKAGE, CODE, OWN, Read, Rule, Weight, read_first, rule
+from builds.engine.findings import Severity
+from builds.engine.findings.catalogue.notebooks import NOT_JSON
 
-RUN_FIRST = "Run the notebook from a fresh clone, fix what fails, then submit again."
 MAX_TRACE = 80
 
 # R says the same in the language of its user.
@@ -84,13 +85,14 @@ def read_message(lines: Sequence[str]) -> Read:
 CELL_RULES = (
     rule(
         Weight.THROWN,
-        "code-failed",
+        trace.CODE_FAILED.code,
         r"^(?:nbclient\.exceptions\.|papermill\.exceptions\.)?(?:CellExecutionError|PapermillExecutionError|CellTimeoutError"
         r"|DeadKernelError|TimeoutError(?=: Cell execution timed out)): ?"
         r"(?:An error occurred while executing the following cell:)?(?P<said>.*)"
         r"|^An error occurred while executing the following cell:",
         "The code in line {line} of {file} failed: {said} {reason}",
-        advice=RUN_FIRST,
+        severity=Severity.BROKEN,
+        advice=trace.CODE_FAILED.advice,
         reader=trace.read_run_cell,
         reads=MAX_TRACE,
         searched=CODE,
@@ -113,9 +115,10 @@ CELL_RULES = (
     ),
     rule(
         Weight.THROWN,
-        "nb-not-json",
+        NOT_JSON.code,
         r"^(?:[\w.]+\.)?NotJSONError: (?P<reason>Notebook does not appear to be JSON)",
-        "The notebook {file} can't be read: it is empty, damaged, or holds a merge conflict ({reason}).",
+        NOT_JSON.text,
+        severity=Severity.BROKEN,
         in_notebook=True,
         examples=("nbformat.reader.NotJSONError: Notebook does not appear to be JSON: '<<<<<<< HEAD",),
     ),

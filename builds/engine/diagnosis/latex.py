@@ -124,6 +124,7 @@ LATEX_RULES = (
         "latex-error",
         r"ERROR - (?P<reason>\S+\.bcf is malformed, last biblatex run probably failed)",
         "LaTeX failed before its references were made: {reason}.",
+        severity=Severity.BROKEN,
         roles=PDF,
         examples=("ERROR - paper.bcf is malformed, last biblatex run probably failed. Deleted paper.bbl",),
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from builds.engine.diagnosis.rule import Fact, Weight, measured, rule
+from builds.engine.findings import Severity
 from builds.errors import HostFailed, HostRefused, Unexplained
 
 HOST = r"(?:https?://|host='?|[Hh]ost: |to |verify )(?P<host>[\w-]+(?:\.[\w-]+)+)"
@@ -156,6 +157,7 @@ NETWORK_RULES = (
         f"^{UNKNOWN_NAME}",
         "A program reports that it could not find a host. A build reaches other hosts through the service's proxy only.",
         Unexplained,
+        severity=Severity.BROKEN,
         advice=LOOK,
         examples=("socket.gaierror: [Errno -3] Temporary failure in name resolution",),
     ),
@@ -182,6 +184,7 @@ NETWORK_RULES = (
         f"^.*?{NO_TRUST}",
         "A program reports that it could not make a secure connection to another host.",
         Unexplained,
+        severity=Severity.BROKEN,
         advice=LOOK,
         examples=("curl: (60) SSL certificate problem: certificate has expired",),
     ),
@@ -191,6 +194,7 @@ NETWORK_RULES = (
         r"^(?:.*\b)?HTTP (?:[Ee]rror|[Ss]tatus|ERROR)?[ :]*(?:403|429|503)\b|(?i:rate limit exceeded)",
         "A program reports that another host refused its request.",
         Unexplained,
+        severity=Severity.BROKEN,
         advice=LOOK,
         examples=("Error: Failed to install 'x' from GitHub:\n  HTTP error 403.\n  API rate limit exceeded for 192.0.2.1.",),
     ),
@@ -209,6 +213,7 @@ NETWORK_RULES = (
         f"^{BROKEN_OFF}",
         "A program reports that its connection to another host broke off.",
         Unexplained,
+        severity=Severity.BROKEN,
         advice=LOOK,
         examples=("fatal: early EOF", "ConnectionResetError: [Errno 104] Connection reset by peer"),
     ),

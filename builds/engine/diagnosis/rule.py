@@ -132,6 +132,11 @@ class Rule:
         """Whether it needs one of the signs with which myst begins a complaint."""
         return self.pattern.pattern.startswith((STOP, SIGN))
 
+    @property
+    def is_only_a_complaint(self) -> bool:
+        """Whether its line alone says all, and never more than that something is wrong."""
+        return self.weight <= Weight.COMPLAINT and not self.follow and not self.reader and self.fact is None
+
 
 def rule(
     weight: Weight,
@@ -154,7 +159,8 @@ def rule(
 ) -> Rule:
     """Make a rule and its kind. ``severity`` is BROKEN by default if the line prevents an export or ends the command.
 
-    Rules can share a code. An error that is retried automatically, or is the service's, keeps the code of its class: ``code`` is empty.
+    Rules can share a code if they have the same severity. An error that is retried automatically, or is the service's, keeps the code of
+    its class: ``code`` is empty.
     """
     broken = severity or (Severity.BROKEN if weight >= Weight.BLOCKED else Severity.NOTICE)
     following = re.compile(follow) if follow else None
@@ -191,7 +197,8 @@ def measured(
 
     Such a line does not outweigh what ended the command: it can be about something that the program coped with.
     """
-    unproven = _kind(code, rule.kind.severity, otherwise, error, advice, rule.examples)
+    known = KINDS.get(code or error.code)
+    unproven = _kind(code, (known or rule.kind).severity, otherwise, error, advice, rule.examples)
     weight = Weight.THROWN if rule.weight is Weight.FATAL else rule.weight
     other = replace(rule, kind=unproven, text=otherwise, else_=otherwise, error=error, weight=weight)
     return replace(rule, fact=fact, programs=programs, otherwise=other)
@@ -236,9 +243,15 @@ def complaint(
 
 
 def _kind(code: str, severity: Severity, text: str, error: type[BuildError], advice: str, examples: tuple[str, ...]) -> Kind:
-    """The kind with ``code``; a new one, or the registered one with more examples. An empty code stands for that of the class."""
+    """The kind with ``code``; a new one, or the registered one with more examples. An empty code stands for that of the class.
+
+    Raises:
+        ValueError: the registered one has another severity.
+    """
     known = KINDS.get(code or error.code)
     if known and not known.is_shared:
+        if known.severity is not severity:
+            raise ValueError(f"the code {known.code!r} is {known.severity}, not {severity}")
         made = KINDS[known.code] = replace(known, examples=(*known.examples, *examples))
         return replace(made, advice=advice or made.advice)
     if not code:

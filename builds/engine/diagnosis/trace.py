@@ -65,6 +65,15 @@ CRASHED = kind(
 )
 
 
+# Two sets of rules lead to it: myst runs code, and so do other programs.
+CODE_FAILED = kind(
+    "code-failed",
+    Severity.BROKEN,
+    "The code in {file} failed: {reason}.",
+    advice="Run the notebook from a fresh clone, fix what fails, then submit again.",
+)
+
+
 class Trace:
     """What the lines before an error say of it: the place in the author's own code, the notebook that is run, a host,
     and whether it read an environment variable.

@@ -11,6 +11,7 @@ MAX_CODE = 60
 MAX_TEXT = 600
 MAX_NAME = 300
 KINDS: dict[str, Kind] = {}
+_made: set[tuple[str, bool]] = set()  # the code of each kind, and whether it is shared
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,16 @@ def kind(
 ) -> Kind:
     """Make a kind and register it. Its code is stored and filtered by, so it never changes.
 
-    A shared kind is found in two ways, by a check of our own and in the output of a program: another kind may have its code, with the words
-    that are known there. Then that one is registered.
+    A shared kind is found in two ways, by a check of our own and in the output of a program: one other kind, which is not shared, may have
+    its code, with the words that are known there. Then that one is registered, whichever was made first.
 
     Raises:
         ValueError: the code is taken or too long.
     """
-    taken = KINDS.get(code)
-    if len(code) > MAX_CODE or (taken and not (is_shared or taken.is_shared)):
+    if len(code) > MAX_CODE or (code, is_shared) in _made:
         raise ValueError(f"the code {code!r} is taken or longer than {MAX_CODE} characters")
+    _made.add((code, is_shared))
     made = Kind(code, severity, text, advice, fault, group, examples, is_shared)
-    if taken is None or not is_shared:
+    if code not in KINDS or not is_shared:
         KINDS[code] = made
     return made

@@ -120,4 +120,6 @@ def test_the_codes_are_unique() -> None:
         kind(exports.OWN_TEMPLATE.code, Severity.NOTICE, "Another.")
     kind(exports.OWN_TEMPLATE.code, Severity.NOTICE, "Another way to find it.", is_shared=True)
     assert KINDS[exports.OWN_TEMPLATE.code] is exports.OWN_TEMPLATE
+    with pytest.raises(ValueError, match="is taken"):
+        kind(exports.OWN_TEMPLATE.code, Severity.NOTICE, "A third.", is_shared=True)
     assert all(len(code) <= MAX_CODE and code == code.lower() for code in KINDS)

@@ -22,8 +22,10 @@ CONFLICT = source_kind(
 NOT_JSON = source_kind(
     "nb-not-json",
     Severity.BROKEN,
-    "The notebook {file} can't be read: it is not valid JSON ({why}).",
-    advice="Open the notebook in Jupyter, save and commit it, then submit again.",
+    "The notebook {file} can't be read: it is not valid JSON ({reason}).",
+    advice="Open it in Jupyter. If it does not open, it is empty, damaged or holds a merge conflict: restore an earlier version, then "
+    "submit again.",
+    is_shared=False,
 )
 source_kind(
     "nb-error-output",

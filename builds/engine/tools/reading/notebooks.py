@@ -58,7 +58,7 @@ class Notebook:
         if conflict := CONFLICT.search(self.text):
             return found("nb-conflict", self.name, self.text.count("\n", 0, conflict.end()) + 1, "<<<<<<<")
         line = error.lineno if isinstance(error, json.JSONDecodeError) else None
-        return found("nb-not-json", self.name, line, why=getattr(error, "msg", "it is nested too deeply"))
+        return found("nb-not-json", self.name, line, reason=getattr(error, "msg", "it is nested too deeply"))
 
     def lines_of(self, name: str) -> list[int]:
         """The lines with the key ``name``, in the order of the file. A key inside a text does not match: its quotes are escaped."""
