@@ -11,6 +11,9 @@ from typing import Any
 
 # The colour sequences of ECMA-48 (SGR). Logs keep them; their one group holds the codes.
 COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
+# Programs use few of them. A long text is looked through for each of so many.
+MAX_COLOURS = 8
+MIN_LONG = 1000
 # All but tab and newline, which a text of several lines may contain.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _DIRECTIONS = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -48,4 +51,26 @@ def without_controls(text: str) -> str:
 
 
 def without_colour(text: str) -> str:
+    return _without_few_colours(text) if "\x1b" in text else text
+
+
+def _without_few_colours(text: str) -> str:
+    """The same for a text with colours. One that has only a few different ones is not looked at colour by colour."""
+    left = text
+    for _ in range(MAX_COLOURS if len(text) >= MIN_LONG and "\0" not in text else 0):
+        at = left.find("\x1b")
+        if at < 0:
+            return left.replace("\0", "")
+        if not (colour := COLOUR.match(left, at)):
+            break
+        left = left.replace(colour[0], "\0")  # not "": what is around it must not become a colour
     return COLOUR.sub("", text)
+
+
+def encodable(text: str) -> str:
+    """``text`` with a question mark for each half of a character that cannot be sent as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text

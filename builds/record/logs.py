@@ -19,6 +19,7 @@ from uuid import UUID
 from django.db import transaction
 
 from builds.errors import BuildStopped, DatabaseAway
+from builds.lib.text import encodable
 from builds.models import Build, LogBatch, State
 from builds.record.patience import DATABASE_AWAY, retry_while_away
 
@@ -139,7 +140,7 @@ class LogWriter:
         return text if self._redact(text) == text else "\n".join(map(self._redact, lines))
 
     def _append(self, lines: str, count: int, stream: str) -> int:
-        clean = lines.replace("\0", "").encode("utf-8", "replace").decode()
+        clean = encodable(lines.replace("\0", ""))
         begins = f"{time.time_ns() // 1_000_000}\t{self.stage}\t{stream}\t"
         records = begins + clean.replace("\n", f"\n{begins}") + "\n"
         with self._lock:

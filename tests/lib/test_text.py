@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builds.lib.json_text import indented
-from builds.lib.text import one_line, plain, printable, visible, without_colour, without_controls
+from builds.lib.text import MIN_LONG, encodable, one_line, plain, printable, visible, without_colour, without_controls
 
 TEXT = "a\x1b[31mb\tc\nd\x00\x9be\u202ef\ud800g"
 
@@ -26,6 +26,19 @@ def test_printable_replaces_each_run_of_hidden_characters_by_a_space() -> None:
 
 def test_without_controls_keeps_tabs_newlines_and_directions() -> None:
     assert without_controls(TEXT) == "ab\tc\nd e\u202ef\ud800g"
+
+
+@pytest.mark.parametrize(
+    "odd", ["", "\x1b[\x1b[0m31m", "\0\x1b[31m", "\x1b[2J", "".join(f"\x1b[{number}m" for number in range(20))]
+)
+def test_a_long_text_loses_the_same_colours_as_a_short_one(odd: str) -> None:
+    long = "\x1b[1;31ma ✓\x1b[0m" * MIN_LONG
+    assert without_colour(long + odd) == "a ✓" * MIN_LONG + without_colour(odd)
+
+
+def test_half_a_character_can_be_sent_as_a_question_mark() -> None:
+    assert encodable("✓ a\ud83d") == "✓ a?"
+    assert encodable("✓ a") == "✓ a"
 
 
 def test_without_colour_keeps_other_sequences() -> None:

@@ -8,112 +8,35 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from builds.engine.diagnosis import (
-    commands,
-    content,
-    environment,
-    exports,
-    figures,
-    languages,
-    latex,
-    network,
-    packages,
-    pixi,
-    programs,
-    project_file,
-    references,
-    templates,
-    typst,
-)
+from builds.engine.diagnosis import commands, environment, languages, network
 from builds.engine.diagnosis.author_place import by_check, explained, placed, with_callers_place
 from builds.engine.diagnosis.clue import START, Clue, author_file
 from builds.engine.diagnosis.endings import KILLED, Ending, LastLines, error_of
+from builds.engine.diagnosis.first_look import (
+    ASKS,
+    ENTERS,
+    NOISE,
+    OURS,
+    SIGNIFICANT,
+    TRACES,
+    TRIGGERS,
+    UNREADABLE,
+    Line,
+    look_at,
+    readable,
+)
 from builds.engine.diagnosis.pages import Pages
 from builds.engine.diagnosis.rule import Fact, Rule, Weight
-from builds.engine.diagnosis.rule_index import RuleIndex
-from builds.engine.diagnosis.trace import CRASHED, MAYBE_PATTERN, Trace
+from builds.engine.diagnosis.rules import INDEX
+from builds.engine.diagnosis.trace import CRASHED, Trace
 from builds.engine.findings import Finding, Severity
-from builds.engine.manuscript.settings import OVERLAY
 from builds.engine.process.ceilings import Ceilings
 from builds.errors import BuildError, CommandComplained, CommandFailed, LimitHit
-from builds.lib.scan import Scan
-from builds.lib.text import without_colour, without_controls
-
-# The first rule that matches a line is used, so specific rules come before general ones.
-RULES = (
-    *programs.SERVICE_RULES,
-    *project_file.CONFIG_RULES,
-    *templates.TEMPLATE_RULES,
-    *commands.CALLED_RULES,
-    *packages.PACKAGE_RULES,
-    *typst.TYPST_RULES,
-    *latex.LATEX_RULES,
-    *templates.DEMAND_RULES,
-    *exports.EXPORT_RULES,
-    *exports.TOC_RULES,
-    *content.FILE_RULES,
-    *content.SYNTAX_RULES,
-    *content.INCLUDE_RULES,
-    *figures.IMAGE_RULES,
-    *content.NOTEBOOK_RULES,
-    *references.REFERENCE_RULES,
-    *exports.PLUGIN_RULES,
-    *figures.MATH_RULES,
-    *project_file.FRONT_MATTER_RULES,
-    *content.FALLBACK_RULES,
-    *network.NETWORK_RULES,
-    *pixi.PIXI_RULES,
-    *environment.ENVIRONMENT_RULES,
-    *commands.COMMAND_RULES,
-    *languages.LANGUAGE_RULES,
-    *programs.PROGRAM_RULES,
-)
-INDEX = RuleIndex(RULES)
-UNSIGNED_INDEX = RuleIndex([each for each in RULES if not each.is_signed])
+from builds.lib.scan import encoded, needed
+from builds.lib.text import without_colour
 
 # A line that begins something else: it does not belong to the complaint before it.
 BEGINS = re.compile(r"^(?:[⛔⚠]|(?:error|warning|Error): )")
-# A cheap check before the rules: none of them matches a line without one of these.
-SIGNS = re.compile(r"[⛔⚠]")
-TRIGGER_PATTERN = (
-    r"⛔|⚠|📭|×|! |rror|ERROR|xception|MemoryError|ERR!|FATAL|atal: |failed|not found|not available|Permission denied|memory"
-    r"|bad_alloc|ENO"
-    r"|No space|quota|Cannot|Could not|No valid|Querying template|Problem |must be installed|not installed|Node\.js|\.tex:"
-    r"|\.sty:"
-    r"|\.cls:|\.bbl:|env: |temporarily unavailable|EAGAIN|new thread|File too large|EFBIG|size limit|stopping build|\*\*\*"
-    r"|dns |TOC |CFF "
-    r"|: line \d|panicked|tation fault|Bus error|Illegal inst|core dumped|Error in|[Pp]roxy|[Tt]unnel|Refused by Jobsite"
-    r"|certificate|CERTIFICATE|SSL|TLS|Fehler|Erreur|Erro |No such|No module|No rule|can't|Can't|cannot|allocate|undefined"
-    r"|does not"
-    r"|unsatisfiable|halted|Quitting|No targets|no such|Unable|NotFound|ERR_|Killed|LaTeX went|\.rb:|couldn't|expecting"
-    r"|40[03]|429|503|\.sh: |LaTeX Warning|Missing character|^warning: |template|unable|denied|Read-only|not in |DO NOT MATCH"
-    r"|\.lock"
-    r"|lock-?file|lock\.json|in sync|out-of-sync|anifest|nterpreter|shared librar|version `|unbound|not set|display|DISPLAY"
-    r"|sudo|(?:as|be|you) root"
-    r"|aemon|TTY|\btty|ioctl|Terminated|sending signal|Aborted|terminate called|panic|free\(|double free|goroutine|no such"
-    r"|missing|matched no"
-    r"|exit (?:code|status)|exited|return(?:ed|s)? |line \d|found no|is required|size changed|Failed|compiled|pickl|[Mm]agic"
-    r"|not an? |had non-zero"
-    r"|^--\d{4}-|trying URL|Retrieving '|lookup address|name resolution|service not known|nodename nor|by peer|ECONNRESET"
-    r"|Disconnected|IncompleteRead|transfer closed|connection closed|End-of-c|tar archive|end of file|ERROR -|spawn|executable"
-    r"|pkg-config|parameter|Entering dir|tlmgr: |could not get|expired|trusted|originates from"
-)
-TRIGGER = Scan(TRIGGER_PATTERN)
-# Lines that explain nothing.
-NOISE = Scan(
-    r"^[\pZ\t\v\f\r]*(?:at .*[\d>)]$|Node\.js v|Myst CLI Versions|- (?:node|npm|myst)[ \t]|To list valid templates|npm (?:ERR!"
-    r"|error) A complete log"
-    r"|building myst-cli session|[│┌└╰├╭·|-]|\^+$|~+$|→? *\d+ ?[│|]|📖|📚|📬|📑|🍡|🔌|🌎|🔍|🐕|\[\d+:0x|\d+: 0x)|^[\pZ\t\v\f\r]*$"
-    r"|Update available|npm (?:i|install) -g mystmd|Run `npm|npm notice|Follow @mystmd|To resolve this, run: myst"
-)
-# The message of a program that needs the network in a build without one (see builds/engine/myst/toolchain.py).
-NO_NETWORK = re.compile(r"(?:failed, reason: )?connect (?:ECONNREFUSED|ENETUNREACH) 127\.0\.0\.1:9\b|fetch failed")
-# KaTeX underlines what it can't read, letter by letter.
-UNDERLINED = "\u0332"
-# A line without a match means nothing by itself: no rule and no trace needs it, and :meth:`Clues._plain` leaves it as it is.
-SIGNIFICANT = Scan(
-    f"{TRIGGER_PATTERN}|{MAYBE_PATTERN}|{re.escape(OVERLAY)}|{UNDERLINED}|127\\.0\\.0\\.1:9|[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x{{9f}}]"
-)
 # Nothing makes up for these: myst leaves out the export, or the page.
 ALWAYS_BROKEN = (
     "export-format-unknown",
@@ -183,53 +106,75 @@ class Clues:
         self._make_folders: dict[str | None, str] = {}  # by the level of a make that another one called
         self._asked = (0, "")  # the line in which a program said which host it asks, and that host
 
+    def see(self, number: int, stream: str, text: str) -> Clue | None:
+        """Check a line of the log. Returns what it may explain."""
+        return next(iter(self.see_many(number, stream, [text])), None)
+
     def see_many(self, first: int, stream: str, lines: Sequence[str]) -> list[Clue]:
-        """Check consecutive lines of the log, of which ``first`` is the first one's number. Returns what they may explain."""
-        plain, clues, seen = self._plain_lines(lines), [], 0
-        for at in SIGNIFICANT.needed(plain, self._is_in_the_middle):
-            self._pass_over(first + seen, plain[seen:at])
-            if clue := self.see(first + at, stream, lines[at]):
-                clues.append(clue)
-            seen = at + 1
-        self._pass_over(first + seen, plain[seen:])
+        """Check consecutive lines of the log, of which ``first`` is the first one's number. Returns what they may explain.
+
+        A complaint that is not kept any more, because there have been so many, is left out.
+        """
+        text = self._plain_text(lines)
+        data, said, clues, says_nothing = encoded(text), text.split("\n"), [], []
+        for at in needed(SIGNIFICANT.matching(data), len(lines), self._is_in_the_middle):
+            line = self._looked_at(first + at, lines[at], said[at])
+            if line.text != said[at]:
+                said[at], data = line.text, b""
+            if found := self._first_rule(first + at, line):
+                clue = None if self._is_surplus(found[0]) else self._keep(self._clue(first + at, *found))
+                if clue:
+                    clues.append(clue)
+                if (clue.rule if clue else found[0]).weight is Weight.ECHO:
+                    says_nothing.append(at)
+        self._keep_last(first, said, data, says_nothing)
         return clues
 
     def _is_in_the_middle(self) -> bool:
         """Whether the next line may belong to those before it, whatever it is."""
         return bool(self._waiting) or self._trace.is_in_the_middle
 
-    def _pass_over(self, first: int, lines: Sequence[str]) -> None:
-        """Keep the last of these lines, which mean nothing by themselves."""
-        if lines:
-            short = [line[:MAX_LINE] for line in lines]
-            self._last.see_many(first, short, noise=set(NOISE.matching(short)))
+    def _keep_last(self, first: int, lines: Sequence[str], data: bytes, says_nothing: Sequence[int]) -> None:
+        """``data`` are the lines in UTF-8, if that is known."""
+        if max(map(len, lines)) > MAX_LINE:
+            lines, data = [line[:MAX_LINE] for line in lines], b""
+        noise = NOISE.matching(data or encoded("\n".join(lines)))
+        self._last.see(first, lines, noise=noise, says_nothing=says_nothing)
 
-    def see(self, number: int, stream: str, text: str) -> Clue | None:
-        """Check a line of the log. Returns what it may explain."""
-        line = self._plain(text)
-        if OVERLAY in line:
-            return None  # our own project file beside the author's: myst has said the same of the author's
-        line = self._trace.see(line)
-        if asked := network.ASKED.search(line):
+    def _looked_at(self, number: int, text: str, plain: str) -> Line:
+        """Read a line as a part of those around it. ``plain`` is ``text`` without colours and the folder's path. Empty if it is our own."""
+        line = look_at(plain)
+        if UNREADABLE in line.marks or len(text) > MAX_LINE:
+            line = look_at(self._plain(text))
+        if OURS in line.marks:
+            return Line("", b"", ())  # our own project file beside the author's: myst has said the same of the author's
+        unframed = self._trace.see(line.text, is_marked=TRACES in line.marks)
+        if unframed != line.text:
+            line = look_at(unframed)
+        if ASKS in line.marks and (asked := network.ASKED.search(line.text)):
             self._asked = (number, asked["host"])
-        if entered := commands.ENTERED.search(line):
+        if ENTERS in line.marks and (entered := commands.ENTERED.search(line.text)):
             self._make_folders[entered["level"]] = "" if f"{entered['folder']}/" == self._prefix else entered["folder"]
-        self._follow(line)
-        clue = self._read(number, line)
-        says_nothing = clue is not None and clue.rule.weight is Weight.ECHO
-        self._last.see(number, line, is_noise=NOISE.finds(line), says_nothing=says_nothing)
-        return self._keep(clue) if clue else None
+        if self._waiting:
+            self._follow(line.text)
+        return line
 
-    def _read(self, number: int, line: str) -> Clue | None:
-        """What a line means, by the first rule that matches, or as the end of a trace of Python."""
-        if TRIGGER.finds(line):
-            for rule in (INDEX if SIGNS.search(line) else UNSIGNED_INDEX).candidates(line):
-                if (found := rule.pattern.search(line)) and (groups := self._complete_groups(number, rule, found)) is not None:
-                    return self._clue(number, self._proven(rule, groups.get("host") or ""), groups)
+    def _first_rule(self, number: int, line: Line) -> tuple[Rule, Mapping[str, str | None]] | None:
+        """What a line means, with its words: the first rule that matches, or the end of a trace of Python."""
+        if TRIGGERS in line.marks:
+            for rule in INDEX.candidates(line.data):
+                if (found := rule.pattern.search(line.text)) and (
+                    groups := self._complete_groups(number, rule, found)
+                ) is not None:
+                    return self._proven(rule, groups.get("host") or ""), groups
         if raised := self._trace.raised:
             is_below = raised["colon"] and not raised["reason"]
-            return self._clue(number, languages.PYTHON_RAISED if is_below else languages.PYTHON_ERROR, raised)
+            return languages.PYTHON_RAISED if is_below else languages.PYTHON_ERROR, raised
         return None
+
+    def _is_surplus(self, rule: Rule) -> bool:
+        """Whether a line of this rule changes nothing, because no more complaints are kept."""
+        return self._complaints >= MAX_CLUES and rule.is_only_a_complaint and not self._trace.raised
 
     def _complete_groups(self, number: int, rule: Rule, found: re.Match[str]) -> dict[str, str | None] | None:
         """The groups of a line, with the host that the lines before it name; None if a rule about a host finds no host."""
@@ -301,14 +246,13 @@ class Clues:
             self._clues = {key: other for key, other in self._clues.items() if other.number != clue.number}
 
     def _plain(self, text: str) -> str:
-        line = without_controls(text[:MAX_LINE]).replace(UNDERLINED, "")
-        line = NO_NETWORK.sub("builds run without network access", line)
+        line = readable(text[:MAX_LINE])
         return line.replace(self._prefix, "") if self._prefix else line
 
-    def _plain_lines(self, lines: Sequence[str]) -> Sequence[str]:
-        """The lines without colours and the folder's path. The rest that :meth:`_plain` does is to significant lines only."""
+    def _plain_text(self, lines: Sequence[str]) -> str:
+        """The lines without colours and the folder's path. The rest that :meth:`_plain` does matters to few."""
         text = without_colour("\n".join(lines))
-        return (text.replace(self._prefix, "") if self._prefix else text).split("\n") if lines else lines
+        return text.replace(self._prefix, "") if self._prefix else text
 
     def _clue(self, number: int, rule: Rule, groups: Mapping[str, str | None]) -> Clue:
         if rule is languages.PYTHON_ERROR and groups.get("kind") == "KeyError" and self._trace.reads_environment:

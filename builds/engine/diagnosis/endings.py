@@ -90,18 +90,20 @@ class LastLines:
         self._noise: deque[tuple[int, str]] = deque(maxlen=MAX_KEPT)
         self._saying_nothing: deque[int] = deque(maxlen=2 * MAX_KEPT)
 
-    def see(self, number: int, line: str, *, is_noise: bool, says_nothing: bool) -> None:
-        if says_nothing:
-            self._saying_nothing.append(number)
-        if line.strip():
-            (self._noise if is_noise else self._telling).append((number, line.strip()))
+    def see(self, first: int, lines: Sequence[str], *, noise: Sequence[int], says_nothing: Iterable[int] = ()) -> None:
+        """Take in consecutive lines, of which ``first`` is the first one's number.
 
-    def see_many(self, first: int, lines: Sequence[str], noise: Collection[int]) -> None:
-        """Take in consecutive lines that are not errors. ``noise`` holds the indexes of noise and of empty lines."""
-        telling = (at for at in reversed(range(len(lines))) if at not in noise)
-        self._telling.extend((first + at, lines[at].strip()) for at in reversed([*islice(telling, MAX_KEPT)]))
-        shown = (at for at in sorted(noise, reverse=True) if lines[at].strip())
-        self._noise.extend((first + at, lines[at].strip()) for at in reversed([*islice(shown, MAX_KEPT)]))
+        ``noise`` and ``says_nothing`` are indexes of lines, in their order. Empty lines may be left out.
+        """
+        self._saying_nothing.extend(first + at for at in says_nothing)
+        known = set(noise)
+        self._extend(self._telling, first, lines, (at for at in reversed(range(len(lines))) if at not in known))
+        self._extend(self._noise, first, lines, reversed(noise))
+
+    @staticmethod
+    def _extend(kept: deque[tuple[int, str]], first: int, lines: Sequence[str], backwards: Iterable[int]) -> None:
+        shown = ((first + at, stripped) for at in backwards if (stripped := lines[at].strip()))
+        kept.extend(reversed([*islice(shown, MAX_KEPT)]))
 
     @property
     def shown(self) -> tuple[tuple[int, str], ...]:

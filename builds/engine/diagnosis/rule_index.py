@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from builds.engine.diagnosis.rule import Rule
-from builds.lib.scan import Scan
+from builds.lib.scan import Candidates
 
-GROUP = 16  # rules that are looked for together, once a line matches any rule
 # For how many lines each rule is tried: to prepare the faster way takes as long as that.
 LINES_BEFORE = 300
 PART = re.compile(r"\\u[0-9a-f]{4}|\\.|\[\^?\]?|\]|\(\?P<\w+>|\(\?P=\w+\)|\(\?<?[=!]|\(|\)|.", re.DOTALL)
@@ -25,27 +24,16 @@ class RuleIndex:
         self._rules = rules
         self._lines = 0
 
-    def candidates(self, line: str) -> Iterator[Rule]:
-        self._lines += 1
-        if self._lines <= LINES_BEFORE:
-            yield from self._rules
-        elif self._any.finds(line):
-            for scan, rules in self._groups:
-                if scan.finds(line):
-                    yield from rules
+    def candidates(self, line: bytes) -> Iterable[Rule]:
+        """The rules for a line, which is UTF-8."""
+        if self._lines < LINES_BEFORE:
+            self._lines += 1
+            return self._rules
+        return [self._rules[at] for at in self._scan.of(line)]
 
     @cached_property
-    def _any(self) -> Scan:
-        return _scan_of(self._rules)
-
-    @cached_property
-    def _groups(self) -> list[tuple[Scan, Sequence[Rule]]]:
-        groups = [self._rules[start : start + GROUP] for start in range(0, len(self._rules), GROUP)]
-        return [(_scan_of(group), group) for group in groups]
-
-
-def _scan_of(rules: Sequence[Rule]) -> Scan:
-    return Scan("|".join(f"(?:{loosened(rule.pattern.pattern)})" for rule in rules))
+    def _scan(self) -> Candidates:
+        return Candidates(loosened(rule.pattern.pattern) for rule in self._rules)
 
 
 def loosened(pattern: str) -> str:

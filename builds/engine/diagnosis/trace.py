@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from builds.engine.diagnosis.rule import Read, find_first
 from builds.engine.findings import Severity, kind
 from builds.errors import Fault
-from builds.lib.scan import Scan
 
 PYTHON_START = re.compile(r"^\s*(?:\+ Exception Group )?Traceback \(most recent call last\)|^╭─+ Traceback|^Fatal Python error:")
 # What Python draws before each line of an exception group.
@@ -33,12 +32,11 @@ NOTEBOOK = re.compile(
     r"(?:Converting notebook |Executing:? (?:notebook )?|Error while converting |Input Notebook: +|processing file: |^\[ *\d+/\d+\] )"
     r"['\"]?(?P<file>[^\s'\"]+\.(?:ipynb|qmd|[Rr]md|md))"
 )
-# A cheap check before those patterns: none of them matches a line without one of these.
+# None of those patterns matches a line without one of these.
 MAYBE_PATTERN = (
     r"Traceback|Fatal Python|File |Quitting |^@ |\.[Rr]\w*#|\.[mc]?[jt]s:\d+$|^│"
     r"|:\d+:$|[Nn]otebook|processing file|^\[ *\d+/|Executing|Error while"
 )
-MAYBE = Scan(MAYBE_PATTERN)
 HOST = re.compile(r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)")
 JS_FRAME = re.compile(r"^\s+at (?:.*\()?(?:file://)?(?P<file>[^\s():]+):(?P<line>\d+):\d+\)?$")
 JULIA_FRAME = re.compile(r"(?:^\s+@ (?:\S+ )?|in expression starting at )(?P<file>[^\s:]+):(?P<line>\d+)")
@@ -63,7 +61,6 @@ CRASHED = kind(
     fault=Fault.UNKNOWN,
     examples=("TypeError: Cannot read properties of undefined (reading 'length')\n    at visit (/x/mystmd_py/myst.cjs:1:2)",),
 )
-
 
 # Two sets of rules lead to it: myst runs code, and so do other programs.
 CODE_FAILED = kind(
@@ -96,10 +93,13 @@ class Trace:
         """Whether the next line may belong to a trace, whatever it is."""
         return self._is_open or self._is_grouped
 
-    def see(self, line: str) -> str:
-        """Check a line of the log, in which paths in the manuscript's folder are relative. Returns it without a frame around it."""
+    def see(self, line: str, *, is_marked: bool) -> str:
+        """Check a line of the log, in which paths in the manuscript's folder are relative. Returns it without a frame around it.
+
+        ``is_marked`` says that ``MAYBE_PATTERN`` matches it.
+        """
         self.raised = {}
-        if not self.is_in_the_middle and not MAYBE.finds(line):
+        if not self.is_in_the_middle and not is_marked:
             return line
         if PYTHON_START.search(line):
             self._is_grouped = "Group" in line or (self._is_grouped and line.startswith((" ", "|")))

@@ -26,7 +26,7 @@ from builds.engine.myst import doi_cache, site_theme, toolchain
 from builds.engine.myst.blame import BEGINS, TypstPlaces
 from builds.engine.myst.latex_log import LatexLogs
 from builds.engine.myst.shell import Shell
-from builds.lib.scan import Scan
+from builds.lib.scan import Scan, encoded, needed
 
 EXPORT_FLAGS = ("--docx", "--pdf", "--tex", "--typst", "--jats", "--md", "--cff", "--meca")
 FLAGS = {name: f"--{name}" for name in ("docx", "pdf", "tex", "typst", "md", "cff", "meca")} | {
@@ -67,7 +67,8 @@ class MystShell(Shell):
         return code
 
     def on_lines(self, lines: Sequence[str]) -> None:
-        for at in NOTED.needed(lines, lambda: self.typst_places.is_in_the_middle):
+        noted = NOTED.matching(encoded("\n".join(lines)))
+        for at in needed(noted, len(lines), lambda: self.typst_places.is_in_the_middle):
             self._note(lines[at])
 
     def _note(self, text: str) -> None:

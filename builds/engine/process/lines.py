@@ -17,9 +17,14 @@ ESCAPE = re.compile(
     r"\x1b(?!\[[0-9;:]*m)"
     r"(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\n]{0,4096}(?:\x07|\x1b\\)|[ -/]*[0-Z\\^-~]?)"
 )
-UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]*)\Z")
+# What does not end within the limits is not waited for, and counts as text.
+UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,4096}[ -/]{0,4096}|[\]PX^_][^\x07\x1b\n]{0,4096}\x1b?|[ -/]{0,4096})\Z")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+")
 ASCII_CONTROLS = bytes(code for code in range(128) if CONTROL.match(chr(code)))
+OTHER_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # the rest of them in UTF-8
+COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
+# The colours for which a text is looked through one by one: programs use few.
+MAX_COLOURS = 8
 
 
 class LineSplitter:
@@ -38,8 +43,11 @@ class LineSplitter:
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that ``data`` completes."""
-        if self._is_plain(data):
+        before = self._decoder.getstate()[0]
+        if not self._escape and not before and b"\x1b" not in data and data.isascii():
             return self._take(data.translate(None, ASCII_CONTROLS).decode("ascii"))
+        if not self._escape and _is_clean(before + data):
+            return self._take(self._decoder.decode(data))
         return self._take(self._clean(self._escape + self._decoder.decode(data)))
 
     def flush(self) -> list[str]:
@@ -50,10 +58,6 @@ class LineSplitter:
             lines += self._pieces(_folded(self._line))
             self._line = ""
         return lines
-
-    def _is_plain(self, data: bytes) -> bool:
-        """Whether it is ASCII without escape sequences, and nothing before it is incomplete."""
-        return data.isascii() and b"\x1b" not in data and not self._escape and not self._decoder.getstate()[0]
 
     def _clean(self, text: str) -> str:
         unfinished = UNFINISHED_ESCAPE.search(text)
@@ -86,6 +90,20 @@ class LineSplitter:
             yield line[: self._max_length] + CUT
             line = CUT + line[self._max_length :]
         yield line
+
+
+def _is_clean(data: bytes) -> bool:
+    """Whether it has no control characters, and no escape sequences except whole colours. May say no wrongly."""
+    if len(data.translate(None, ASCII_CONTROLS)) < len(data) or OTHER_CONTROL.search(data):
+        return False
+    for _ in range(MAX_COLOURS):
+        at = data.find(b"\x1b")
+        if at < 0:
+            return True
+        if not (colour := COLOUR.match(data, at)):
+            return False
+        data = data.replace(colour.group(), b"\0")
+    return b"\x1b" not in data
 
 
 def _without_controls(text: str) -> str:

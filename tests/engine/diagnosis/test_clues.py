@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from builds.engine.diagnosis import Clue, Clues, clues
-from builds.engine.diagnosis.rule import Fact, Rule
+from builds.engine.diagnosis import Clue, Clues
+from builds.engine.diagnosis.clues import MAX_CLUES
+from builds.engine.diagnosis.rule import Fact, Rule, Weight
+from builds.engine.diagnosis.rule import rule as make_rule
+from builds.engine.diagnosis.rules import RULES
 from builds.engine.findings import Kind
 from builds.engine.findings.kind import KINDS
 from builds.errors import BuildError, Fault, LimitHit
@@ -79,7 +82,7 @@ def test_a_line_becomes_a_sentence_for_the_author(lines: list[str], sentence: st
 
 EXAMPLES = [
     (rule, example, is_measured)
-    for each in clues.RULES
+    for each in RULES
     for rule, is_measured in ((each, True), *([(each.otherwise, False)] if each.otherwise else []))
     for example in rule.examples
 ]
@@ -105,13 +108,22 @@ def test_an_example_of_a_mistake_in_yaml_leads_to_its_kind(known: Kind, example:
 
 
 def test_every_rule_has_an_example_and_a_code_that_can_be_stored() -> None:
-    kinds = [rule.kind for each in clues.RULES for rule in (each, each.otherwise) if rule]
+    kinds = [rule.kind for each in RULES for rule in (each, each.otherwise) if rule]
     assert not [known.code for known in kinds if not KINDS[known.code].examples]
     assert not [known.code for known in kinds if len(known.code) > 40]
 
 
+def test_rules_with_one_code_are_of_one_kind() -> None:
+    """Otherwise the severity of a finding would depend on which module is imported first."""
+    with pytest.raises(ValueError, match="'code-failed' is broken, not notice"):
+        make_rule(Weight.THROWN, "code-failed", "x", "Another text.", examples=())
+    one_code = [each.kind for each in RULES if each.kind.code == "nb-not-json"]
+    assert {each.text for each in one_code} == {KINDS["nb-not-json"].text}
+    assert len(one_code) == 2
+
+
 def test_what_is_the_services_or_is_retried_keeps_the_code_of_its_class() -> None:
-    for each in clues.RULES:
+    for each in RULES:
         for rule in (each, each.otherwise):
             if rule and (rule.error.fault in (Fault.SERVICE, Fault.OUTSIDE) or rule.error is LimitHit):
                 assert rule.kind.code == rule.error.code
@@ -152,8 +164,8 @@ def test_no_rule_blames_the_service_or_another_host_for_words_alone() -> None:
     def is_said(rule: Rule) -> bool:
         return rule.error.fault in (Fault.SERVICE, Fault.OUTSIDE) or rule.kind.code in TRANSIENT
 
-    assert not [rule.text for rule in clues.RULES if is_said(rule) and (rule.fact is None or rule.otherwise is None)]
-    assert not [rule.text for rule in clues.RULES if rule.otherwise and is_said(rule.otherwise)]
+    assert not [rule.text for rule in RULES if is_said(rule) and (rule.fact is None or rule.otherwise is None)]
+    assert not [rule.text for rule in RULES if rule.otherwise and is_said(rule.otherwise)]
 
 
 def test_of_two_lines_that_weigh_the_same_the_measured_one_is_the_cause() -> None:
@@ -204,7 +216,7 @@ def test_a_crafted_line_takes_no_quadratic_time(line: str) -> None:
 
     def seconds(characters: int) -> float:
         started_at = time.process_time()
-        for rule in clues.RULES:
+        for rule in RULES:
             rule.pattern.search(line[:characters])
         return time.process_time() - started_at
 
@@ -254,6 +266,10 @@ def test_what_no_line_explains_is_unknown_with_the_last_lines() -> None:
     assert error.sentence.endswith("ended with exit code 1: one / two / three.")
 
 
+def test_a_line_is_taken_for_noise_by_what_is_shown_of_it() -> None:
+    assert failure("one", "\x07│ the table fell", "\x07 ").sentence.endswith("ended with exit code 1: one.")
+
+
 def test_our_own_project_file_is_never_named() -> None:
     assert not see(
         "⛔️ _jobsite.yml 'config' missing required key: version (at _jobsite.yml)\n⚠️  _jobsite.yml 'site' extra key ignored: x"
@@ -268,6 +284,18 @@ def test_a_complaint_is_kept_once_whatever_the_number_of_exports() -> None:
 def test_a_flood_of_complaints_does_not_hide_why_the_build_failed() -> None:
     lines = [f"⛔️ a.md:{number} unknown directive: x" for number in range(1, 2000)]
     assert failure(*lines, "First TOC item must be a file").code == "toc-begins-without-page"
+
+
+def test_when_enough_complaints_are_kept_others_are_left_out_and_errors_are_not() -> None:
+    found = Clues(FOLDER)
+    lines = [f"⛔️ a.md:{number} unknown directive: x" for number in range(1, MAX_CLUES + 20)]
+    assert len(found.see_many(1, "stderr", lines)) == MAX_CLUES
+    assert found.see(9000, "stderr", "⛔️ b.md:1 unknown directive: y") is None
+    assert [
+        clue.code for clue in found.see_many(9001, "stderr", ["⛔️ c.md:1 unknown directive: z", "sh: 1: pixi: not found"])
+    ] == ["pixi-not-found"]
+    assert [clue.number for clue in found.all] == [*range(1, MAX_CLUES + 1), 9002]
+    assert found.failure(exit_code=1, command="x").code == "pixi-not-found"
 
 
 def test_a_file_that_a_tool_made_is_not_the_authors() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from builds.engine.process.lines import LineSplitter
@@ -45,6 +47,42 @@ def test_an_endless_line_comes_in_pieces() -> None:
     assert len(got) > 900
     assert max(map(len, got)) <= 1002
     assert sum(line.count("x") for line in [*got, *splitter.flush()]) == 1_000_000
+
+
+@pytest.mark.parametrize("start", [b"\x1b[", b"\x1b]", b"\x1b[1 ", b"\x1b "])
+def test_an_escape_sequence_that_never_ends_is_not_kept(start: bytes) -> None:
+    """What is kept is read again with what comes next, so it would take quadratic time."""
+    letter = b"\x20" if start.endswith(b" ") else b"0"
+    splitter = LineSplitter(1000)
+    got = [line for data in (start, *[letter * 10_000] * 20) for line in splitter.feed(data)]
+    assert len(got) > 180
+
+
+PIECES = (
+    b"\x1b[31m",
+    b"\x1b[0m",
+    b"\x1b[",
+    b"\x1b",
+    b"m",
+    b"\xc2",
+    b"\x85",
+    b"\x80",
+    b"\x07",
+    b"\xe2\x9c\x93",
+    b"\xff",
+    b"a",
+    b"\n",
+    b"\r",
+)
+
+
+def test_what_is_read_faster_becomes_the_same_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(1)
+    written = [[b"".join(chance.choices(PIECES[:2] * 4 + PIECES, k=chance.randrange(9))) for _ in range(20)] for _ in range(1000)]
+    written.append([b"".join(b"\x1b[%dm" % number for number in range(40)) + b"\xc3\xa9"])
+    faster = [lines(*chunks) for chunks in written]
+    monkeypatch.setattr("builds.engine.process.lines._is_clean", lambda data: False)
+    assert [lines(*chunks) for chunks in written] == faster
 
 
 @pytest.mark.parametrize("form", ["a-service-secret/+", "a-service-secret%2F%2B", "YS1zZXJ2aWNlLXNlY3JldC8r"])
