@@ -65,9 +65,11 @@ def _serve(ports: list[int]) -> None:
         command = [sys.executable, "-m", "tests.standins", *numbers, "--seed-sample", "--proxy", "https://github.com", "--quiet"]
         extra.append(Program("stand-ins", command, stop_order=3, renew=False))
     try:
-        serve(extra)
+        next_command = serve(extra)
     except CommandError as error:
         sys.exit(f"jobsite: {error}")
+    if next_command:  # this is a forked program
+        next_command.run()
 
 
 def _free_ports(count: int) -> list[int]:

@@ -56,6 +56,18 @@ def text(name: str, default: str = "") -> str:
     return value
 
 
+def have_files_changed() -> bool:
+    """Whether a file that a setting was read from has another content now, or can't be read."""
+    return any(read.file and _content(read.file) != read.value for read in READ.values())
+
+
+def _content(file: str) -> str | None:
+    try:
+        return Path(file).read_text().strip()
+    except OSError:
+        return None
+
+
 def boolean(name: str, *, default: bool) -> bool:
     value = text(name, "yes" if default else "no").strip().lower()
     if value in TRUE:

@@ -149,6 +149,11 @@ def configure(config: dict[str, Any]) -> None:
     """Django's LOGGING_CONFIG: also sends Python's warnings and uncaught exceptions to the log."""
     logging.config.dictConfig(config)
     logging.captureWarnings(True)
+    name_process()
+
+
+def name_process() -> None:
+    """Let the log lines of this process have the role that its arguments give it, and its uncaught exceptions be such lines."""
     log_context.bind(role=role(sys.argv), host=socket.gethostname())
     if role(sys.argv) != COMMAND:
         sys.excepthook, threading.excepthook = _log_uncaught, _log_uncaught_in_thread

@@ -44,6 +44,12 @@ class ProgramOutput:
                 self._selector.unregister(source.pipe)
                 source.pipe.close()
 
+    def close(self) -> None:
+        """Close all pipes. For a forked program, to which they do not belong."""
+        for key in list(self._selector.get_map().values()):
+            key.data.pipe.close()
+        self._selector.close()
+
     @staticmethod
     def _log(source: _Source, lines: list[str]) -> None:
         for line in filter(str.strip, lines):

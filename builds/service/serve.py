@@ -7,7 +7,7 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -21,7 +21,8 @@ from builds.errors import ProcessesLeft
 from builds.pipeline import isolation
 from builds.queue import workers
 from builds.record import schema
-from builds.service import web
+from builds.service import fork, preload, web
+from builds.service.installed import Installation
 from builds.service.start import make_private
 from builds.service.supervisor import Program, Supervisor
 from builds.service.worker import BREAK_OFF
@@ -29,8 +30,6 @@ from jobsite import embedded
 
 logger = logging.getLogger(__name__)
 
-# The folder as the command line names it.
-STARTED_IN = Path(sys.argv[0]).absolute().parent if Path(sys.argv[0]).name == "manage.py" else settings.BASE_DIR
 # How long a worker and its work-horse take to abort a build: TERM, 10 s of grace, KILL, proof.
 BREAK_OFF_SECONDS = 35.0
 # Longer than the web server takes to finish what has begun.
@@ -39,30 +38,51 @@ WEB_GRACE = 35.0
 MAX_SECONDS_ALONE = 30.0
 
 
-def serve(extra: Sequence[Program] = ()) -> None:
-    """Run the service until it is asked to stop.
+def serve(extra: Sequence[Program] = (), *, installation: Installation | None = None) -> fork.NextCommand | None:
+    """Run the service until it is asked to stop. In a forked program, return at once with what it has to run.
 
     Raises:
         CommandError: it can't start here; the message says why and what to do.
     """
+    installation = installation or Installation()
     with _lock_folder(Path(settings.DATA_DIR)):
         listening = web.listening_socket()
         queue_store = [_queue_store()] if settings.REDIS_EMBEDDED else []
-        for sentence in (*toolchain.missing(), *isolation.notices(), *unknown_clients()):
-            logger.warning("%s", sentence)
-        if problem := schema.unknown():
-            raise CommandError(problem)
-        call_command("migrate", verbosity=0)
-        for sentence in unshared(workers.hosts_besides_this()):
-            sys.stderr.write(f"jobsite: {sentence}\n")
+        fork.in_child(_check_and_migrate)
+        programs = _programs(listening, installation)
+        if fork.is_possible(installation.command("web")()):
+            _load()
         tree.adopt_orphans()
-        Supervisor([*queue_store, *_programs(listening), *extra], tend=_end_orphans).run()
+        return Supervisor([*queue_store, *programs, *extra], tend=_end_orphans).run()
 
 
-def run_workers(count: int) -> None:
-    """Run this many workers, restart the ones that die, and stop all of them when asked to stop."""
+def run_workers(count: int) -> fork.NextCommand | None:
+    """Run this many workers, restart the ones that die, and stop all of them when asked to stop.
+
+    In a forked worker, return at once with what it has to run.
+    """
+    installation = Installation()
+    if fork.is_possible(installation.command("worker")()):
+        fork.freeze()
     tree.adopt_orphans()
-    Supervisor([_worker(number) for number in range(1, count + 1)], tend=_end_orphans).run()
+    return Supervisor([_worker(number, installation) for number in range(1, count + 1)], tend=_end_orphans).run()
+
+
+def _load() -> None:
+    """Load what the programs need before they are forked. What the first query loads and keeps, all of them need, too."""
+    preload.load_all()
+    schema.problem()
+    fork.freeze()
+
+
+def _check_and_migrate() -> None:
+    for sentence in (*toolchain.missing(), *isolation.notices(), *unknown_clients()):
+        logger.warning("%s", sentence)
+    if problem := schema.unknown():
+        raise CommandError(problem)
+    call_command("migrate", verbosity=0)
+    for sentence in unshared(workers.hosts_besides_this()):
+        sys.stderr.write(f"jobsite: {sentence}\n")
 
 
 def unshared(others: Sequence[str]) -> list[str]:
@@ -93,12 +113,12 @@ def unknown_clients() -> list[str]:
     ]
 
 
-def _programs(listening: socket.socket) -> list[Program]:
+def _programs(listening: socket.socket, installation: Installation) -> list[Program]:
     return [
-        *(_web(number, listening) for number in range(1, settings.WEB_WORKERS + 1)),
-        *(_worker(number) for number in range(1, settings.WORKERS + 1)),
-        Program("outbox", _manage("outbox"), stop_order=2, grace=25.0),
-        Program("reconciler", _manage("reconciler"), stop_order=2),
+        *(_web(number, listening, installation) for number in range(1, settings.WEB_WORKERS + 1)),
+        *(_worker(number, installation) for number in range(1, settings.WORKERS + 1)),
+        Program("outbox", installation.command("outbox"), stop_order=2, grace=25.0, may_fork=True),
+        Program("reconciler", installation.command("reconciler"), stop_order=2, may_fork=True),
     ]
 
 
@@ -112,11 +132,11 @@ def _end_orphans(running: Sequence[Program]) -> None:
     unless it is hung.
     """
     own = {program.process.pid for program in running if program.process}
-    argvs = [program.started_argv for program in running]
+    command_lines = {" ".join(program.started_argv) for program in running}
     now = time.monotonic()
     for child in psutil.Process().children():
         with suppress(psutil.Error):
-            is_horse = child.pid not in own and child.cmdline() in argvs
+            is_horse = child.pid not in own and " ".join(child.cmdline()).rstrip() in command_lines
             if is_horse and now - _alone_since.setdefault(child, now) < MAX_SECONDS_ALONE:
                 own.add(child.pid)
     for gone in [process for process in _alone_since if not process.is_running()]:
@@ -128,30 +148,23 @@ def _end_orphans(running: Sequence[Program]) -> None:
         logger.error("%s", error)
 
 
-def _worker(number: int) -> Program:
+def _worker(number: int, installation: Installation) -> Program:
     """On SIGTERM a worker finishes its build. On its second signal it aborts the build, which is then queued again."""
-    grace = float(settings.STOP_GRACE)
-    return Program(f"worker {number}", _manage("worker"), grace=grace, second_signal=BREAK_OFF, second_grace=BREAK_OFF_SECONDS)
+    return Program(
+        f"worker {number}",
+        installation.command("worker"),
+        grace=float(settings.STOP_GRACE),
+        second_signal=BREAK_OFF,
+        second_grace=BREAK_OFF_SECONDS,
+        may_fork=True,
+    )
 
 
-def _web(number: int, listening: socket.socket) -> Program:
+def _web(number: int, listening: socket.socket, installation: Installation) -> Program:
     """All processes of the web server accept from one socket, so that one can be renewed while the others serve."""
-    return Program(f"web {number}", _manage("web", "--fd", str(listening.fileno())), grace=WEB_GRACE, files=(listening.fileno(),))
-
-
-def _manage(*arguments: str) -> Callable[[], list[str]]:
-    """A management command of the release that is installed when the program starts.
-
-    ``serve`` may have been started through a link to a release's folder, which an upgrade points at the next release. The program is
-    started by the folder's own name, so that it uses the files of one release only.
-    """
-
-    def find() -> list[str]:
-        release, python = STARTED_IN.resolve(), Path(sys.executable)
-        own = python.is_relative_to(STARTED_IN)
-        return [str(release / python.relative_to(STARTED_IN) if own else python), str(release / "manage.py"), *arguments]
-
-    return find
+    descriptor = listening.fileno()
+    command = installation.command("web", "--fd", str(descriptor))
+    return Program(f"web {number}", command, grace=WEB_GRACE, files=(descriptor,), may_fork=True)
 
 
 def _queue_store() -> Program:

@@ -6,12 +6,10 @@ process ends, even if this process is killed.
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -19,11 +17,11 @@ from dataclasses import dataclass, field
 from types import FrameType
 
 from builds.lib.process_end import process_end
+from builds.service import fork
 from builds.service.program_output import ProgramOutput
 
 logger = logging.getLogger(__name__)
 
-PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.1
 TEND_SECONDS = 2.0
 MAX_PAUSE_SECONDS = 30.0
@@ -39,7 +37,8 @@ class Program:
     ``second_signal`` and ``second_grace`` seconds; then SIGKILL. ``stdin`` is its whole standard input. ``files`` are open file
     descriptors that it inherits. ``renew`` is whether SIGHUP replaces it with a new process. ``argv`` may be a function, which is
     asked at each start: after an upgrade, the program may be in another folder. ``logs_lines``: its standard output already consists of
-    log lines, or is for people; otherwise each line of it is logged. Its standard error always is.
+    log lines, or is for people; otherwise each line of it is logged. Its standard error always is. ``may_fork``: it is a command of
+    ``manage.py``, and is forked from this process where that is the same (:mod:`builds.service.fork`).
     """
 
     name: str
@@ -54,9 +53,10 @@ class Program:
     files: tuple[int, ...] = ()
     renew: bool = True
     logs_lines: bool = True
+    may_fork: bool = False
 
     started_argv: list[str] = field(default_factory=list)
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | fork.Forked | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     deaths: int = 0
@@ -89,23 +89,36 @@ class Supervisor:
         self._to_renew: list[Program] = []
         self._output = ProgramOutput()
 
-    def run(self) -> None:
+    def run(self) -> fork.NextCommand | None:
+        """Run the programs until asked to stop. In a forked program, return at once with what it has to run."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.signal(signal.SIGHUP, self._on_renew)
         try:
-            while not self._stop_signals:
-                self._renew_next()
-                for program in self._programs:
-                    self._keep_running(program)
-                if time.monotonic() - self._tended_at > TEND_SECONDS:
-                    self._tended_at = time.monotonic()
-                    self._tend([program for program in self._programs if program.is_running])
-                self._output.read(POLL_SECONDS)
-        finally:
-            self._stop_all()
-            self._tend([])
-            self._output.read(0)
+            self._supervise()
+        except fork.InChild as child:
+            self._output.close()
+            return child.command
+        except BaseException:
+            self._end()
+            raise
+        self._end()
+        return None
+
+    def _supervise(self) -> None:
+        while not self._stop_signals:
+            self._renew_next()
+            for program in self._programs:
+                self._keep_running(program)
+            if time.monotonic() - self._tended_at > TEND_SECONDS:
+                self._tended_at = time.monotonic()
+                self._tend([program for program in self._programs if program.is_running])
+            self._output.read(POLL_SECONDS)
+
+    def _end(self) -> None:
+        self._stop_all()
+        self._tend([])
+        self._output.read(0)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._stop_signals += 1
@@ -137,22 +150,13 @@ class Supervisor:
         if program.process is None:
             if time.monotonic() >= program.start_at:
                 self._start(program)
-        elif program.process.poll() is not None:
-            self._schedule_restart(program, program.process.returncode)
+        elif (code := program.process.poll()) is not None:
+            self._schedule_restart(program, code)
 
     def _start(self, program: Program) -> None:
         program.started_at, program.stopping_since, program.second_sent = time.monotonic(), 0.0, False
         program.started_argv = list(program.argv() if callable(program.argv) else program.argv)
-        program.process = subprocess.Popen(
-            program.started_argv,
-            env={**os.environ, **program.env},
-            stdin=subprocess.PIPE if program.stdin else subprocess.DEVNULL,
-            stdout=None if program.logs_lines else subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            pass_fds=program.files,
-            preexec_fn=_die_with_parent(os.getpid()),
-        )
+        program.process = _fork(program) or _execute(program)
         for pipe, level in ((program.process.stdout, logging.INFO), (program.process.stderr, logging.WARNING)):
             if pipe:
                 self._output.watch(program.name, pipe, level)
@@ -207,16 +211,24 @@ class Supervisor:
             program.signal(signal.SIGKILL)
 
 
-def _die_with_parent(parent: int) -> Callable[[], None]:
-    """A function for the child to call before its program starts: the kernel then sends it SIGTERM when its parent dies."""
+def _fork(program: Program) -> fork.Forked | None:
+    if program.may_fork and fork.is_possible(program.started_argv):
+        return fork.fork(program.started_argv, program.files)
+    return None
 
-    def request_signal() -> None:
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(1)
 
-    return request_signal
+def _execute(program: Program) -> subprocess.Popen[bytes]:
+    parent = os.getpid()
+    return subprocess.Popen(
+        program.started_argv,
+        env={**os.environ, **program.env},
+        stdin=subprocess.PIPE if program.stdin else subprocess.DEVNULL,
+        stdout=None if program.logs_lines else subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+        pass_fds=program.files,
+        preexec_fn=lambda: fork.die_with_parent(parent),
+    )
 
 
 def _log_stop(program: Program) -> None:

@@ -129,6 +129,9 @@ class JobsiteWorker(Worker):
             if os.getpid() == self._row.pid:
                 self._write_row(workers.report_end)
 
+    def procline(self, message: str) -> None:
+        """The process keeps its name, by which it is found; RQ would name it after the queue and the job."""
+
     def check_for_suspension(self, burst: bool) -> None:
         """Before each job: wait while the queue is suspended, and while no exports can be kept, because a build would fail at its end."""
         super().check_for_suspension(burst)

@@ -1,4 +1,4 @@
-"""A rolling restart under load: no request is refused, no build is aborted."""
+"""A rolling restart under load, and after an upgrade: no request is refused, no build is aborted, and the programs are the right ones."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -18,6 +18,8 @@ from tests.e2e.test_faults import attempts, check_one_final
 from tests.e2e.test_stories import submission
 from tests.standins import ArchiveHost, DesciServer
 from tests.support import quick
+from tests.support.forked import is_forked
+from tests.support.releases import this_release
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.e2e
@@ -26,14 +28,23 @@ PROGRAMS = ["outbox", "reconciler", "web", "web", "worker", "worker"]
 BUILDS = 20
 
 
-@pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
-    settings = {"BUILD_COMMAND": quick.COMMAND, "WEB_WORKERS": "2", "WORKERS": "2", "STOP_GRACE": "60"}
+SETTINGS = {"BUILD_COMMAND": quick.COMMAND, "WEB_WORKERS": "2", "WORKERS": "2", "STOP_GRACE": "60"}
+
+
+@contextmanager
+def started(data: Path, release: Path | None = None) -> Iterator[Service]:
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
-        running = Service(tmp_path / "data", archive, desci, **settings)
+        running = Service(data, archive, desci, **SETTINGS)
+        running.release = release or running.release
         running.start()
         yield running
         running.stop()
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    with started(tmp_path / "data") as running:
+        yield running
 
 
 def renewable(service: Service) -> dict[int, str]:
@@ -46,9 +57,72 @@ def renewable(service: Service) -> dict[int, str]:
     return {pid: name for pid, name in found.items() if name in PROGRAMS}
 
 
-def test_a_rolling_restart_under_load_refuses_no_request_and_aborts_no_build(service: Service) -> None:
+def renew(service: Service) -> None:
+    """Replace all programs. Meanwhile idle workers may end, because another release was installed, and are started again."""
+    assert service.process is not None
     before = renewable(service)
-    assert sorted(before.values()) == PROGRAMS
+    service.process.send_signal(signal.SIGHUP)
+    wait_until(lambda: is_complete(service) and not set(renewable(service)) & set(before), service.output)
+
+
+def is_complete(service: Service) -> bool:
+    return sorted(renewable(service).values()) == PROGRAMS
+
+
+def check_descriptors(service: Service) -> None:
+    """No program has the supervisor's lock, and only the web server has its socket."""
+    for pid, name in renewable(service).items():
+        process = psutil.Process(pid)
+        assert not [file.path for file in process.open_files() if file.path.endswith("serve.lock")], name
+        ports = [each.laddr.port for each in process.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
+        assert ports == ([service.port] if name == "web" else []), name
+
+
+def check_programs(service: Service, *, forked: bool) -> None:
+    wait_until(lambda: is_complete(service), service.output)
+    found = renewable(service)
+    assert {name for pid, name in found.items() if is_forked(pid) != forked} == set()
+    check_descriptors(service)
+    check_build(service, f"build-{min(found)}")
+
+
+def check_build(service: Service, name: str) -> None:
+    service.archive.add("renewed", "it", quick.repository())
+    service.post(submission(name, "renewed/it", exports=quick.EXPORTS))
+    service.wait(name, "succeeded")
+
+
+def test_programs_are_forked_from_the_supervisor_until_another_release_is_installed(tmp_path: Path) -> None:
+    release = this_release(tmp_path / "release")
+    with started(tmp_path / "data", release) as service:
+        check_programs(service, forked=True)
+        renew(service)
+        check_programs(service, forked=True)
+        (release / "templates" / "of_the_next_release.html").touch()
+        renew(service)
+        check_programs(service, forked=False)
+
+
+def test_a_service_started_through_a_link_is_of_one_release_and_renews_from_the_next(tmp_path: Path) -> None:
+    releases = [this_release(tmp_path / "releases" / number) for number in ("1", "2")]
+    current = tmp_path / "current"
+    current.symlink_to(releases[0])
+    with started(tmp_path / "data", current) as service:
+        before = renewable(service)
+        for pid in (service.process.pid if service.process else 0, *before):
+            assert str(releases[0] / "manage.py") in " ".join(psutil.Process(pid).cmdline()).split()
+        assert all(map(is_forked, before))
+        current.unlink()
+        current.symlink_to(releases[1])
+        renew(service)
+        for pid in renewable(service):
+            assert psutil.Process(pid).cmdline()[1] == str(releases[1] / "manage.py")
+            assert not is_forked(pid)
+        check_build(service, "of-the-next")
+
+
+def test_a_rolling_restart_under_load_refuses_no_request_and_aborts_no_build(service: Service) -> None:
+    assert is_complete(service)
     service.archive.add("roll", "it", quick.repository("sleep 0.7"))
     codes: dict[str, int] = {}
     asked: Counter[int] = Counter()
@@ -66,9 +140,7 @@ def test_a_rolling_restart_under_load_refuses_no_request_and_aborts_no_build(ser
     sender = threading.Thread(target=load)
     sender.start()
     try:
-        assert service.process is not None
-        service.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: len(renewable(service)) == len(before) and not set(renewable(service)) & set(before), service.output)
+        renew(service)
     finally:
         done.set()
         sender.join()

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from builds.service import serve
+from builds.lib import release
+from builds.service.installed import Installation
 from builds.service.serve import unknown_clients, unshared
 
 
@@ -20,17 +21,22 @@ def test_a_proxy_that_is_not_configured_is_reported(settings: Any, https: bool, 
     assert all("Set PROXIES" in sentence for sentence in said)
 
 
-def test_a_program_is_started_from_the_release_that_the_link_points_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_named_by_link", [True, False])
+def test_a_program_is_started_from_the_release_that_the_link_points_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_named_by_link: bool
+) -> None:
+    """Also once ``serve`` has started itself again in its own folder: the interpreter is then named by that folder."""
     current = tmp_path / "current"
-    for release in ("1", "2"):
-        (tmp_path / release / ".venv" / "bin").mkdir(parents=True)
-    monkeypatch.setattr(serve, "STARTED_IN", current)
-    monkeypatch.setattr(sys, "executable", str(current / ".venv" / "bin" / "python"))
-    command = serve._manage("web", "--fd", "5")
-    for release in ("1", "2"):
+    for number in ("1", "2"):
+        (tmp_path / number / ".venv" / "bin").mkdir(parents=True)
+    monkeypatch.setattr(release, "ROOT", tmp_path / "1")
+    own = current if is_named_by_link else tmp_path / "1"
+    monkeypatch.setattr(sys, "executable", str(own / ".venv" / "bin" / "python"))
+    command = Installation(current).command("web", "--fd", "5")
+    for number in ("1", "2"):
         current.unlink(missing_ok=True)
-        current.symlink_to(release)
-        folder = str(tmp_path / release)
+        current.symlink_to(number)
+        folder = str(tmp_path / number)
         assert command() == [f"{folder}/.venv/bin/python", f"{folder}/manage.py", "web", "--fd", "5"]
     monkeypatch.setattr(sys, "executable", "/usr/bin/python3")
     assert command()[0] == "/usr/bin/python3"

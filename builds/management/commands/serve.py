@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from builds.service import serve
+from builds.service.installed import Installation
 
 
 class Command(BaseCommand):
@@ -16,5 +19,13 @@ class Command(BaseCommand):
         "outbox and reconciler. Exit code 0: it was asked to stop. 1: it could not start or go on."
     )
 
-    def handle(self, *args: Any, **options: Any) -> None:
-        serve.serve()
+    def add_arguments(self, parser: CommandParser) -> None:
+        # The link that it was started through. It gives this option to itself.
+        parser.add_argument("--started-in", type=Path, help=argparse.SUPPRESS)
+
+    def handle(self, *args: Any, started_in: Path | None = None, **options: Any) -> None:
+        installation = Installation(started_in)
+        if started_in is None:
+            installation.restart_in_own_folder()
+        if command := serve.serve(installation=installation):
+            command.run()

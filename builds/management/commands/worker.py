@@ -31,8 +31,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, concurrency: int = 1, **options: Any) -> None:
         if concurrency == 1:
             worker.run()
-        else:
-            serve.run_workers(concurrency)
+        elif command := serve.run_workers(concurrency):
+            command.run()
 
 
 def _number(text: str) -> int:
