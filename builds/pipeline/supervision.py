@@ -50,6 +50,7 @@ class Supervision:
         self._first_seen: dict[str, float] = {}
         self._started_at = time.monotonic()
         self._timed_out: BuildError | None = None
+        self._has_ended = False
 
     def must_kill(self) -> bool:
         """Look at the build's row, and renew its lease if the work-horse does not. Whether the work-horse must be killed now."""
@@ -70,6 +71,7 @@ class Supervision:
         with suppress(DatabaseError, InterfaceError):
             workers.shorten_lock_wait()
             build = self._find_build()
+            self._has_ended = build is not None and build.state in FINAL
         connections.close_all()
         steps.log(
             Step.WORKHORSE_EXITED,
@@ -84,6 +86,8 @@ class Supervision:
 
         A work-horse that ended for no known reason is a loss, and the reconciler finds it by its lease.
         """
+        if self._has_ended:
+            return  # the usual case, which :meth:`log_exit` has seen
         try:
             workers.shorten_lock_wait()
             retry_while_away(lambda: self._write_end(worker_stops=worker_stops))

@@ -7,7 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from builds import lifecycle
@@ -80,6 +81,18 @@ def test_a_work_horse_that_ended_for_no_known_reason_is_a_loss() -> None:
     Supervision(str(build.pk), worker="worker").write_end(worker_stops=False)
     build.refresh_from_db()
     assert build.state == State.RUNNING
+
+
+@pytest.mark.parametrize(("has_ended", "queries"), [(True, 0), (False, 1)])
+def test_the_database_is_not_asked_again_after_a_build_that_had_ended(has_ended: bool, queries: int) -> None:
+    build = claim(submit())
+    if has_ended:
+        lifecycle.succeed(build)
+    watched = Supervision(str(build.pk), worker="worker")
+    watched.log_exit(7, 0)
+    with CaptureQueriesContext(connection) as seen:
+        watched.write_end(worker_stops=False)
+    assert len([query for query in seen if "builds_build" in query["sql"]]) == queries
 
 
 def test_another_workers_build_is_left_alone() -> None:
