@@ -36,9 +36,11 @@ def started(data: Path, release: Path | None = None) -> Iterator[Service]:
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         running = Service(data, archive, desci, **SETTINGS)
         running.release = release or running.release
-        running.start()
-        yield running
-        running.stop()
+        try:
+            running.start()
+            yield running
+        finally:
+            running.stop()
 
 
 @pytest.fixture
