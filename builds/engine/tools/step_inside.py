@@ -1,8 +1,8 @@
 """Takes a fork of fork_server.py into a sandbox that bubblewrap has made, and confines it as enter.py confines a program of a build.
 Nothing of the manuscript has been read before.
 
-Bubblewrap has started a shell in the sandbox that waits for an exit code. The fork joins the shell's namespaces. A child of it, which is the
-first process inside, does the work. The shell ends with the child's exit code.
+Bubblewrap has started a shell in the sandbox that waits for an exit code. The fork joins the shell's namespaces. A child of it, which is
+the first process inside, does the work. The shell ends with the child's exit code.
 """
 
 from __future__ import annotations
