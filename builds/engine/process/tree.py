@@ -24,6 +24,9 @@ from builds.errors import ProcessesLeft
 MARKER = "JOBSITE_BUILD"
 PR_SET_CHILD_SUBREAPER = 36
 KILL_SECONDS = 30.0
+# How long a process may take to end after SIGKILL before it counts as one that was left behind.
+DYING_SECONDS = 2.0
+PF_EXITING = 4  # of a process's flags (proc(5))
 
 
 def strays() -> dict[str, list[int]]:
@@ -81,7 +84,7 @@ class Tree:
         Raises:
             ProcessesLeft: some could not be ended.
         """
-        pids = self.pids()
+        pids = self._lasting_pids()
         count = len(pids - {self.main})
         _signal(pids - spared, signal.SIGTERM)
         deadline = time.monotonic() + grace_seconds
@@ -90,6 +93,18 @@ class Tree:
             pids = self.pids()
         self._kill(pids, group, kill_seconds)
         return count
+
+    def _lasting_pids(self) -> set[int]:
+        """As :meth:`pids`, without those that are being killed: our own relay to the proxy ends with its program, but a moment later."""
+        pids = self.pids()
+        deadline = time.monotonic() + DYING_SECONDS
+        while others := pids - {self.main}:
+            time.sleep(0.01)
+            is_over = not any(map(_is_dying, others)) or time.monotonic() > deadline
+            pids = self.pids()
+            if is_over:
+                break
+        return pids
 
     def _kill(self, pids: set[int], group: Group | None, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -136,6 +151,15 @@ def _is_living(thread: Path) -> bool:
     with suppress(OSError):
         return (thread / "stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     return False
+
+
+def _is_dying(pid: int) -> bool:
+    """Whether a process is ending, or will before it can do anything else."""
+    pending = [int(line.split()[1], 16) for line in _read(pid, "status").splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:"))]
+    if any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending):
+        return True
+    fields = _read(pid, "stat").rpartition(b")")[2].split(maxsplit=7)
+    return not fields or bool(int(fields[6]) & PF_EXITING)
 
 
 def _reap(pid: int) -> float:
