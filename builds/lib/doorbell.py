@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -19,9 +20,10 @@ READ_BYTES = 4096
 def ring(path: Path) -> None:
     """Wake whoever listens at ``path``. Neither waits nor fails: nobody may listen, or a listener may not have looked for a long time."""
     with suppress(OSError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            os.write(descriptor, b"\0")
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+                os.write(descriptor, b"\0")
         finally:
             os.close(descriptor)
 
@@ -37,8 +39,9 @@ class Doorbell:
         """Without the pipe, such as on a file system that has none, :meth:`wait` waits for its whole time."""
         with suppress(OSError):
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self._path.is_fifo():
-                self._path.unlink(missing_ok=True)
+            if self._path.exists() and not self._path.is_fifo():
+                self._path.unlink()
+            with suppress(FileExistsError):  # another listener's
                 os.mkfifo(self._path, 0o600)
             # For reading and writing: a pipe that nobody has open for writing always counts as ready.
             self._descriptor = os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import marshal
 import os
 import select
+import shutil
 import socket
 import struct
 import subprocess
@@ -64,14 +66,20 @@ class ForkServer:
     def __init__(self, program: Path) -> None:
         """Start the server. It can be asked at once, and answers when it has imported what it needs."""
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", str(program), str(theirs.fileno())],
-                env={"PATH": os.defpath},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-            )
+        try:
+            with theirs, _copy_of_python() as python:
+                self._process = subprocess.Popen(
+                    [sys.executable, "-I", str(program), str(theirs.fileno())],
+                    executable=f"/proc/self/fd/{python.fileno()}",
+                    env={"PATH": os.defpath},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno(), python.fileno()],
+                    start_new_session=True,  # Ctrl-C in a terminal is not for its programs
+                )
+        except BaseException:
+            self._socket.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -126,10 +134,35 @@ def keep_running(program: Path) -> ForkServer:
     """The server of this process, which is started if it does not run."""
     global _of_this_process
     if _of_this_process is None or not _of_this_process.is_running:
-        if _of_this_process:
-            _of_this_process.close()
+        ended, _of_this_process = _of_this_process, None
+        if ended:
+            ended.close()
         _of_this_process = ForkServer(program)
     return _of_this_process
+
+
+def do_without() -> None:
+    """Ask no server any more in this process."""
+    global _of_this_process
+    _of_this_process = None
+
+
+def _copy_of_python() -> Any:
+    """This Python's program, as a file in memory that can't be written.
+
+    A fork in a sandbox reaches the file that the server was started from, by ``/proc/self/exe``. There it is not read-only, as all other
+    files outside the workspace are: whoever owns it could change its mode, and so give the service's Python away.
+    """
+    program = os.fdopen(os.memfd_create("python", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING), "w+b", buffering=0)
+    try:
+        with Path(sys.executable).open("rb") as original:
+            shutil.copyfileobj(original, program, 1 << 20)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(program, fcntl.F_ADD_SEALS, seals)
+    except BaseException:
+        program.close()
+        raise
+    return program
 
 
 def memory_file(content: bytes = b"") -> Any:

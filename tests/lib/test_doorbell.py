@@ -52,6 +52,14 @@ def test_an_ordinary_file_in_its_place_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "bell").stat().st_mode & 0o777 == 0o600
 
 
+def test_ringing_writes_to_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("precious")
+    (tmp_path / "bell").symlink_to(tmp_path / "precious")
+    for name in ("bell", "precious"):
+        ring(tmp_path / name)
+    assert (tmp_path / "precious").read_text() == "precious"
+
+
 def test_where_no_pipe_can_be_made_it_waits_for_its_whole_time(tmp_path: Path) -> None:
     (tmp_path / "bell").mkdir()
     with Doorbell(tmp_path / "bell") as bell:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -34,6 +34,13 @@ with memory_file() as answer:
     if sys.argv[2] == "asked":
         os.read(os.pipe()[0], 1)
 """
+
+
+def runs(pid: int) -> bool:
+    """Not if it has ended and waits to be reaped: these tests may have made their process one that adopts orphans."""
+    with suppress(psutil.Error):
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 @pytest.fixture
@@ -109,11 +116,13 @@ def test_it_ends_with_its_starter_and_its_programs_with_it(moment: str) -> None:
     starter = subprocess.Popen([sys.executable, "-c", ASK_AND_DIE, str(PROGRAM), moment], stdout=subprocess.PIPE, text=True)
     assert starter.stdout
     pid = int(starter.stdout.readline())
-    below = [pid, *(child.pid for child in psutil.Process(pid).children())] if moment == "asked" else [pid]
-    starter.kill() if moment == "asked" else None
+    below = [pid]
+    if moment == "asked":
+        below += [child.pid for child in psutil.Process(pid).children()]
+        starter.kill()
     starter.wait(SECONDS)
     starter.stdout.close()
-    wait_until(lambda: not any(map(psutil.pid_exists, below)))
+    wait_until(lambda: not any(map(runs, below)))
 
 
 def test_who_asks_a_server_that_has_ended_is_told(server: ForkServer) -> None:
@@ -144,6 +153,42 @@ def test_a_process_keeps_one_server_and_replaces_one_that_has_ended(monkeypatch:
         assert pick(second, b"1", "[[]]") == (0, b"[1]")
     finally:
         second.close()
+
+
+def test_a_server_that_can_not_be_started_again_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_server, "_of_this_process", None)
+    os.kill(fork_server.keep_running(PROGRAM).pid, signal.SIGKILL)
+    wait_until(lambda: fork_server.current() is None)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "memfd_create", _refuse)
+        with pytest.raises(OSError, match="refused"):
+            fork_server.keep_running(PROGRAM)
+    assert fork_server.current() is None
+
+
+def _refuse(*arguments: object) -> int:
+    raise OSError("refused")
+
+
+def test_its_program_is_a_copy_that_can_not_be_written(server: ForkServer) -> None:
+    assert pick(server, b"1", "[[]]") == (0, b"[1]")
+    path = Path(f"/proc/{server.pid}/exe")
+    assert path.readlink().name.startswith("memfd:python")
+    assert path.read_bytes() == Path(sys.executable).read_bytes()
+    with pytest.raises(OSError, match=r"busy|not permitted"):
+        path.open("wb")
+
+
+def test_a_hang_up_after_the_end_does_not_end_the_server(server: ForkServer) -> None:
+    """Both may be seen at once."""
+    for _ in range(3):
+        with hung(server), memory_file(b"1") as given, memory_file() as answer:
+            files = (given.fileno(), answer.fileno(), 2)
+            with server.start("read_text", ["pick", "[[]]"], files=files) as running:
+                running.wait(SECONDS)
+                os.kill(server.pid, signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGCONT)
+    assert pick(server, b"1", "[[]]") == (0, b"[1]")
 
 
 def test_it_ends_when_nobody_asks_for_long(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from builds.engine.context import Context
 from builds.engine.process.command import Command, Completed
@@ -13,8 +14,10 @@ from builds.engine.process.run import run_command
 from builds.engine.sandbox.joining import Fork
 from builds.engine.sandbox.sandbox import Sandbox
 from builds.engine.tools import TOOLS
-from builds.errors import Fault
+from builds.errors import Fault, SandboxLost, SandboxUnavailable
 from builds.lib import fork_server
+
+logger = logging.getLogger(__name__)
 
 # The programs that every build runs.
 FORKED = ("read_manuscript.py", "read_exports.py")
@@ -50,7 +53,6 @@ def run(
     """
     if sandbox:
         sandbox.hand_over()
-    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
     name, *arguments = command
     program = Command(
         [sys.executable, "-I", str(TOOLS / name), *arguments],
@@ -63,6 +65,18 @@ def run(
         grace_seconds=0,
         fork=_fork(name, arguments),
     )
+    try:
+        return _run(ctx, program, seconds, max_bytes)
+    except (SandboxLost, SandboxUnavailable) as error:
+        if program.fork is None:
+            raise
+        logger.warning("%s is started by itself, because it could not run as a fork: %s", name, error)
+        fork_server.do_without()
+        return _run(ctx, replace(program, fork=None), seconds, max_bytes)
+
+
+def _run(ctx: Context, program: Command, seconds: float, max_bytes: int) -> ToolResult:
+    lines: dict[str, list[str]] = {"stdout": [], "stderr": []}
     ended = run_command(
         program,
         deadline_seconds=seconds,

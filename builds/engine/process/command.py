@@ -40,14 +40,10 @@ class Command:
         """How it is started: through the sandbox, if it has one."""
         if self.sandbox is None:
             return Launch(list(self.argv))
-        if self.fork and self._counts_forks and (launch := self.sandbox.launch_fork(self.fork, self.cwd)):
+        # A fork is not a child of what starts it: without a control group nobody would see its memory.
+        if self.fork and self.groups and (launch := self.sandbox.launch_fork(self.fork, self.cwd)):
             return launch
         return self.sandbox.launch(self.argv, self.cwd)
-
-    @property
-    def _counts_forks(self) -> bool:
-        """A fork is not a child of what starts it: without a control group nobody would see what it uses."""
-        return self.groups is not None and self.groups.share_processors
 
 
 @dataclass(frozen=True)

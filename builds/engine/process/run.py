@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import IO
 
 from builds.engine.process import tree
@@ -22,6 +23,7 @@ from builds.engine.process.command import Command, Completed
 from builds.engine.process.output import OutputAllowance
 from builds.engine.process.watch import Streams, Watch
 from builds.engine.process.watcher import Watcher
+from builds.engine.sandbox.joining import Joined
 from builds.engine.sandbox.sandbox import Launch
 from builds.errors import ProcessesLeft, SandboxLost, SandboxUnavailable, ToolMissing
 from builds.lib.stop import Stop
@@ -29,6 +31,8 @@ from builds.lib.stop import Stop
 STARTED = b"R"
 KILLED = 128 + signal.SIGKILL  # the exit code of a sandbox whose program was killed
 DEFAULT_OUTPUT_BYTES = 200_000_000
+# Around a fork in a sandbox there are a shell, and its parent outside.
+FORK_PROCESSES = 2
 
 
 def run_command(
@@ -66,16 +70,19 @@ def run_command(
     watcher = Watcher(command.ceilings, command.workspace, group)
     watch = Watch(process, streams, watcher, deadline=time.monotonic() + deadline_seconds, stop=stop)
     try:
-        with _joined(launch, group, command):
+        with _joined(launch, group, command, is_over=lambda: watch.is_over) as joined:
             left_behind = _run_to_end(watch, processes, command, group)
+            seconds = joined.seconds() if joined else 0.0
     finally:
         watch.finish()
         _remove(group)
         start_report = _read_start_report(launch)
-    completed = watch.completed(left_behind, sum(processes.orphans_seconds))
+    completed = watch.completed(left_behind, sum(processes.orphans_seconds) + (seconds or 0.0))
     on_used(completed.processor_seconds)
     stop.check()
     _check_start(command.argv[0], start_report, completed)
+    if seconds is None:
+        _check_fork(start_report, completed)
     return completed
 
 
@@ -93,12 +100,20 @@ def _run_to_end(watch: Watch, processes: tree.Tree, command: Command, group: Gro
     return left_behind
 
 
-def _joined(launch: Launch, group: Group | None, command: Command) -> AbstractContextManager[None]:
+def _joined(
+    launch: Launch, group: Group | None, command: Command, is_over: Callable[[], bool]
+) -> AbstractContextManager[Joined | None]:
     """Start the program that joins the sandbox, if the sandbox was not started with it."""
     if launch.joining is None:
         return nullcontext()
     files = [folder / "cgroup.procs" for folder in set(group.folders.values())] if group else []
-    return launch.joining.joined(groups=files, environment=_environment(command))
+    return launch.joining.joined(groups=files, environment=_environment(command), is_over=is_over)
+
+
+def _check_fork(report: bytes, completed: Completed) -> None:
+    """Raise an error if a fork did not start in time, or ended with its server: neither says anything about what it read."""
+    if not report or (completed.exit_code == KILLED and not (completed.timed_out or completed.hit)):
+        raise SandboxLost("A program of Jobsite did not run to its end in its sandbox.")
 
 
 def _environment(command: Command) -> dict[str, str]:
@@ -109,8 +124,10 @@ def _read_start_report(launch: Launch) -> bytes:
     """What builds/engine/tools/enter.py wrote about the start in a sandbox."""
     if launch.ready is None:
         return STARTED
-    with os.fdopen(launch.ready, "rb") as pipe:
-        return pipe.read()
+    if launch.joining:  # the server may not have taken the other end yet
+        os.set_blocking(launch.ready, False)
+    with os.fdopen(launch.ready, "rb", buffering=0) as pipe:
+        return pipe.read() or b""
 
 
 def _check_start(program: str, report: bytes, completed: Completed) -> None:
@@ -131,7 +148,9 @@ def _not_started(program: str, reason: str | None) -> ToolMissing:
 def _make_group(command: Command) -> Group | None:
     """A command whose limits can't be set does not run."""
     try:
-        return command.groups.make(command.marker, command.ceilings) if command.groups else None
+        more = FORK_PROCESSES if command.fork else 0
+        ceilings = replace(command.ceilings, processes=command.ceilings.processes and command.ceilings.processes + more)
+        return command.groups.make(command.marker, ceilings) if command.groups else None
     except OSError as error:
         raise SandboxUnavailable(f"The build's control group could not be made: {error.strerror}.") from error
 

@@ -155,7 +155,9 @@ def _is_living(thread: Path) -> bool:
 
 def _is_dying(pid: int) -> bool:
     """Whether a process is ending, or will before it can do anything else."""
-    pending = [int(line.split()[1], 16) for line in _read(pid, "status").splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:"))]
+    pending = [
+        int(line.split()[1], 16) for line in _read(pid, "status").splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:"))
+    ]
     if any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending):
         return True
     fields = _read(pid, "stat").rpartition(b")")[2].split(maxsplit=7)

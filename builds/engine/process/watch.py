@@ -117,6 +117,11 @@ class Watch:
         self._processor_seconds = 0.0
         self._timed_out = False
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the process has ended or has to. Nothing is read meanwhile."""
+        return self._stop.is_set or time.monotonic() >= self._deadline or self._has_ended()
+
     def until_end(self) -> None:
         try:
             self._follow()

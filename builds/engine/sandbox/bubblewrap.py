@@ -75,7 +75,7 @@ class Bubblewrap(Sandbox):
         files = self._files_of_its_own()
         shell = (*SHELL, str(says_up), str(reads_code))
         return Launch(
-            [*self._bubblewrap(files), "--info-fd", str(says_info), "--", *shell],
+            [*self._bubblewrap(files, changes_user=False), "--info-fd", str(says_info), "--", *shell],
             (says_up, says_info, reads_code, *files),
             read_end,
             Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, info=info, code=code, ready=ready),
@@ -98,14 +98,14 @@ class Bubblewrap(Sandbox):
     def has_own_tmp(self) -> bool:
         return True
 
-    def _bubblewrap(self, files: Sequence[int]) -> list[str]:
+    def _bubblewrap(self, files: Sequence[int], *, changes_user: bool = True) -> list[str]:
         """Bubblewrap's own arguments. It loads the seccomp filter itself, so that the filter also holds for its process inside the
         sandbox, which the build's programs could control."""
         passwd, group, *syscall_filter = files
         return [
             self.bwrap,
             *("--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--unshare-net", "--hostname", "build"),
-            *self._privileges(),
+            *self._privileges(changes_user=changes_user),
             *("--new-session", "--die-with-parent"),
             *self._files(),
             *("--ro-bind-data", str(passwd), "/etc/passwd", "--ro-bind-data", str(group), "/etc/group"),
@@ -113,10 +113,12 @@ class Bubblewrap(Sandbox):
             *("--remount-ro", "/dev", "--remount-ro", "/"),
         ]
 
-    def _privileges(self) -> list[str]:
+    def _privileges(self, *, changes_user: bool) -> list[str]:
         if self.uid is None:
             more = ["--disable-userns"] if _has_option(self.bwrap, "--disable-userns") else []
             return ["--unshare-user", *more, "--uid", str(INSIDE_UID), "--gid", str(INSIDE_UID), "--cap-drop", "ALL"]
+        if not changes_user:
+            return ["--cap-drop", "ALL"]
         kept = [word for name in ("SETUID", "SETGID", "SETPCAP") for word in ("--cap-add", f"CAP_{name}")]
         return ["--cap-drop", "ALL", *kept]  # enter.py needs these to change the user, and then drops them
 

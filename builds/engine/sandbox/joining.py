@@ -10,7 +10,7 @@ import json
 import logging
 import os
 import select
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 # It says that it waits, then reads a line; 137 is what a killed program ends with.
 SHELL = ("/bin/sh", "-c", 'echo >"/proc/self/fd/$1"; read -r code <"/proc/self/fd/$2" || code=137; exit "$code"', "jobsite")
 NAMESPACES = ("cgroup", "ipc", "uts", "net", "pid", "mnt", "user")
-# How long bubblewrap may take to make the sandbox.
-START_SECONDS = 20.0
+# How often to look whether to wait on for the sandbox.
+LOOK_SECONDS = 0.1
+# How long the server may take to say how a fork has ended, once its sandbox has.
+END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,21 @@ class Fork:
     server: ForkServer
     program: str
     arguments: Sequence[str]
+
+
+@dataclass
+class Joined:
+    """A fork that has joined a sandbox, or should have."""
+
+    running: Forked | None = None
+
+    def seconds(self) -> float | None:
+        """Its processor time, once the sandbox has ended. None if it did not end by itself, but with the server or before it had begun."""
+        try:
+            ended = self.running.wait(END_SECONDS) if self.running else None
+        except Gone:
+            return None
+        return ended.seconds if ended and ended.code >= 0 else None
 
 
 @dataclass(frozen=True)
@@ -53,8 +70,8 @@ class Joining:
     ready: int
 
     @contextmanager
-    def joined(self, *, groups: Iterable[Path], environment: Mapping[str, str]) -> Iterator[None]:
-        """Start the fork once the sandbox is there. It does not outlive the block.
+    def joined(self, *, groups: Iterable[Path], environment: Mapping[str, str], is_over: Callable[[], bool]) -> Iterator[Joined]:
+        """Start the fork once the sandbox is there, unless ``is_over`` before. It does not outlive the block.
 
         If it can't be started the shell ends, and nothing is reported on ``ready``. ``groups`` are the control groups' files that list its
         processes.
@@ -66,23 +83,27 @@ class Joining:
             "environment": dict(environment),
             "plan": dict(self.plan),
         }
+        joined = Joined()
         with ExitStack() as stack:
             try:
-                if self._is_up():
-                    stack.enter_context(self._start(inside))
-            except (Gone, OSError, ValueError) as error:
-                logger.warning("a program could not be started in its sandbox: %s", error or type(error).__name__)
+                if self._is_up(is_over):
+                    joined.running = stack.enter_context(self._start(inside))
+            except (Gone, OSError, ValueError, LookupError) as error:
+                logger.warning("a program could not be started in its sandbox: %s", str(error) or type(error).__name__)
             finally:
                 self.close()
-            yield
+            yield joined
 
     def close(self) -> None:
         for descriptor in (self.up, self.info, self.code, self.ready):
             os.close(descriptor)
 
-    def _is_up(self) -> bool:
+    def _is_up(self, is_over: Callable[[], bool]) -> bool:
         """Wait until the shell waits. False if there is no sandbox; bubblewrap has printed why."""
-        return bool(select.select([self.up], [], [], START_SECONDS)[0] and os.read(self.up, 16))
+        while not select.select([self.up], [], [], LOOK_SECONDS)[0]:
+            if is_over():
+                return False
+        return bool(os.read(self.up, 16))
 
     def _start(self, inside: Mapping[str, Any]) -> Forked:
         first = int(json.loads(os.read(self.info, 4096))["child-pid"])

@@ -42,7 +42,8 @@ IDLE_SECONDS = 300
 PLANNED = ("read_exports", "read_manuscript")
 WARM = (
     *("read_exports", "read_published", "read_manuscript", "read_text", "meca", "jats"),
-    *("reading.manuscript", "reading.editorial", "reading.whole", "pypdf", "xml.sax.expatreader", "tomllib", "ruamel.yaml"),
+    *("reading.manuscript", "reading.editorial", "reading.whole", "pypdf", "xml.sax.expatreader", "tomllib"),
+    *("ruamel.yaml", "ruamel.yaml.mergevalue"),
 )
 
 
@@ -55,6 +56,8 @@ def main(descriptor: str) -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork would copy the pages of all that was imported
     Server(requests).serve()
+    requests.close()  # at once: who asks from now on learns that nobody answers
+    os._exit(0)
 
 
 class Server:
@@ -128,10 +131,10 @@ class Server:
                 reply.close()
 
     def _give_up(self, descriptor: int) -> None:
-        """Kill the program whose asker has closed the socket."""
-        self._poll.unregister(descriptor)
+        """Kill the program whose asker has closed the socket, unless it has just ended."""
         for pid, reply in self._running.items():
             if reply.fileno() == descriptor:
+                self._poll.unregister(descriptor)
                 os.kill(pid, signal.SIGKILL)
 
 

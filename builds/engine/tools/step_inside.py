@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 NS_GET_USERNS = 0xB701
 PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAP_AMBIENT = 1, 4, 22, 47
 SECCOMP_MODE_FILTER, CAP_AMBIENT_CLEAR_ALL, CAPABILITY_VERSION = 2, 4, 0x20080522
+# Without a namespace of its own for each of these it would be outside.
+NEEDED = ("mnt", "pid", "net", "ipc")
 # What must be true of the process in its /proc/self/status before it reads anything.
 CONFINED = {"CapPrm": 0, "CapEff": 0, "CapBnd": 0, "CapAmb": 0, "NoNewPrivs": 1}
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -74,6 +76,8 @@ def step(inside: dict[str, Any], descriptors: list[int]) -> None:
 
 def _join(namespaces: dict[str, int]) -> None:
     """Join these namespaces, those last that take away the right to join others."""
+    if same := [name for name in NEEDED if not _is_other(name, namespaces[name])]:
+        raise NotConfined(f"there is no other namespace for {', '.join(same)}")
     owner = _owner_of(namespaces["mnt"])
     if _is_other("user", owner):
         _setns(owner)
@@ -125,7 +129,7 @@ def _confine(plan: dict[str, Any], syscall_filter: bytes) -> None:
         _check(LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0))
     if plan.get("landlock"):
         enter.apply_landlock(plan["landlock"])
-    # Changing the user has made this process one that its own user may not look at: a build's processes are found by their environment.
+    # Changing the user has given its files in /proc to root. After an exec they are its own.
     LIBC.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
     _check_confined(bool(syscall_filter))
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)

@@ -17,13 +17,14 @@ import pytest
 
 from builds.engine.process.command import Completed
 from builds.engine.process.tree import strays
-from builds.engine.sandbox.joining import Fork
+from builds.engine.sandbox.joining import NAMESPACES, Fork
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
 from builds.engine.tools import TOOLS
 from builds.errors import BuildStopped, SandboxLost
-from builds.lib.fork_server import ForkServer
+from builds.lib.fork_server import ForkServer, memory_file
 from builds.lib.stop import Stop
+from tests.lib.test_fork_server import runs
 from tests.support.commands import run_in
 from tests.support.waiting import wait_until
 
@@ -86,6 +87,7 @@ def main(hidden):
         "setns": asked(308, 3, 0),
         "mount": asked(165, 0, b"/tmp", b"tmpfs", 0, 0),
         "setuid": tried(lambda: os.setresuid(0, 0, 0)),
+        "writing its program": tried(lambda: open("/proc/self/exe", "wb")) != "allowed",
         "chroot": tried(lambda: os.chroot("/tmp")),
         "signal to the first process": tried(lambda: os.kill(1, 0)),
     }), flush=True)
@@ -94,6 +96,17 @@ if __name__ == "__main__":
     main(*sys.argv[1:])
 """
 WAITS = "import os, sys, time\ndef main(path):\n    print(open('/proc/self/stat').read(), flush=True)\n    time.sleep(600)\n"
+CHANGES = """
+import os
+
+def main():
+    for change in (lambda path: os.chmod(path, 0o700), os.utime, lambda path: os.setxattr(path, "user.x", b"x")):
+        try:
+            change("/proc/self/exe")
+        except OSError:
+            pass
+    print("looked")
+"""
 FAILS = """
 import os, signal, sys
 
@@ -200,7 +213,7 @@ def test_it_ends_when_the_build_stops(world: World) -> None:
     with pytest.raises(BuildStopped):
         world.run("waits", "", stop=stop, on_line=see, grace_seconds=0)
     assert len(pids) >= 2
-    wait_until(lambda: not any(map(psutil.pid_exists, pids)))
+    wait_until(lambda: not any(map(runs, pids)))
     assert strays().get(str(world.workspace)) is None
 
 
@@ -216,12 +229,57 @@ def test_if_the_server_has_just_ended_that_is_not_the_manuscripts_fault(world: W
         world.run("fails", "exit")
 
 
-def test_a_server_that_dies_takes_the_program_with_it(world: World) -> None:
+def test_a_server_that_dies_takes_the_program_with_it_and_that_is_not_the_manuscripts_fault(world: World) -> None:
+    pids: list[int] = []
+
     def kill(stream: str, text: str) -> None:
+        pids.extend(_below(world.server.pid))
         os.kill(world.server.pid, signal.SIGKILL)
 
-    completed, _lines = world.run("waits", "", on_line=kill)
-    assert completed.exit_code == 137
+    with pytest.raises(SandboxLost):
+        world.run("waits", "", on_line=kill)
+    wait_until(lambda: not any(map(runs, pids)))
+
+
+def test_a_server_that_does_not_answer_holds_up_nothing(world: World) -> None:
+    """The request lies in its socket, with a descriptor of the report in it."""
+    os.kill(world.server.pid, signal.SIGSTOP)
+    with pytest.raises(SandboxLost):
+        world.run("fails", "exit", deadline_seconds=2, grace_seconds=0)
+
+
+def test_it_can_not_change_the_program_of_the_service(world: World) -> None:
+    """Its own program is the server's, and that is not seen through the sandbox's mounts."""
+    (world.tools / "changes.py").write_text(CHANGES)
+    before = Path(sys.executable).stat()
+    _completed, lines = world.run("changes")
+    assert [text for _stream, text in lines] == ["looked"]
+    after = Path(sys.executable).stat()
+    assert (after.st_mode, after.st_mtime_ns, after.st_ctime_ns) == (before.st_mode, before.st_mtime_ns, before.st_ctime_ns)
+
+
+def test_its_processor_time_is_counted(world: World) -> None:
+    (world.tools / "burns.py").write_text("import time\ndef main():\n    while time.process_time() < 0.5: pass\n")
+    completed, _lines = world.run("burns")
+    assert (completed.exit_code, completed.processor_seconds >= 0.5) == (0, True)
+
+
+def test_it_does_not_run_where_it_joins_nothing(world: World) -> None:
+    """Not even if somebody takes the first process of the sandbox for another one, such as this."""
+    code, read_code = os.pipe()[::-1]
+    ready, says_ready = os.pipe()
+    own = [os.open(f"/proc/self/ns/{name}", os.O_RDONLY) for name in NAMESPACES]
+    inside = {"groups": [], "namespaces": NAMESPACES, "filter": b"", "environment": {}, "plan": {}}
+    with memory_file() as output:
+        files = (os.open(os.devnull, os.O_RDONLY), output.fileno(), output.fileno(), says_ready, code, *own)
+        with world.server.start("fails", ["exit"], files=files, inside=inside) as running:
+            ended = running.wait(60)
+        output.seek(0)
+        assert b"NotConfined" in output.read()
+    assert ended
+    assert ended.code == 1
+    for descriptor in (code, read_code, ready, says_ready, *own, files[0]):
+        os.close(descriptor)
 
 
 def test_what_an_earlier_program_was_given_is_not_in_the_memory_of_the_server(world: World) -> None:

@@ -1,0 +1,86 @@
+"""Our own programs in a build's sandbox: as forks where that is possible, and otherwise started, with the same result."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from builds.engine.context import Context
+from builds.engine.myst import own_tools
+from builds.engine.sandbox.probe import choose
+from builds.engine.sandbox.sandbox import Policy
+from builds.engine.tools import TOOLS
+from builds.errors import SandboxLost
+from builds.lib import fork_server
+from builds.lib.fork_server import ForkServer
+from tests.support.stage_context import make_context
+
+CHOICE = choose("bubblewrap", Policy())
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not CHOICE.allowed, reason="bubblewrap does not work on this machine"),
+]
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
+    monkeypatch.setattr(fork_server, "_of_this_process", None)
+    running = fork_server.keep_running(TOOLS / "fork_server.py")
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Context:
+    # An ordinary user has no control groups here.
+    made = make_context(tmp_path, groups=SimpleNamespace(make=lambda *arguments: None))
+    (made.workspace / "index.json").write_text("{}")
+    return replace(made, sandbox=CHOICE.sandbox(made.workspace, "a build"))
+
+
+def read_page(context: Context) -> list[str]:
+    export = {"kind": "page", "path": str(context.workspace / "index.json"), "seconds": 60}
+    plan = {"memory": 1 << 30, "bytes": 1 << 20, "entries": 10, "exports": [export], "published": None}
+    command = ("read_exports.py", json.dumps(plan))
+    result = own_tools.run(context, context.sandbox, command, seconds=60, max_bytes=1 << 20, env={})
+    assert (result.ended.exit_code, result.errors) == (0, [])
+    return result.lines
+
+
+FINE = ['{"export": 0, "problem": ""}']
+
+
+def test_it_runs_as_a_fork(context: Context, server: ForkServer, caplog: pytest.LogCaptureFixture) -> None:
+    assert read_page(context) == FINE
+    assert (fork_server.current(), caplog.records) == (server, [])
+
+
+def test_it_is_started_where_the_server_does_not_fork_it(
+    context: Context, server: ForkServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    os.kill(server.pid, signal.SIGKILL)
+    monkeypatch.setattr(fork_server.ForkServer, "is_there", True)  # it has ended a moment later
+    with caplog.at_level(logging.WARNING):
+        assert read_page(context) == FINE
+    assert "read_exports.py is started by itself" in caplog.text
+    assert fork_server.current() is None
+
+
+def test_a_sandbox_that_is_lost_in_both_ways_is_the_services_fault(
+    context: Context, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lose(*arguments: Any, **options: Any) -> None:
+        raise SandboxLost("lost")
+
+    monkeypatch.setattr(own_tools, "run_command", lose)
+    with pytest.raises(SandboxLost):
+        read_page(context)
