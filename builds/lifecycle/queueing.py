@@ -72,7 +72,8 @@ def _write(build: Build, kind: EventKind, reason: str) -> None:
     insert(build)
     record_event(build, kind, actor, reason)
     _log(build, kind, actor)
-    queue_update(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build))
+    # A moment later: the outbox would hold up the next submission while it writes, and whoever submitted knows that it is queued.
+    queue_update(build, StatusUpdate.Status.IN_PROGRESS, _queued_message(build), at_once=False)
     if build.not_before is None or build.not_before <= clock.now():
         transaction.on_commit(lambda: store.enqueue_soon(str(build.pk)), robust=True)
 

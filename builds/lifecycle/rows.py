@@ -125,8 +125,8 @@ def record_event(build: Build, kind: EventKind, actor: str, reason: str) -> None
     insert(Event(submission=build.submission, build=build, kind=kind, actor=actor[:200], reason=reason, at=clock.now()))
 
 
-def queue_update(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True) -> None:
-    """Queue a status update of one line, with the link to the submission's page. The outbox sends it.
+def queue_update(build: Build, status: StatusUpdate.Status, message: str, *, link: bool = True, at_once: bool = True) -> None:
+    """Queue a status update of one line, with the link to the submission's page. The outbox sends it, ``at_once`` or a moment later.
 
     ``message`` may contain untrusted text.
     """
@@ -134,4 +134,5 @@ def queue_update(build: Build, status: StatusUpdate.Status, message: str, *, lin
     text = f"{line} {build.submission.link}" if link else line
     now = clock.now()
     insert(StatusUpdate(submission=build.submission, build=build, status=status, message=text, created_at=now, next_try_at=now))
-    transaction.on_commit(outbox_bell.ring, robust=True)
+    if at_once:
+        transaction.on_commit(outbox_bell.ring, robust=True)

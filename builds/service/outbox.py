@@ -104,7 +104,6 @@ def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
         logger.exception("a status update could not be handled", extra={"statusUpdate": (update or first).pk})
     finally:
         connection.close()
-        outbox_bell.ring()  # a sender is free
 
 
 def _reserve_next(submission_id: int) -> StatusUpdate | None:
