@@ -9,10 +9,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 import requests
@@ -163,8 +164,10 @@ def rename_in(release: Path, name: str, *, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
-def test_new_files_in_the_place_of_the_old_ones_break_no_page_and_fail_no_build(tmp_path: Path) -> None:
-    """The running build starts programs of both releases and can't go on: it is queued again, and a worker of the new release builds it."""
+@pytest.mark.parametrize("has_server", [True, False], ids=["with a fork server", "without"])
+def test_new_files_in_the_place_of_the_old_ones_break_no_page_and_fail_no_build(tmp_path: Path, *, has_server: bool) -> None:
+    """The readers of the running build are forks of its own release, and it goes on. Without a fork server it starts programs of both
+    releases and can't go on: it is queued again, and a worker of the new release builds it."""
     release = this_release(tmp_path / "release")
     with ArchiveHost() as archive, DesciServer(SECRET) as desci:
         settings = {"BUILD_COMMAND": quick.COMMAND, "WORKERS": "1"}
@@ -175,18 +178,30 @@ def test_new_files_in_the_place_of_the_old_ones_break_no_page_and_fail_no_build(
             post_held(service, "held")
             with make_visitor(service, pk_of(service, "held")) as visitor:
                 replace_files(release)
+                if not has_server:
+                    end_fork_servers(service)
                 let_go(service, "held")
                 service.wait("held", "succeeded")
                 rounds = visitor.rounds
                 wait_until(lambda: visitor.rounds > rounds + 1)
-            first, second = attempts(service, "held")
+                wait_until(lambda: "another release was installed" in service.whole_output())
+            *failed, last = attempts(service, "held")
             check_one_final(service, "held")
         finally:
             service.stop()
     assert visitor.failed == []
-    assert (first["cause"]["code"], first["cause"]["fault"]) == ("release-replaced", "service")
-    assert second["state"] == "succeeded"
+    causes = [(each["cause"]["code"], each["cause"]["fault"]) for each in failed]
+    assert causes == ([] if has_server else [("release-replaced", "service")])
+    assert last["state"] == "succeeded"
     assert "another release was installed: this worker ends" in service.whole_output()
+
+
+def end_fork_servers(service: Service) -> None:
+    assert service.process is not None
+    for process in psutil.Process(service.process.pid).children(recursive=True):
+        with suppress(psutil.Error):
+            if any(word.endswith("fork_server.py") for word in process.cmdline()):
+                process.kill()
 
 
 def replace_files(release: Path) -> None:
