@@ -126,7 +126,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.tools, self.workspace, self.hidden = folder / "tools", folder / "workspace", folder / "hidden"
-        shutil.copytree(TOOLS, self.tools, symlinks=True)
+        shutil.copytree(TOOLS, self.tools, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
         for name, text in {"probe": PROBE, "waits": WAITS, "fails": FAILS}.items():
             (self.tools / f"{name}.py").write_text(text)
         for path in (self.tools, *self.tools.rglob("*.py")):

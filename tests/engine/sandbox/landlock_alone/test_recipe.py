@@ -39,8 +39,9 @@ def test_all_exports_of_the_sample_are_made(tmp_path: Path) -> None:
     assert "the journal's template" not in str(ctx.log)
 
 
-# Its parent runs before the command does, so the end of the command does not take it along.
-CROWD = 'read line; for i in $(seq 20); do sleep 60 & done; touch "$0"; wait'
+# Its parent runs before the command does, so the end of the command does not take it along. It is so large because processes of an earlier
+# test may have been counted that end meanwhile, and make room.
+CROWD = 'read line; for i in $(seq 60); do sleep 60 & done; touch "$0"; wait'
 
 
 class CrowdedShell(Shell):
