@@ -22,7 +22,7 @@ ANSWER = struct.Struct("=idd")
 
 
 class Gone(Exception):
-    """There is no server any more, or it ended before the program did."""
+    """The server has ended, before the program did or before it was asked."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class ForkServer:
         """Run the program. ``files`` are descriptors: standard input, output and error, and those that ``inside`` is about.
 
         Raises:
-            Gone: there is no server any more.
+            Gone: the server has ended.
         """
         order = {"program": program, "arguments": list(arguments), **({"inside": dict(inside)} if inside else {})}
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -114,20 +114,16 @@ def fork(argv: Sequence[str], files: Collection[int] = ()) -> Forked:
     Raises:
         InChild: in the child, with the command that it has to run.
     """
-    _prepare()
     reading, writing = os.pipe()
     waiting, ready = os.pipe()
-    parent = os.getpid()
-    with _signals_held():
-        pid = os.fork()
-        if not pid:
-            with _nothing_else_runs():
-                _begin(parent)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
-                os.dup2(writing, STDERR)
-                setproctitle(" ".join(argv))
-                os.close(ready)
-                raise InChild(NextCommand(argv, {number: os.dup(number) for number in files}))
+    pid = _fork()
+    if not pid:
+        with _nothing_else_runs():
+            os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
+            os.dup2(writing, STDERR)
+            setproctitle(" ".join(argv))
+            os.close(ready)
+            raise InChild(NextCommand(argv, {number: os.dup(number) for number in files}))
     os.close(writing)
     _wait_until_closed(waiting, ready)
     return Forked(pid, os.fdopen(reading, "rb", buffering=0))
@@ -148,13 +144,7 @@ def in_child(step: Callable[[], None]) -> None:
     if sys.platform != "linux" or not _has_one_thread():
         step()
         return
-    _prepare()
-    parent = os.getpid()
-    with _signals_held():
-        pid = os.fork()
-        if not pid:
-            with _nothing_else_runs():
-                _begin(parent)
+    pid = _fork()
     if not pid:
         step()
         sys.exit(0)
@@ -169,6 +159,18 @@ def die_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
         if os.getppid() != parent:
             os._exit(1)
+
+
+def _fork() -> int:
+    """Fork. In the child, which has begun as a new process would, this returns 0; in the parent, the child's id."""
+    _prepare()
+    parent = os.getpid()
+    with _signals_held():
+        pid = os.fork()
+        if not pid:
+            with _nothing_else_runs():
+                _begin(parent)
+    return pid
 
 
 def _prepare() -> None:

@@ -5,7 +5,6 @@ It does not rely on what RQ does when a worker or its work-horse dies: it ends t
 
 from __future__ import annotations
 
-import ctypes
 import logging
 import os
 import signal
@@ -46,6 +45,7 @@ from builds.queue.jobs import BuildJob, BuildQueue
 from builds.record import kept_exports, metrics
 from builds.record.metrics import Metric
 from builds.service import turns
+from builds.service.fork import die_with_parent
 from builds.service.start import prepare
 from jobsite import telemetry
 
@@ -53,7 +53,6 @@ logger = logging.getLogger(__name__)
 
 # Asks a worker to stop its build at once. The build is queued again.
 BREAK_OFF = signal.SIGUSR1
-PR_SET_PDEATHSIG = 1
 # The work-horse gives the build's processes 10 s to end. It then kills them, and records how the build ended.
 TERM_GRACE_SECONDS = 20.0
 # How long SIGKILL may take to end a work-horse. In an uninterruptible sleep, such as on a disk that does not answer, it may take for ever.
@@ -208,10 +207,7 @@ class JobsiteWorker(Worker):
 
     def main_work_horse(self, job: Job, queue: Queue) -> None:
         """In the fork: make sure that this process dies with the worker, also if the worker died since the fork."""
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-            if os.getppid() != self.pid:
-                os._exit(1)
+        die_with_parent(self._row.pid)
         log_context.bind(role="work-horse", build=job.id)
         super().main_work_horse(job, queue)
 
@@ -328,7 +324,8 @@ class JobsiteWorker(Worker):
         try:
             for pid in self._stuck:
                 kill_descendants(pid)
-            if count := end_orphans(own=self._stuck | {self._fork_server.pid} if self._fork_server else self._stuck):
+            server = {self._fork_server.pid} if self._fork_server else set()
+            if count := end_orphans(own=self._stuck | server):
                 logger.warning("ended processes that a build left behind", extra={"build": job.id, "processes": count})
         except ProcessesLeft as error:
             logger.error("%s", error, extra={"build": job.id})

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from builds.engine.tools import TOOLS
@@ -131,7 +132,7 @@ def try_run(program: str, text: bytes, *arguments: str, seconds: float) -> str |
 
 def _forked(server: ForkServer, program: str, text: bytes, arguments: Sequence[str], seconds: float) -> str | None:
     """The same from a fork of a process that has imported what the program needs."""
-    with fork_server.memory_file(text) as given, fork_server.memory_file() as answer, open(os.devnull, "w") as null:  # noqa: PTH123
+    with fork_server.memory_file(text) as given, fork_server.memory_file() as answer, Path(os.devnull).open("w") as null:
         files = (given.fileno(), answer.fileno(), null.fileno())
         with server.start(program.removesuffix(".py"), arguments, files=files) as running:
             ended = running.wait(seconds)

@@ -99,7 +99,7 @@ class Joining:
             os.close(descriptor)
 
     def _is_up(self, is_over: Callable[[], bool]) -> bool:
-        """Wait until the shell waits. False if there is no sandbox; bubblewrap has printed why."""
+        """Wait until the shell waits. False if bubblewrap could not make the sandbox; it has printed why."""
         while not select.select([self.up], [], [], LOOK_SECONDS)[0]:
             if is_over():
                 return False

@@ -15,6 +15,7 @@ has closed the socket, is killed. This process ends when the last one that can a
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import json
 import marshal
@@ -144,23 +145,14 @@ def run(descriptors: list[int]) -> int:
         order = marshal.load(file)  # noqa: S302 - the service wrote it
     for number, descriptor in enumerate((STDIN, STDOUT, STDERR)):
         os.dup2(descriptors[descriptor], number)
-    more = [os.dup2(descriptor, 3 + number, inheritable=False) for number, descriptor in enumerate(_moved(descriptors[MORE:]))]
+    # First to numbers that are not in the way of any lower one.
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64) for descriptor in descriptors[MORE:]]
+    more = [os.dup2(descriptor, 3 + number, inheritable=False) for number, descriptor in enumerate(moved)]
     os.closerange(3 + len(more), 256)
     gc.enable()
     if "inside" in order:
         step_inside.step(order["inside"], more)
     return call(order["program"], order["arguments"])
-
-
-def _moved(descriptors: list[int]) -> list[int]:
-    """The same files at descriptors that are not in the way of any lower one."""
-    return [_duplicate_above(descriptor) for descriptor in descriptors]
-
-
-def _duplicate_above(descriptor: int, lowest: int = 64) -> int:
-    import fcntl  # noqa: PLC0415 - only with a sandbox
-
-    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
 
 
 def call(program: str, arguments: list[Any]) -> int:

@@ -59,8 +59,7 @@ def step(inside: dict[str, Any], descriptors: list[int]) -> None:
     ready, code, *namespaces = descriptors
     os.umask(0o077)
     for path in inside["groups"]:
-        with open(path, "w") as file:  # noqa: PTH123 - one write, with the newest /proc
-            file.write("0")
+        Path(path).write_text("0")  # this process
     _join(dict(zip(inside["namespaces"], namespaces, strict=True)))
     for descriptor in namespaces:
         os.close(descriptor)
@@ -99,8 +98,7 @@ def _is_other(name: str, descriptor: int) -> bool:
 
 
 def _own_namespaces() -> dict[str, int]:
-    folder = "/proc/self/ns"
-    return {name: os.stat(f"{folder}/{name}").st_ino for name in os.listdir(folder)}  # noqa: PTH116, PTH208 - no pathlib needed
+    return {path.name: path.stat().st_ino for path in Path("/proc/self/ns").iterdir()}
 
 
 # Asked before anything is joined: in the mount namespace of the sandbox, /proc is another one.
@@ -148,8 +146,7 @@ def _drop_capabilities() -> None:
 
 def _check_confined(has_filter: bool) -> None:
     """Raise an error rather than read a manuscript with a right that was not dropped."""
-    with open("/proc/self/status") as file:  # noqa: PTH123 - no pathlib needed
-        lines = dict(line.split(":", 1) for line in file)
+    lines = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     wanted = {**CONFINED, **({"Seccomp": 2} if has_filter else {})}
     for name, value in wanted.items():
         if int(lines[name].strip(), 16) != value:
