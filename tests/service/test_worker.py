@@ -40,7 +40,8 @@ def test_a_sign_of_life_holds_the_time_and_the_memory_in_use() -> None:
     worker = Worker.objects.get()
     assert not worker.is_silent
     assert worker.memory_bytes > 10_000_000
-    assert 0 < worker.processor_seconds <= sum(os.times()[:4])
+    # The four parts may have been added in another order: more by a rounding error, not by a clock tick.
+    assert 0 < worker.processor_seconds < sum(os.times()[:4]) + 0.01
 
 
 def test_the_processor_time_of_a_worker_never_goes_back() -> None:
