@@ -37,11 +37,11 @@ Tally.objects.all().delete()
 for metric in metrics.COUNTED:
     for labels in metric.shown:
         for amount in seconds if metric.units else ():
-            metrics.observe(metric, amount, *labels)
+            metrics.add(metrics.observed(metric, amount, *labels))
         if not metric.units:
-            metrics.count(metric, *labels, times=100_000)
+            metrics.add(metrics.counted(metric, *labels, times=100_000))
 while Tally.objects.count() < metrics.FOLD_ABOVE:
-    metrics.observe(metrics.STAGE, 1.5, "build", "succeeded")
+    metrics.add(metrics.observed(metrics.STAGE, 1.5, "build", "succeeded"))
 print(Tally.objects.count(), "rows of totals,", len(newest), "builds and status updates that wait")
 """
 

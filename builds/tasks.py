@@ -31,7 +31,7 @@ def build(build_id: str) -> None:
     if release.has_changed():
         logger.info("a build waits for a worker of the release that was installed")
         return
-    row = Build.objects.select_related("submission").get(pk=build_id)
+    row = Build.objects.select_related("submission").only(*steps.IDENTITY).get(pk=build_id)
     with log_context.bound(jobId=row.submission.job_id, uuid=row.submission.node_uuid, build=build_id, attempt=row.number):
         steps.log(Step.WORKHORSE_STARTED, row, pid=os.getpid(), worker=workers.name_of(os.getppid()))
         with tracing.span("build", jobId=row.submission.job_id, uuid=row.submission.node_uuid, attempt=row.number):

@@ -19,32 +19,31 @@ WHY_QUEUED = {
 
 def count_submitted() -> None:
     """Count a new submission, and its first build."""
-    metrics.count_each((metrics.SUBMISSIONS, ()), (metrics.QUEUED, (WHY_QUEUED[EventKind.SUBMITTED],)))
+    metrics.add(metrics.counted(metrics.SUBMISSIONS), metrics.counted(metrics.QUEUED, WHY_QUEUED[EventKind.SUBMITTED]))
 
 
 def count_queued(kind: EventKind) -> None:
-    metrics.count(metrics.QUEUED, WHY_QUEUED.get(kind, "retried"))
+    metrics.add(metrics.counted(metrics.QUEUED, WHY_QUEUED.get(kind, "retried")))
 
 
 def count_started(build: Build, at: datetime) -> None:
-    metrics.count(metrics.STARTED)
-    metrics.observe(metrics.WAIT, at - _possible_since(build))
+    metrics.add(metrics.counted(metrics.STARTED), metrics.observed(metrics.WAIT, at - _possible_since(build)))
 
 
 def count_stage(stage: Stage, state: Stage.State, at: datetime) -> None:
-    metrics.observe(metrics.STAGE, at - stage.started_at, stage.name, state)
+    metrics.add(metrics.observed(metrics.STAGE, at - stage.started_at, stage.name, state))
 
 
 def count_ended(build_id: UUID, state: State, at: datetime, *, retried: bool) -> None:
     """Count a build whose row has just been written. ``retried``: automatically."""
-    build = Build.objects.defer("warnings").get(pk=build_id)
+    build = Build.objects.only("fault", "created_at", "not_before", "processor_seconds").get(pk=build_id)
     peak_memory = build.stages.aggregate(peak=Max("peak_memory_bytes"))["peak"]
-    metrics.count(metrics.ENDED, state, build.fault, "yes" if retried else "no")
-    metrics.observe(metrics.WHOLE, at - _possible_since(build), state)
-    if peak_memory is not None:
-        metrics.observe(metrics.MEMORY, peak_memory)
-    if build.processor_seconds is not None:
-        metrics.observe(metrics.PROCESSOR, build.processor_seconds)
+    used = ((metrics.MEMORY, peak_memory), (metrics.PROCESSOR, build.processor_seconds))
+    metrics.add(
+        metrics.counted(metrics.ENDED, state, build.fault, "yes" if retried else "no"),
+        metrics.observed(metrics.WHOLE, at - _possible_since(build), state),
+        *(metrics.observed(metric, amount) for metric, amount in used if amount is not None),
+    )
 
 
 def _possible_since(build: Build) -> datetime:

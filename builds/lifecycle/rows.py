@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
 
 from builds.errors import Fault
 from builds.lib.text import one_line
@@ -54,9 +54,10 @@ def lock(submission_id: int) -> None:
     """Lock a submission until the transaction ends. Every verb does this before it writes to the submission or its build.
 
     Two verbs that locked them in different orders would wait for each other. The lock also makes the status updates of a submission get
-    their ids, by which they are sent, in the order in which they are committed.
+    their ids, by which they are sent, in the order in which they are committed. On SQLite, transactions that write run one after the other.
     """
-    list(Submission.objects.select_for_update(no_key=True).filter(pk=submission_id).values_list("pk"))
+    if connection.features.has_select_for_update:
+        list(Submission.objects.select_for_update(no_key=True).filter(pk=submission_id).values_list("pk"))
 
 
 def end(build: Build, state: State, *, retried: bool = False, **fields: Any) -> None:
@@ -107,8 +108,8 @@ def _sources(state: State) -> list[State]:
     return [source for source, targets in TRANSITIONS.items() if state in targets]
 
 
-def close_stages(stages: QuerySet[Stage], state: Stage.State, *, at: datetime) -> None:
-    """Close the rows of ``stages``, which are running."""
+def close_stages(stages: Iterable[Stage], state: Stage.State, *, at: datetime) -> None:
+    """Close the rows of those of ``stages`` that are running."""
     for stage in stages:
         if Stage.objects.filter(pk=stage.pk, state=Stage.State.RUNNING).update(state=state, finished_at=at):
             count_stage(stage, state, at)

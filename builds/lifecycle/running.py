@@ -23,11 +23,11 @@ def claim(build_id: str, *, worker: str) -> Build | None:
     While the queue is paused, no build starts. Resuming the queue enqueues the waiting builds in RQ again. If the owner has as many builds
     running as it may have, the end of one of them enqueues this one again.
     """
-    submission_id = Build.objects.filter(pk=build_id).values_list("submission_id", flat=True).first()
-    if submission_id is None:
+    queued = Build.objects.only("submission_id", "owner", "rank", "mode").filter(pk=build_id).first()
+    if queued is None:
         return None
-    lock(submission_id)
-    if not turns.has_room(build_id):
+    lock(queued.submission_id)
+    if not turns.has_room(queued):
         return None
     now = clock.now()
     paused = Exists(QueueControl.objects.filter(paused_at__isnull=False))
@@ -72,14 +72,13 @@ def enter_stage(build: Build, name: str) -> Stage:
         StaleBuild: the build is no longer running, or is being cancelled.
     """
     lock(build.submission_id)
-    current = (
-        Build.objects.select_for_update(no_key=True).filter(pk=build.pk, state=State.RUNNING, cancel_requested_at=None).first()
-    )
-    if current is None:
+    running = Build.objects.select_for_update(no_key=True).filter(pk=build.pk, state=State.RUNNING, cancel_requested_at=None)
+    log_lines = running.values_list("log_lines", flat=True).first()
+    if log_lines is None:
         raise StaleBuild
     if there := build.stages.filter(name=name, state=Stage.State.RUNNING).first():
         return there  # the database was cut off after it had taken the row and before it said so
-    stage = Stage.objects.create(build=build, name=name, started_at=clock.now(), first_log_line=current.log_lines + 1)
+    stage = Stage.objects.create(build=build, name=name, started_at=clock.now(), first_log_line=log_lines + 1)
     queue_update(build, StatusUpdate.Status.IN_PROGRESS, f"Attempt {build.number}: {name} has started.")
     steps.log(Step.STAGE_STARTED, build, stage=name)
     if name == StageName.DELIVER:
@@ -94,9 +93,8 @@ def _send_pending_now(build: Build) -> None:
 
 @transaction.atomic
 def leave_stage(stage: Stage, state: Stage.State) -> None:
-    """Close the row of a stage; no effect once the build has ended."""
-    running = Stage.objects.select_related("build__submission").filter(pk=stage.pk, build__state=State.RUNNING)
-    close_stages(running, state, at=clock.now())
+    """Close the row of a stage; no effect once the build has ended, because its end has closed it."""
+    close_stages([stage], state, at=clock.now())
 
 
 @transaction.atomic

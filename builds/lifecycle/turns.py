@@ -24,6 +24,8 @@ from builds.queue import store
 HAND_ADVANTAGE = timedelta(days=1)
 MAX_OWNER = 100
 PLACED = ("pk", "owner", "created_at", "place")
+# When a queued build was created, its id, and its owner.
+Waiting = tuple[datetime, UUID, str]
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,9 @@ def at_limit(running: Counter[str]) -> set[str]:
     return {owner for owner, count in running.items() if owner and count >= limit} if limit else set()
 
 
-def has_room(build_id: str) -> bool:
+def has_room(build: Build) -> bool:
     """Whether the owner's limit lets this build start. Locks the owner until the transaction ends, so that two workers do not exceed it."""
-    build = Build.objects.only("owner", "rank", "mode").filter(pk=build_id).first()
-    if build is None or not _is_limited(build):
+    if not _is_limited(build):
         return True
     _lock_owner(build.owner)
     return build.owner not in at_limit(running_by_owner())
@@ -137,18 +138,26 @@ def line_up(count: int, running: Counter[str]) -> list[UUID]:
 
 def _line_up(builds: BuildQuerySet, running: Counter[str], count: int) -> list[UUID]:
     held = at_limit(running)
-    free = Q(mode=Mode.DELIVER) | ~Q(owner__in=held)
-    first = _oldest(builds.filter(rank=Rank.NEXT), count)
-    by_hand = _oldest(builds.filter(free, rank=Rank.BY_HAND), count)
+    first, by_hand, deliveries = _out_of_turn(builds, held, count)
     if count > 1:  # they run by the time that their owners' other builds start
         running = running + Counter(owner for _at, _pk, owner in first + by_hand)
     placed = [((0, at - HAND_ADVANTAGE), pk) for at, pk, _owner in by_hand]
-    placed += [((0, at), pk) for at, pk, _owner in _oldest(builds.filter(rank=Rank.DELIVERY), count)]
+    placed += [((0, at), pk) for at, pk, _owner in deliveries]
     placed += _in_turn(builds.filter(rank=Rank.IN_TURN).exclude(owner__in=held), running, count)
     return [*(pk for _at, pk, _owner in first), *(pk for _at, pk in sorted(placed))][:count]
 
 
-def _oldest(builds: BuildQuerySet, count: int) -> list[tuple[datetime, UUID, str]]:
+def _out_of_turn(builds: BuildQuerySet, held: set[str], count: int) -> tuple[list[Waiting], list[Waiting], list[Waiting]]:
+    """The oldest builds that do not wait for their owner's turn: those that are next, those retried by hand, and the deliveries."""
+    if not builds.filter(rank__lt=Rank.IN_TURN).exists():  # as a rule, and a worker asks before each build
+        return [], [], []
+    free = Q(mode=Mode.DELIVER) | ~Q(owner__in=held)
+    by_rank = {Rank.NEXT: Q(), Rank.BY_HAND: free, Rank.DELIVERY: Q()}
+    first, by_hand, deliveries = (_oldest(builds.filter(condition, rank=rank), count) for rank, condition in by_rank.items())
+    return first, by_hand, deliveries
+
+
+def _oldest(builds: BuildQuerySet, count: int) -> list[Waiting]:
     return list(builds.order_by("created_at", "pk").values_list("created_at", "pk", "owner")[:count])
 
 

@@ -16,18 +16,22 @@ PROGRESS_SECONDS = 0.5
 
 
 class StageReport:
-    """The reports of one build. ``stage`` is the open row. Writes nothing once the build has ended."""
+    """The reports of one build. Writes nothing once the build has ended."""
 
     def __init__(self, build: Build, redact: Callable[[str], str] = str) -> None:
         self._build, self._redact = build, redact
         self._next_progress_at = self._processor_seconds = 0.0
         self.stage: Stage | None = None
 
+    def begin(self, stage: Stage) -> None:
+        """What follows is about ``stage``, which is open."""
+        self.stage, self._next_progress_at = stage, time.monotonic() + PROGRESS_SECONDS
+
     def detail(self, text: str) -> None:
         self._write(detail=self._redact(text)[:2000])
 
     def progress(self, done: int, total: int | None) -> None:
-        """Bytes done of ``total``. Written at most twice a second; the final value is always written."""
+        """Bytes done of ``total``. Written twice a second at most, and not for what takes no time; the final value is always written."""
         now = time.monotonic()
         if done == total or now >= self._next_progress_at:
             self._next_progress_at = now + PROGRESS_SECONDS
@@ -57,5 +61,5 @@ class StageReport:
 
     def _write(self, **fields: object) -> None:
         if self.stage:
-            row = Stage.objects.filter(pk=self.stage.pk, build__state=State.RUNNING)
+            row = Stage.objects.filter(pk=self.stage.pk, state=Stage.State.RUNNING)  # the end of a build closes its stages
             retry_while_away(lambda: row.update(**fields))

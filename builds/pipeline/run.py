@@ -97,7 +97,8 @@ def _build_unless_cached(run: Run) -> Sequence[Export]:
 def stage(run: Run, name: StageName) -> Iterator[None]:
     """Open the stage's row and log section before the block, and close them after it, however it ends."""
     run.context.stop.check()
-    run.report.stage = row = run.write(lambda: lifecycle.enter_stage(run.build, name))
+    row = run.write(lambda: lifecycle.enter_stage(run.build, name))
+    run.report.begin(row)
     run.log.stage = name
     try:
         with _limit_time(run, name), log_context.bound(stage=str(name)), tracing.span(f"stage {name}"):

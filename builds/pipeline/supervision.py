@@ -19,7 +19,7 @@ from builds import lifecycle
 from builds.engine.process import tree
 from builds.errors import BuildError, BuildStopped, Cause, ProcessesLeft, WorkerLost
 from builds.lib.process_end import process_end
-from builds.models import FINAL, Build, Stage, StageName, State, clock
+from builds.models import FINAL, Build, BuildQuerySet, Stage, StageName, State, clock
 from builds.pipeline import isolation, time_limits
 from builds.pipeline.assembly import limits
 from builds.queue import workers
@@ -66,13 +66,15 @@ class Supervision:
             connections.close_all()
 
     def log_exit(self, pid: int | None, code: int) -> None:
-        """Log that the work-horse has ended. ``code`` is negative for a signal."""
+        """Log that the work-horse has ended. ``code`` is negative for a signal.
+
+        The caller closes the connection: this is the first of what it writes about the end of a build.
+        """
         build = None
         with suppress(DatabaseError, InterfaceError):
             workers.shorten_lock_wait()
-            build = self._find_build()
+            build = self._rows().only("state", *steps.IDENTITY).first()
             self._has_ended = build is not None and build.state in FINAL
-        connections.close_all()
         steps.log(
             Step.WORKHORSE_EXITED,
             build,
@@ -97,12 +99,14 @@ class Supervision:
             connections.close_all()
 
     def _find_build(self) -> Build | None:
-        """The build's row. None if there is none: the queue store may hold any text as the id of a job."""
+        return self._rows().select_related("source").first()
+
+    def _rows(self) -> BuildQuerySet:
+        """The build's row, if there is one: the queue store may hold any text as the id of a job."""
         try:
-            build_id = UUID(self._build_id)
+            return Build.objects.filter(pk=UUID(self._build_id)).select_related("submission")
         except ValueError:
-            return None
-        return Build.objects.select_related("submission", "source").filter(pk=build_id).first()
+            return Build.objects.none()
 
     def _look(self) -> bool:
         build = self._find_build()

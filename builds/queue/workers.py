@@ -71,13 +71,13 @@ def forget_silent() -> None:
     Worker.objects.filter(seen_at__lt=clock.now() - FORGOTTEN_AFTER).delete()
 
 
-def shorten_lock_wait() -> None:
-    """Wait at most a second for a locked database: a worker must not hang, and it tries again soon. Until the connection is closed."""
+def shorten_lock_wait(seconds: int = 1) -> None:
+    """Wait at most ``seconds`` for a locked database: a worker must not hang, and it tries again soon. Until the connection is closed."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            cursor.execute("PRAGMA busy_timeout = 1000")
+            cursor.execute(f"PRAGMA busy_timeout = {seconds * 1000}")
         elif connection.vendor == "postgresql":
-            cursor.execute("SET lock_timeout = '1s'; SET statement_timeout = '5s'")
+            cursor.execute(f"SET lock_timeout = '{seconds}s'; SET statement_timeout = '5s'")
 
 
 def measure_tree(pid: int) -> tuple[int, float]:

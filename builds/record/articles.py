@@ -37,6 +37,8 @@ def read(exports: Iterable[Export]) -> BuiltArticle | None:
 @transaction.atomic
 def keep(submission: Submission, article: BuiltArticle) -> None:
     """Write the article's row. A submission without a title gets the built one, and is found by it."""
-    Article.objects.update_or_create(submission=submission, defaults=asdict(article))
+    fields = asdict(article)
+    row = Article(submission=submission, **fields)
+    Article.objects.bulk_create([row], update_conflicts=True, unique_fields=["submission"], update_fields=list(fields))
     if article.title and Submission.objects.filter(pk=submission.pk, title="").update(title=article.title):
         search.index(submission.pk)

@@ -112,33 +112,28 @@ COUNTED = (
 )
 
 
-def count(metric: Metric, *values: str, times: int = 1) -> None:
-    """Count something that happened, in the caller's transaction. ``values`` are those of the labels, in the metric's order."""
-    insert(_tally(metric, values, times))
+def add(*tallies: Tally) -> None:
+    """Add what was counted or observed, by one statement in the caller's transaction."""
+    insert(*tallies)
 
 
-def count_each(*happened: tuple[Metric, tuple[str, ...]]) -> None:
-    """As :func:`count`, for several metrics with the values of their labels, by one statement."""
-    insert(*(_tally(metric, values) for metric, values in happened))
-
-
-def _tally(metric: Metric, values: Sequence[str], times: int = 1) -> Tally:
+def counted(metric: Metric, *values: str, times: int = 1) -> Tally:
+    """Something that happened, for :func:`add`. ``values`` are those of the labels, in the metric's order."""
     return Tally(metric=metric.name, labels=",".join(values), count=times)
 
 
-def observe(metric: Metric, amount: float | timedelta, *values: str) -> None:
-    """Add ``amount``, in seconds or bytes, in the caller's transaction. A clock that stepped back makes no negative amount."""
+def observed(metric: Metric, amount: float | timedelta, *values: str) -> Tally:
+    """An ``amount`` in seconds or bytes, for :func:`add`. A clock that stepped back makes no negative amount."""
     units = amount // timedelta.resolution if isinstance(amount, timedelta) else round(amount * metric.units)
     units = max(units, 0)
-    insert(Tally(metric=metric.name, labels=",".join(values), bucket=_bucket(metric, units / metric.units), amount=units))
+    return Tally(metric=metric.name, labels=",".join(values), bucket=_bucket(metric, units / metric.units), amount=units)
 
 
-@transaction.atomic
 def count_lookups(cache: str, *, hits: int, misses: int) -> None:
     """Count look-ups in one of the caches."""
-    for result, times in (("hit", hits), ("miss", misses)):
-        if times:
-            count(LOOKUPS, cache, result, times=times)
+    found = [counted(LOOKUPS, cache, result, times=times) for result, times in (("hit", hits), ("miss", misses)) if times]
+    if found:
+        add(*found)
 
 
 def _bucket(metric: Metric, amount: float) -> str:

@@ -18,6 +18,8 @@ from builds.models import Build, Submission, clock
 logger = logging.getLogger(__name__)
 
 MAX_REASON = 500
+# The columns of a build and its submission that a step's line needs.
+IDENTITY = ("number", "worker", "submission__job_id", "submission__node_uuid")
 
 
 class Step(StrEnum):

@@ -12,10 +12,11 @@ import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import F
+from django.db.models import Exists, F
 
 from builds import lifecycle
 from builds.engine.clients.desci import Answer, DesciServer, Outcome, classify
@@ -81,8 +82,10 @@ def _reserve(limit: int) -> list[StatusUpdate]:
 
 
 def _reserve_one(update: StatusUpdate) -> bool:
-    """Whether this outbox was the first to reserve the update."""
-    return bool(StatusUpdate.objects.idle().filter(pk=update.pk).update(sending_until=clock.now() + RESERVATION))
+    """Whether this outbox was the first to reserve the update. A try is counted before it is made."""
+    update.build.submission = update.submission  # the same row, read once
+    idle = StatusUpdate.objects.idle().filter(pk=update.pk)
+    return bool(idle.update(sending_until=clock.now() + RESERVATION, tries=F("tries") + 1))
 
 
 def _claim_probe(hold: OutboxHold) -> bool:
@@ -102,21 +105,23 @@ def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
             update = _reserve_next(first.submission_id)
     except Exception:
         logger.exception("a status update could not be handled", extra={"statusUpdate": (update or first).pk})
-    finally:
         connection.close()
+    finally:
+        if connection.vendor != "sqlite":  # a server may be restarted before this thread needs it again; a file is not
+            connection.close()
 
 
 def _reserve_next(submission_id: int) -> StatusUpdate | None:
     """Reserve the update that the submission waits with, if it is due and nothing holds it back."""
-    if OutboxHold.objects.exists():
-        return None
-    due = StatusUpdate.objects.due().filter(submission=submission_id).select_related("submission", "build")
+    due = StatusUpdate.objects.due().filter(~Exists(OutboxHold.objects.all()), submission=submission_id)
+    due = due.select_related("submission", "build")
     return next(filter(_reserve_one, due[:1]), None)
 
 
 def send(update: StatusUpdate, server: DesciServer) -> None:
     """Record a try, make it, and note its answer: a try that is under way can be seen."""
-    attempt = _begin(update)
+    update.tries += 1
+    attempt = StatusUpdateTry.objects.create(status_update=update, error=UNDER_WAY, seconds=0, at=clock.now())
     started_at = time.monotonic()
     try:
         submission = update.submission
@@ -136,36 +141,34 @@ def send(update: StatusUpdate, server: DesciServer) -> None:
 
 
 @transaction.atomic
-def _begin(update: StatusUpdate) -> StatusUpdateTry:
-    """Count the try before it is made."""
-    StatusUpdate.objects.filter(pk=update.pk).update(tries=F("tries") + 1)
-    update.tries += 1
-    return StatusUpdateTry.objects.create(status_update=update, error=UNDER_WAY, seconds=0, at=clock.now())
-
-
-@transaction.atomic
 def _record(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry, answer: Answer | None = None) -> None:
     lifecycle.lock(update.submission_id)
     attempt.save()
-    metrics.count(metrics.TRIES, outcome.name.lower().replace("_", "-"))
-    tries = update.tries
-    pending = StatusUpdate.objects.pending().filter(pk=update.pk)
-    pending.update(sending_until=None)
+    metrics.add(metrics.counted(metrics.TRIES, outcome.name.lower().replace("_", "-")))
     if outcome in (Outcome.OK, Outcome.GONE):
         _release_hold()
+    StatusUpdate.objects.pending().filter(pk=update.pk).update(sending_until=None, **_settled(outcome, update.tries))
     if outcome == Outcome.UNAUTHORIZED:
         _hold_back(str(answer))
-    elif outcome == Outcome.OK:
-        pending.update(state=StatusUpdate.State.RECEIVED, settled_at=clock.now())
-        if tries > 1:
-            _send_others_now()
     elif outcome == Outcome.GONE and answer:
-        pending.update(state=StatusUpdate.State.UNWANTED, settled_at=clock.now())
         lifecycle.mark_unwanted(update.submission, answer=f"{answer.code}: {answer.body[:200]}")
-    else:
-        pending.update(next_try_at=clock.now() + PAUSES.after(tries))
+    elif outcome != Outcome.OK:
         _skip_if_superseded(update)
+    elif update.tries > 1:
+        _send_others_now()
     _log(update, outcome, attempt)
+
+
+def _settled(outcome: Outcome, tries: int) -> dict[str, Any]:
+    """The columns of an update that say what comes of it after a try: it is settled, or tried again."""
+    now = clock.now()
+    if outcome == Outcome.UNAUTHORIZED:
+        return {}  # all updates are held back
+    if outcome == Outcome.OK:
+        return {"state": StatusUpdate.State.RECEIVED, "settled_at": now}
+    if outcome == Outcome.GONE:
+        return {"state": StatusUpdate.State.UNWANTED, "settled_at": now}
+    return {"next_try_at": now + PAUSES.after(tries)}
 
 
 def _log(update: StatusUpdate, outcome: Outcome, attempt: StatusUpdateTry) -> None:

@@ -36,14 +36,13 @@ from builds.engine.tools import TOOLS
 from builds.errors import ProcessesLeft
 from builds.lib import fork_server, log_context, release
 from builds.lib.fork_server import ForkServer
+from builds.models import Tally, clock
 from builds.models import Worker as WorkerRow
-from builds.models import clock
 from builds.pipeline import isolation
 from builds.pipeline.supervision import Supervision
 from builds.queue import store, workers
 from builds.queue.jobs import BuildJob, BuildQueue
 from builds.record import kept_exports, metrics
-from builds.record.metrics import Metric
 from builds.service import turns
 from builds.service.fork import die_with_parent
 from builds.service.start import prepare
@@ -59,6 +58,9 @@ TERM_GRACE_SECONDS = 20.0
 KILL_SECONDS = 10.0
 # The shortest time between two signs of life. RQ calls heartbeat() every few seconds, but also after each of many short jobs.
 MIN_SIGN_SECONDS = 2.0
+# How long a sign of life may wait for a locked database. On SQLite a writer may be overtaken by others, so one second is too short where
+# many workers write, and the queue store still takes a worker that is silent for so long for alive.
+SIGN_SECONDS = 4
 # How often to look whether exports can be kept again.
 EXPORTS_PAUSE_SECONDS = 5.0
 
@@ -100,7 +102,7 @@ class JobsiteWorker(Worker):
         self._breaks_off = False
         self._killed_at: float | None = None
         # What happened to work-horses and is not in the database yet.
-        self._uncounted: list[tuple[Metric, tuple[str, ...]]] = []
+        self._uncounted: list[Tally] = []
         # Process id and wait status of the last work-horse, if it has ended.
         self._horse_end: tuple[int | None, int] | None = None
         # Work-horses that SIGKILL did not end. It is pending: they can only sleep, and run no code any more.
@@ -160,7 +162,7 @@ class JobsiteWorker(Worker):
 
     def _write_row(self, write: Callable[[WorkerRow], None]) -> None:
         try:
-            workers.shorten_lock_wait()
+            workers.shorten_lock_wait(SIGN_SECONDS)
             write(self._row)
         except (DatabaseError, InterfaceError) as error:
             logger.warning("the worker's sign of life could not be written: %s", error)
@@ -174,7 +176,7 @@ class JobsiteWorker(Worker):
     def _write_counts(self, _row: WorkerRow) -> None:
         if not self._uncounted:
             return
-        metrics.count_each(*self._uncounted)
+        metrics.add(*self._uncounted)
         self._uncounted.clear()
 
     def get_heartbeat_ttl(self, job: Job, working_time: float = 0.0) -> int:
@@ -288,23 +290,30 @@ class JobsiteWorker(Worker):
         data, the same build can be queued twice, and then another worker runs it.
         """
         adopt_orphans()
-        self._uncounted.append((metrics.HORSES_SPAWNED, ()))  # written with the next sign of life, or at its end
+        self._uncounted.append(metrics.counted(metrics.HORSES_SPAWNED))  # written with the next sign of life, or at its end
         self._killed_at = self._horse_end = None
         self._stuck = {pid for pid in self._stuck if self._is_running(pid)}  # the others are orphans, and are reaped as such
         self._supervision = supervision = Supervision(job.id, worker=self._row.name)
         try:
             super().monitor_work_horse(job, queue, execution)
         finally:
-            if self._horse_end:
-                ended_pid, status = self._horse_end
-                supervision.log_exit(ended_pid, os.waitstatus_to_exitcode(status))
-            pid = self.horse_pid
-            if (not pid or pid in self._stuck or not self._is_running(pid)) and self._end_orphans(job):
-                supervision.write_end(worker_stops=self._breaks_off or self._stop_requested)
-            self._supervision = None
-            if self._horse_end:
-                self._uncounted.append((metrics.HORSES_EXITED, (_name_exit(self._horse_end[1]),)))
-                self._write_row(self._write_counts)
+            try:
+                self._finish(job, supervision)
+            finally:
+                connections.close_all()
+
+    def _finish(self, job: Job, supervision: Supervision) -> None:
+        """End what the work-horse left behind, and write how it ended. One connection to the database is enough for all of it."""
+        if self._horse_end:
+            ended_pid, status = self._horse_end
+            supervision.log_exit(ended_pid, os.waitstatus_to_exitcode(status))
+        pid = self.horse_pid
+        if (not pid or pid in self._stuck or not self._is_running(pid)) and self._end_orphans(job):
+            supervision.write_end(worker_stops=self._breaks_off or self._stop_requested)
+        self._supervision = None
+        if self._horse_end:
+            self._uncounted.append(metrics.counted(metrics.HORSES_EXITED, _name_exit(self._horse_end[1])))
+            self._write_row(self._write_counts)
 
     def maintain_heartbeats(self, job: Job, execution: Any) -> None:
         """Supervise the build. A queue store that is not available must not end a build that does not need it."""

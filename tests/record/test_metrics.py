@@ -75,8 +75,8 @@ def test_adding_rows_up_changes_no_figure(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_few_rows_are_left_alone() -> None:
-    metrics.count(metrics.STARTED)
-    metrics.count(metrics.STARTED)
+    metrics.add(metrics.counted(metrics.STARTED))
+    metrics.add(metrics.counted(metrics.STARTED))
     metrics.fold()
     assert Tally.objects.count() == 2
 
@@ -96,7 +96,7 @@ def test_bounds_of_an_earlier_release_count_under_the_next_larger_one() -> None:
 
 
 def test_a_clock_that_stepped_back_makes_no_negative_time() -> None:
-    metrics.observe(metrics.WAIT, timedelta(seconds=-5))
+    metrics.add(metrics.observed(metrics.WAIT, timedelta(seconds=-5)))
     assert scrape_here()("jobsite_build_wait_seconds_sum") == 0
 
 
@@ -193,8 +193,8 @@ from django.db import transaction
 from builds.record import metrics
 for _ in range(40):
     with transaction.atomic():
-        metrics.count(metrics.STARTED)
-        metrics.observe(metrics.WAIT, 0.75)
+        metrics.add(metrics.counted(metrics.STARTED))
+        metrics.add(metrics.observed(metrics.WAIT, 0.75))
     metrics.FOLD_ABOVE = 10
     metrics.fold()
 """
