@@ -1,4 +1,4 @@
-"""How many SQL statements it takes to accept a request: a number that grows unseen makes every answer slower."""
+"""How many SQL statements it takes to accept a request and to run a build: a number that grows unseen makes every job slower."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from builds.models import State
-from tests.lifecycle.helpers import ended, submit
+from builds import lifecycle
+from builds.models import Stage, StageName, State
+from tests.lifecycle.helpers import claimed, ended, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,9 +23,9 @@ def statements(job_id: str) -> list[str]:
     return asked
 
 
-def with_lock(count: int, *, submissions: int = 0) -> int:
-    """PostgreSQL needs one statement more than SQLite, to lock the node, and one for each other submission that it locks."""
-    return count + (1 + submissions) * (connection.vendor == "postgresql")
+def with_lock(count: int, *, locks: int = 1) -> int:
+    """PostgreSQL needs statements that SQLite does not: one for each lock of a node or a submission."""
+    return count + locks * (connection.vendor == "postgresql")
 
 
 def test_a_new_submission_takes_eight_at_most() -> None:
@@ -47,4 +48,24 @@ def test_a_resubmission(state: State, count: int) -> None:
 
 def test_a_submission_that_supersedes_another_of_its_node() -> None:
     submit("old")
-    assert len(statements("new")) == with_lock(27, submissions=1)
+    assert len(statements("new")) == with_lock(27, locks=3)
+
+
+def test_the_rows_around_a_stage() -> None:
+    build = claimed(submit("new"))
+    with CaptureQueriesContext(connection) as entering:
+        stage = lifecycle.enter_stage(build, StageName.FETCH)
+    assert len(entering) == with_lock(6)
+    with CaptureQueriesContext(connection) as leaving:
+        lifecycle.leave_stage(stage, Stage.State.SUCCEEDED)
+    assert len(leaving) == 4
+
+
+def test_the_start_and_the_end_of_a_build() -> None:
+    submission = submit("new")
+    with CaptureQueriesContext(connection) as claiming:
+        build = claimed(submission)
+    assert len(claiming) == with_lock(9)
+    with CaptureQueriesContext(connection) as ending:
+        lifecycle.succeed(build)
+    assert len(ending) == with_lock(13, locks=2)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from builds import lifecycle
@@ -127,6 +128,16 @@ def test_pauses_double_up_to_five_minutes(server: DesciServer) -> None:
 
 def test_the_pause_stays_bounded_however_often_it_was_tried() -> None:
     assert outbox.PAUSES.after(100_000) == timedelta(minutes=5)
+
+
+def test_sending_an_update_takes_few_statements(server: DesciServer) -> None:
+    """Seven updates of a short build: more statements than for the build itself."""
+    failed()
+    make_due()
+    [update] = outbox._reserve(1)
+    with CaptureQueriesContext(connection) as sending:
+        outbox.send(update, client(server))
+    assert len(sending) == 7 + (connection.vendor == "postgresql")
 
 
 def test_every_try_is_recorded_with_its_answer(server: DesciServer) -> None:
