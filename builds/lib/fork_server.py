@@ -19,6 +19,9 @@ from types import TracebackType
 from typing import Any, Self
 
 ANSWER = struct.Struct("=idd")
+# The number that a program has for the first of the descriptors that it is given beside its standard input, output and error.
+FIRST_MORE = 3
+END_SECONDS = 5.0
 
 
 class Gone(Exception):
@@ -58,6 +61,16 @@ class Forked:
                 status, user, system = ANSWER.unpack(answer)
                 return Ended(os.waitstatus_to_exitcode(status), user + system)
         raise Gone
+
+    def has_ended(self) -> bool:
+        """Whether it does not run any more, without taking the answer that :meth:`wait` returns."""
+        return bool(select.select([self._reply], [], [], 0)[0])
+
+    def end(self) -> None:
+        """Kill it if it runs, and wait for its end, but not for a server that was stopped."""
+        with suppress(OSError, Gone):
+            self._reply.shutdown(socket.SHUT_WR)
+            self.wait(END_SECONDS)
 
 
 class ForkServer:
@@ -100,7 +113,8 @@ class ForkServer:
     def start(
         self, program: str, arguments: Sequence[str], *, files: Sequence[int], inside: Mapping[str, Any] | None = None
     ) -> Forked:
-        """Run the program. ``files`` are descriptors: standard input, output and error, and those that ``inside`` is about.
+        """Run the program. ``files`` are descriptors: standard input, output and error, and then those that ``inside`` is about, or that
+        the program finds from FIRST_MORE on.
 
         Raises:
             Gone: the server has ended.

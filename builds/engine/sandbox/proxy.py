@@ -11,8 +11,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Self
 
 from builds.engine.tools import TOOLS
+from builds.errors import BuildError, SystemFault
+from builds.lib import fork_server
+from builds.lib.fork_server import FIRST_MORE, Forked
 
 BACKLOG = 256
 # How builds/engine/tools/filter.py begins the line of a listed host that it could not reach.
@@ -60,30 +65,69 @@ def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "")
     """Run a proxy during the block. It allows ``hosts``, and ``private`` hosts also at private addresses.
 
     ``own`` is a host that may be this machine itself. Only for a program of our own, while nothing of the manuscript runs.
+
+    Raises:
+        SystemFault: the block failed, and the proxy had died before.
     """
     with tempfile.TemporaryDirectory(prefix="jobsite-net-") as folder:
         proxy = Proxy(Path(folder) / "proxy.sock", Path(folder) / "refused")
-        process = _start(proxy, ",".join(hosts), ",".join(private), own)
-        try:
-            yield proxy
-        finally:
-            process.kill()  # every line that it wrote is in the file
-            process.wait()
+        with _start(proxy, ",".join(hosts), ",".join(private), own) as process:
+            try:
+                yield proxy
+            except BuildError as error:
+                if process.has_ended():
+                    raise SystemFault("The proxy through which the build reaches the network has died.") from error
+                raise
+            finally:
+                process.end()  # every line that it wrote is in the file
 
 
-def _start(proxy: Proxy, *arguments: str) -> subprocess.Popen[bytes]:
-    """Start the proxy, which takes connections at once and becomes the filtering program with the first one."""
-    with socket.socket(socket.AF_UNIX) as listening, proxy.output.open("wb") as output:
+def _start(proxy: Proxy, *lists: str) -> Forked | _Process:
+    """Start the proxy, which takes connections at once.
+
+    As a fork of the fork server it has nothing to import. Without one it is started by itself, and becomes the filtering program with the
+    first connection, because most commands ask for nothing.
+    """
+    with (
+        socket.socket(socket.AF_UNIX) as listening,
+        proxy.output.open("wb") as output,
+        Path(os.devnull).open("r+b", buffering=0) as null,
+    ):
         listening.bind(str(proxy.socket))
         listening.listen(BACKLOG)
         proxy.socket.chmod(0o666)  # the build's user may connect; only the service can enter the folder above
-        number = str(listening.fileno())
-        program = [sys.executable, "-I", str(TOOLS / "filter.py"), number, *arguments]
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", str(TOOLS / "await_client.py"), number, *program],
-            env={"HOME": str(proxy.socket.parent), "PATH": os.defpath},
+        own_folder = str(proxy.socket.parent)
+        if server := fork_server.current():
+            files = [null.fileno(), output.fileno(), null.fileno(), listening.fileno()]
+            with suppress(fork_server.Gone):
+                return server.start("filter", [str(FIRST_MORE), own_folder, *lists], files=files)
+        return _Process(listening.fileno(), output.fileno(), own_folder, *lists)
+
+
+class _Process:
+    """The proxy as a process of its own. Leaving the block kills it if it still runs."""
+
+    def __init__(self, listening: int, output: int, *arguments: str) -> None:
+        program = [sys.executable, "-I", str(TOOLS / "filter.py"), str(listening), *arguments]
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(TOOLS / "await_client.py"), str(listening), *program],
+            env={"PATH": os.defpath},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            pass_fds=[listening.fileno()],
+            pass_fds=[listening],
         )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.end()
+
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """Kill it, and wait for its end."""
+        self._process.kill()
+        self._process.wait()

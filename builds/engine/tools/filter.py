@@ -1,13 +1,13 @@
 """The only way from a sandbox to the network: an HTTP proxy (proxy.py) that allows the listed hosts, at public addresses only.
 
-Usage: filter.py DESCRIPTOR HOSTS PRIVATE_HOSTS [OWN_HOST]
+Usage: filter.py DESCRIPTOR FOLDER HOSTS PRIVATE_HOSTS [OWN_HOST]
 
-DESCRIPTOR is that of a listening socket. HOSTS and PRIVATE_HOSTS are comma-separated lists. OWN_HOST, one host, may also be this machine
-itself. A host is allowed on ports 80 and 443, or only on the port that it is listed with; one that begins with a dot stands for all its
-subdomains. Private hosts may also have an organisation's private address, but never this machine's own, a link-local one or a cloud's
-metadata service. Each name is resolved once, and the address that was checked is the one connected to, so that a name can't change its
-address in between. Each refusal is printed as a line on standard output, each listed host that can't be reached, as a line that begins
-with ``unreachable``, and each host that was connected to, as a line that begins with ``asked``.
+DESCRIPTOR is that of a listening socket. FOLDER is for files of proxy.py. HOSTS and PRIVATE_HOSTS are comma-separated lists. OWN_HOST,
+one host, may also be this machine itself. A host is allowed on ports 80 and 443, or only on the port that it is listed with; one that
+begins with a dot stands for all its subdomains. Private hosts may also have an organisation's private address, but never this machine's
+own, a link-local one or a cloud's metadata service. Each name is resolved once, and the address that was checked is the one connected to,
+so that a name can't change its address in between. Each refusal is printed as a line on standard output, each listed host that can't be
+reached, as a line that begins with ``unreachable``, and each host that was connected to, as a line that begins with ``asked``.
 
 Over plain HTTP only ``GET`` and ``HEAD`` without a body are allowed, and ``Host`` is set to the host that was checked. This leaves no way
 to smuggle in a second request, or to name another site at the same address. The content of a tunnel (``CONNECT``) is not checked.
@@ -222,13 +222,14 @@ def refusal(host: str, why: str, *, report_as: str = "") -> HttpRequestRejected:
     )
 
 
-def main(descriptor: str, hosts: str, private: str, own: str = "") -> None:
+def main(descriptor: str, folder: str, hosts: str, private: str, own: str = "") -> None:
     for names, listed in ((hosts, HOSTS), (private, PRIVATE), (own, OWN)):
         listed.update(one.strip().lower() for one in names.split(",") if one.strip())
     for limit, value in LIMITS.items():
         resource.setrlimit(limit, (value, value))
     os.nice(NICE)
     words = ["--threaded", "--disable-http-proxy", "--log-level", "CRITICAL", "--timeout", "120"]
+    words += ["--data-dir", folder, "--cache-dir", folder]
     serve(socket.socket(fileno=int(descriptor)), FlagParser.initialize(words, plugins=[Gate, Filter]))
 
 

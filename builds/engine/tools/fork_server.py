@@ -7,7 +7,7 @@ socket for the answer, the program's standard input, output and error, and those
 text of a manuscript: the fork does. So a fork has nothing in its memory that an earlier one was given.
 
 An order is a dictionary, written by marshal: ``program``, its ``arguments``, and, if it has to run in a sandbox, ``inside``
-(step_inside.py).
+(step_inside.py). Otherwise the program finds the descriptors that the order is about from 3 on.
 
 The answer is the end of the program: its status as of wait(2), and its user and system time in seconds. A program whose asker has gone, or
 has closed the socket, is killed. This process ends when the last one that can ask it has ended, or after IDLE_SECONDS without a request.
@@ -44,7 +44,7 @@ PLANNED = ("read_exports", "read_manuscript")
 WARM = (
     *("read_exports", "read_published", "read_manuscript", "read_text", "meca", "jats"),
     *("reading.manuscript", "reading.editorial", "reading.whole", "pypdf", "xml.sax.expatreader", "tomllib"),
-    *("ruamel.yaml", "ruamel.yaml.mergevalue"),
+    *("ruamel.yaml", "ruamel.yaml.mergevalue", "filter"),
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import socket
 import subprocess
@@ -23,9 +22,12 @@ from builds.engine.sandbox.sandbox import Policy
 from builds.engine.tools import TOOLS
 from builds.engine.tools import filter as filters
 from builds.engine.tools.filter import is_allowed, is_listed
+from builds.errors import CommandFailed, SystemFault
+from builds.lib import fork_server
 from jobsite import env
 from tests.engine.sandbox.test_sandbox import WORKING_KINDS, start
 from tests.support.mirror import Mirror, mirror, private_address
+from tests.support.waiting import wait_until
 
 LISTED = ["localhost", "192.168.0.1", "metadata.internal", ".listed.example", "named.example:8081"]
 UNLISTED = "it is not on the list of hosts"
@@ -233,13 +235,67 @@ def test_the_proxy_itself_is_started_by_its_first_client_and_gone_after_the_bloc
     assert child_pids() <= others
 
 
-def test_a_client_of_a_proxy_that_has_died_is_refused_at_once() -> None:
+@pytest.fixture
+def server() -> Iterator[psutil.Process]:
+    running = fork_server.keep_running(TOOLS / "fork_server.py")
+    try:
+        yield psutil.Process(running.pid)
+    finally:
+        running.close()
+        fork_server.do_without()
+
+
+def test_the_proxy_is_a_fork_of_the_fork_server_and_gone_after_the_block(server: psutil.Process) -> None:
     others = child_pids()
-    with proxies.proxied([]) as proxy, socket.socket(socket.AF_UNIX) as client:
-        [pid] = child_pids() - others
-        psutil.Process(pid).kill()
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        assert client.connect_ex(str(proxy.socket)) == errno.ECONNREFUSED
+    with proxies.proxied([]) as proxy:
+        assert child_pids() == others
+        assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
+        [fork] = server.children()
+        assert proxy.refusals() == [f"'evil.example': {UNLISTED}"]
+        names = {path.name for path in proxy.socket.parent.iterdir()}
+    assert not fork.is_running()
+    assert {"proxy.sock", "refused"} < names  # what proxy.py writes is here too, and not in somebody's home
+
+
+def test_a_fork_knows_only_the_hosts_of_its_own_build(server: psutil.Process) -> None:
+    with proxies.proxied(["one.invalid"]) as one, proxies.proxied(["two.invalid"]) as other:
+        for proxy in (one, other):
+            for name in ("one", "two"):
+                ask(proxy, get(f"http://{name}.invalid/"))
+        # A listed host fails in another way: it has no address.
+        assert one.refusals() == [f"'two.invalid': {UNLISTED}"]
+        assert other.refusals() == [f"'one.invalid': {UNLISTED}"]
+
+
+def test_a_server_that_has_ended_is_not_needed(server: psutil.Process) -> None:
+    server.kill()
+    wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
+    with proxies.proxied([]) as proxy:
+        assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize("by", ["fork", "process"])
+def test_a_client_of_a_proxy_that_has_died_is_refused_at_once_and_the_build_is_not_to_blame(
+    by: str, request: pytest.FixtureRequest
+) -> None:
+    parent = request.getfixturevalue("server") if by == "fork" else psutil.Process()
+    others = set(parent.children())
+    message = "The proxy through which the build reaches the network has died."
+    with (
+        pytest.raises(SystemFault, match=message),
+        proxies.proxied([]) as proxy,
+        socket.socket(socket.AF_UNIX) as client,
+    ):
+        wait_until(lambda: set(parent.children()) - others)
+        [running] = set(parent.children()) - others
+        running.kill()
+        wait_until(lambda: client.connect_ex(str(proxy.socket)) == errno.ECONNREFUSED)
+        raise CommandFailed("The command failed.")
+
+
+def test_the_failure_of_a_build_with_a_proxy_that_lives_is_its_own() -> None:
+    with pytest.raises(CommandFailed), proxies.proxied([]):
+        raise CommandFailed("The command failed.")
 
 
 # A resolver that first answers an allowed address, then this machine's own.
@@ -266,7 +322,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(inside: Mirror,
         listening.listen()
         own.settimeout(0)
         number = listening.fileno()
-        command = [sys.executable, "-c", REBINDING, private_address(), str(TOOLS / "filter.py"), str(number), ""]
+        command = [sys.executable, "-c", REBINDING, private_address(), str(TOOLS / "filter.py"), str(number), str(tmp_path), ""]
         running = subprocess.Popen(
             [*command, f"rebinding.example:{port}"], env={"HOME": str(tmp_path)}, stdout=output, pass_fds=[number]
         )
