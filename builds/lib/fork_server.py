@@ -62,10 +62,6 @@ class Forked:
                 return Ended(os.waitstatus_to_exitcode(status), user + system)
         raise Gone
 
-    def has_ended(self) -> bool:
-        """Whether it does not run any more, without taking the answer that :meth:`wait` returns."""
-        return bool(select.select([self._reply], [], [], 0)[0])
-
     def end(self) -> None:
         """Kill it if it runs, and wait for its end, but not for a server that was stopped."""
         with suppress(OSError, Gone):

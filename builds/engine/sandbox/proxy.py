@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -47,6 +48,12 @@ class Proxy:
         """The hosts that it has connected the build to so far."""
         return [line.removeprefix(ASKED) for line in self._lines() if line.startswith(ASKED)]
 
+    def has_died(self) -> bool:
+        """Whether it takes no connections any more. A build that met this met it before, so there is nothing to wait for."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(1)
+            return client.connect_ex(str(self.socket)) == errno.ECONNREFUSED
+
     def _lines(self) -> list[str]:
         with suppress(OSError):
             return list(dict.fromkeys(self.output.read_text(errors="replace").splitlines()))
@@ -75,7 +82,7 @@ def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "")
             try:
                 yield proxy
             except BuildError as error:
-                if process.has_ended():
+                if proxy.has_died():
                     raise SystemFault("The proxy through which the build reaches the network has died.") from error
                 raise
             finally:
@@ -123,9 +130,6 @@ class _Process:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.end()
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
 
     def end(self) -> None:
         """Kill it, and wait for its end."""
