@@ -26,6 +26,7 @@ PR_SET_CHILD_SUBREAPER = 36
 KILL_SECONDS = 30.0
 # How long a process may take to end after SIGKILL before it counts as one that was left behind.
 DYING_SECONDS = 2.0
+DYING_PAUSE_SECONDS = 0.01
 PF_EXITING = 4  # of a process's flags (proc(5))
 
 
@@ -97,14 +98,14 @@ class Tree:
     def _lasting_pids(self) -> set[int]:
         """As :meth:`pids`, without those that are being killed: our own relay to the proxy ends with its program, but a moment later."""
         pids = self.pids()
+        others = pids - {self.main}
+        if not others:
+            return pids
         deadline = time.monotonic() + DYING_SECONDS
-        while others := pids - {self.main}:
-            time.sleep(0.01)
-            is_over = not any(map(_is_dying, others)) or time.monotonic() > deadline
-            pids = self.pids()
-            if is_over:
-                break
-        return pids
+        time.sleep(DYING_PAUSE_SECONDS)
+        while any(map(_is_dying, others)) and time.monotonic() < deadline:
+            time.sleep(DYING_PAUSE_SECONDS)
+        return self.pids()
 
     def _kill(self, pids: set[int], group: Group | None, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -121,23 +122,33 @@ class Tree:
 
     def pids(self) -> set[int]:
         """Its living processes, found in one pass over the machine. Orphans that have ended are reaped on the way, except ``main``."""
-        own, found = os.getpid(), set()
+        own, found, zombies = os.getpid(), set(), set()
         children: dict[int, list[int]] = {}
         for pid, parent, is_zombie in _processes():
-            is_orphan = self.others is not None and parent == own and pid not in self.others
-            if is_zombie and not _has_living_thread(pid):
-                if is_orphan and pid != self.main:
-                    self.orphans_seconds.append(_reap(pid))
-                continue
             children.setdefault(parent, []).append(pid)
-            if is_orphan or (self.marker and _marker(pid) == self.marker):
+            if is_zombie:
+                zombies.add(pid)
+            elif self.marker and _marker(pid) == self.marker:
                 found.add(pid)
-        unseen = list(found)
-        while unseen:
-            more = [pid for pid in children.get(unseen.pop(), ()) if pid not in found]
-            found.update(more)
-            unseen += more
-        return found - {own}
+        if self.others is not None:
+            orphans = {pid for pid in children.get(own, ()) if pid not in self.others}
+            self._reap(orphans & zombies - {self.main})
+            found |= orphans
+        return _with_descendants(found, children, zombies) - {own}
+
+    def _reap(self, zombies: set[int]) -> None:
+        self.orphans_seconds.extend(_reap(pid) for pid in zombies if not _has_living_thread(pid))
+
+
+def _with_descendants(pids: set[int], children: dict[int, list[int]], zombies: set[int]) -> set[int]:
+    """Those of ``pids`` that live, and their descendants. Only the zombies among them are looked at: a machine may be full of others."""
+    living, unseen = set[int](), list(pids)
+    while unseen:
+        pid = unseen.pop()
+        if pid not in living and (pid not in zombies or _has_living_thread(pid)):
+            living.add(pid)
+            unseen += children.get(pid, ())
+    return living
 
 
 def _has_living_thread(pid: int) -> bool:
@@ -154,14 +165,16 @@ def _is_living(thread: Path) -> bool:
 
 
 def _is_dying(pid: int) -> bool:
-    """Whether a process is ending, or will before it can do anything else."""
+    """Whether a process is ending, or will before it can do anything else. Not if it has ended."""
+    fields = _read(pid, "stat").rpartition(b")")[2].split(maxsplit=7)
+    if not fields or (fields[0] in b"ZX" and not _has_living_thread(pid)):
+        return False
     pending = [
         int(line.split()[1], 16) for line in _read(pid, "status").splitlines() if line.startswith((b"SigPnd:", b"ShdPnd:"))
     ]
     if any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending):
         return True
-    fields = _read(pid, "stat").rpartition(b")")[2].split(maxsplit=7)
-    return not fields or bool(int(fields[6]) & PF_EXITING)
+    return bool(int(fields[6]) & PF_EXITING)
 
 
 def _reap(pid: int) -> float:
@@ -224,7 +237,7 @@ def kill_descendants(pid: int) -> None:
 
 def child_pids() -> set[int]:
     """The children of this process."""
-    return {child.pid for child in psutil.Process().children()}
+    return {pid for pid, parent, _is_zombie in _processes() if parent == os.getpid()}
 
 
 def adopt_orphans() -> None:
