@@ -34,7 +34,7 @@ test: $(VENV)/tests lint ## run every check and every test
 	@$(MAKE) --no-print-directory postgres
 
 postgres: $(VENV)/tests ## run the tests that use the database once more, on PostgreSQL, if it is installed
-	$(BIN)/python -m tests.support.postgres $(BIN)/python -m pytest -n 3 -q -m database $(LEFT_OPEN) --ignore tests/browser --ignore tests/hostile
+	$(BIN)/python -m tests.support.postgres $(BIN)/python -m pytest -n 3 --dist worksteal -q -m database $(LEFT_OPEN) --ignore tests/browser --ignore tests/hostile
 
 check: test ## the same as test
 

@@ -29,10 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that use the database, which ``make postgres`` runs a second time. All tests of the real service do, but for those
-    that start a PostgreSQL of their own."""
+    that start a PostgreSQL of their own, and those that are about something else."""
     for item in items:
         uses = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
-        real = item.path.parent == E2E and not item.get_closest_marker("own_database")
+        real = item.path.parent == E2E and not (
+            item.get_closest_marker("own_database") or item.get_closest_marker("any_database")
+        )
         if uses or real or item.get_closest_marker("django_db"):
             item.add_marker("database")
 

@@ -23,7 +23,11 @@ from tests.support.mirror import mirror, private_address
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not private_address(), reason="no private address beside loopback")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.any_database,
+    pytest.mark.skipif(not private_address(), reason="no private address beside loopback"),
+]
 
 REGISTRIES = ("https://conda.anaconda.org", "https://pypi.org", "https://files.pythonhosted.org", "https://registry.npmjs.org")
 REFUSED = {

@@ -22,7 +22,11 @@ from tests.e2e.conftest import BASE_DIR, SECRET, SUBMISSIONS, own_database_setti
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.skipif(not shutil.which("nginx") or not shutil.which("openssl"), reason="no nginx")]
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.any_database,
+    pytest.mark.skipif(not shutil.which("nginx") or not shutil.which("openssl"), reason="no nginx"),
+]
 
 SITE = BASE_DIR / "deploy" / "nginx-jobsite.conf"
 NAME = "jobsite.example.org"

@@ -29,7 +29,7 @@ from tests.e2e.hostile_clients import (
 )
 from tests.standins import ArchiveHost, DesciServer
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 LIMITS = {
     "WEB_CONNECTIONS": "120",
