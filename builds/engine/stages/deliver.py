@@ -30,7 +30,8 @@ from builds.lib.waiting import Backoff, until_stopped
 
 CONTEXT_PATH = "root"
 ROLES = ("pdf", "typst", "meca", "page-content")
-ACKNOWLEDGE_POLL_SECONDS = 0.1
+# The pause between two looks at the record, at first and later. An update that is sent at once is received after some 20 ms.
+FIRST_POLL_SECONDS, POLL_SECONDS = 0.01, 0.1
 
 
 def deliver(ctx: Context, exports: Sequence[Export]) -> None:
@@ -75,11 +76,12 @@ def _problem(answer: Answer, outcome: Outcome) -> BuildError:
 
 def _wait_until_acknowledged(ctx: Context) -> None:
     """Wait until desci-server has received IN_PROGRESS: after a failure it rejects files until then."""
-    ends_at = time.monotonic() + ctx.limits.delivery_seconds
+    ends_at, pause = time.monotonic() + ctx.limits.delivery_seconds, FIRST_POLL_SECONDS
     while not ctx.acknowledged():
         if time.monotonic() > ends_at:
             raise DesciServerDown("desci-server did not accept the status update that has to precede the files.")
-        ctx.stop.wait(ACKNOWLEDGE_POLL_SECONDS)
+        ctx.stop.wait(pause)
+        pause = min(2 * pause, POLL_SECONDS)
 
 
 def _send(ctx: Context, exports: Sequence[Export]) -> Answer:
