@@ -15,6 +15,7 @@ from waitress.channel import HTTPChannel
 
 from jobsite.web.refusal import Refusal, RefusalTask
 from jobsite.web.request import Request
+from jobsite.web.stream import Stream, StreamableTask
 
 if TYPE_CHECKING:
     from jobsite.web.server import Server
@@ -42,6 +43,7 @@ class Phase(Enum):
     HEAD = "head"
     BODY = "body"
     SERVED = "served"  # a view is at work: the client is not waited for
+    STREAMED = "streamed"  # the client waits for the rest of an answer, and reads what there is
     READING = "reading"
     LINGERING = "lingering"
 
@@ -49,6 +51,7 @@ class Phase(Enum):
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """waitress's connection, with a budget of time for each phase. All but ``service`` runs in the server's loop."""
 
+    task_class = StreamableTask
     error_task_class = RefusalTask
     patience: Patience  # set by the server for its subclass
     request: Request | None  # the one that is arriving
@@ -62,14 +65,30 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self._sent_in_phase = 0
         self._answered_at = 0.0
         self._has_answered = self._is_lingering = False
+        self.stream: Stream | None = None
 
     def service(self) -> None:
         """In a thread: answer the request that is first in line."""
+        if self.stream is not None:  # sent while the answer before was about to go on
+            self.cancel()
+            self.server.pull_trigger()
+            return
         if self.server.is_stopping:
             self.requests[0].headers["CONNECTION"] = "close"
         self._has_answered = True
         super().service()
         self._answered_at = time.monotonic()
+
+    def may_stream(self) -> bool:
+        """In a thread: whether the answer to the first request in line can go on."""
+        return bool(self.connected) and len(self.requests) == 1 and self.request is None and not self.server.is_stopping
+
+    def received(self, data: bytes) -> bool:
+        """As waitress does. A client that sends a request while its answer goes on is disconnected: the next answer could never be sent."""
+        if self.stream is None:
+            return bool(super().received(data))
+        self.drop()
+        return False
 
     # --- time
 
@@ -79,6 +98,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             return Phase.LINGERING
         if self.total_outbufs_len:
             return Phase.READING
+        if self.stream is not None:
+            return Phase.STREAMED
         if self.requests:
             return Phase.SERVED
         if self.request is None:
@@ -114,6 +135,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             Phase.HEAD: patience.head,
             Phase.BODY: patience.body,
             Phase.SERVED: float("inf"),
+            Phase.STREAMED: float("inf"),
             Phase.LINGERING: LINGER_SECONDS,
         }[phase]
 
@@ -135,6 +157,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def handle_close(self) -> None:
         """Close it, but listen to a client that was just answered until it has closed its side, or for a moment."""
+        self.stream = None
         if self.socket is None:  # an error in the loop may close it twice
             return
         if self._has_answered and not self._is_lingering and self._has_begun_to_linger():

@@ -20,6 +20,7 @@ from waitress.task import ThreadedTaskDispatcher
 from jobsite.web.channel import Channel, Patience, Phase
 from jobsite.web.refusal import Refusal
 from jobsite.web.request import Limits, request_class
+from jobsite.web.stream import Stream
 
 # How often the loop looks for connections that are late.
 ROUND_SECONDS = 1
@@ -106,6 +107,8 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
     def maintenance(self, now: float) -> None:
         """End the connections that are late. waitress's ``now`` is wall time."""
         now = time.monotonic()
+        if self.is_stopping:
+            Stream.end_all([channel.stream for channel in self.active_channels.values() if channel.stream])
         for channel in list(self.active_channels.values()):
             channel.end_if_late(now)
             if self.is_stopping and channel.phase is Phase.IDLE and now - channel.since > STOPPING_IDLE_SECONDS:
@@ -125,11 +128,11 @@ class Server(TcpWSGIServer):  # type: ignore[misc]  # waitress has no types
             longest.drop()
 
     def _longest_waited_for(self) -> Channel | None:
-        """The client that has kept the server waiting for the longest, if for longer than a moment."""
+        """The client that has kept the server waiting for the longest, if for longer than a moment. Streams go last: they begin again."""
         now = time.monotonic()
         waited = [channel for channel in self.active_channels.values() if channel.observe(now) is not Phase.SERVED]
-        longest = min(waited, key=lambda channel: channel.since, default=None)
-        return longest if longest and now - longest.since > MOMENT_SECONDS else None
+        late = [channel for channel in waited if now - channel.since > MOMENT_SECONDS]
+        return min(late, key=lambda channel: (channel.phase is Phase.STREAMED, channel.since), default=None)
 
     def add_task(self, task: Channel) -> None:
         """Have a thread answer the request that is first in line."""
