@@ -2,8 +2,8 @@
 
 Each of them is another signed-in viewer with a connection and a session of their own, and does what ``log.js`` does while it follows a
 log. They run in a separate process, so that their cost does not count. The processor time is measured while a build writes a few lines a
-second, and while it writes none. The baseline is as many clients that request ``/healthz`` with the same pauses: what the web server
-itself costs.
+second, and while it writes none. The baseline is as many clients that request ``/healthz``, with the pause after which the script asks
+again where answers do not go on: what the web server itself costs a page that polls.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -89,8 +91,8 @@ class Connection:
         )
         self._open: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def get(self, path: str) -> bytes:
-        """The body of the answer.
+    async def lines(self, path: str) -> AsyncIterator[bytes]:
+        """The lines of the answer's body, as they come.
 
         Raises:
             OSError, EOFError: the connection broke.
@@ -104,18 +106,22 @@ class Connection:
             if " 200 " not in head.partition("\r\n")[0]:
                 raise RuntimeError(head.partition("\r\n")[0])
             length = re.search(r"content-length: (\d+)", head)
-            body = await reader.readexactly(int(length[1])) if length else await reader.read()
+            if length:
+                yield await reader.readexactly(int(length[1]))
+            else:
+                while size := int(await reader.readline(), 16):  # a chunk is whole lines
+                    for line in (await reader.readexactly(size + 2)).removesuffix(b"\r\n").splitlines():
+                        yield line
             if length and "connection: close" not in head:
                 self._open = reader, writer
         finally:
             if self._open is None:
                 writer.close()
-        return body
 
 
 @dataclass
 class Seen:
-    """What the clients saw: when each line arrived and when it was written, and when each answer arrived and how long it was."""
+    """What the clients saw: when each line of the log arrived and when it was written; when each line of an answer did, and its length."""
 
     lines: list[tuple[float, float]] = field(default_factory=list)
     answers: list[tuple[float, int]] = field(default_factory=list)
@@ -127,33 +133,31 @@ async def watch(connection: Connection, path: str, seen: Seen) -> None:
     pause, last = constant("EVERY"), 0
     await asyncio.sleep(random.uniform(0, pause))
     while True:
-        body = await ask(connection, f"{path}?after={last}", seen)
-        if body:
-            answer = json.loads(body)
-            if answer["lines"]:
+        async for body in ask(connection, f"{path}?after={last}", seen):
+            answer = json.loads(body or "{}")
+            if answer.get("lines"):
                 last = answer["first"] + len(answer["lines"]) - 1
-            now = time.time()
-            seen.lines += [(now, float(written)) for line in answer["lines"] for written in WRITTEN_AT.findall(line)]
+                seen.lines += [(time.time(), float(at)) for line in answer["lines"] for at in WRITTEN_AT.findall(line)]
         await asyncio.sleep(pause)
 
 
 async def poll(connection: Connection, path: str, seen: Seen) -> None:
-    """The baseline: the same rhythm, and an answer that needs nothing."""
+    """The baseline: an answer that needs nothing, and the pauses of a page that polls."""
     await asyncio.sleep(random.uniform(0, constant("EVERY")))
     while True:
-        await ask(connection, path, seen)
+        async for _body in ask(connection, path, seen):
+            pass
         await asyncio.sleep(constant("EVERY"))
 
 
-async def ask(connection: Connection, path: str, seen: Seen) -> bytes:
-    """The answer; empty if there is none. Then a browser connects again."""
+async def ask(connection: Connection, path: str, seen: Seen) -> AsyncIterator[bytes]:
+    """The lines of the answer. If the connection breaks, a browser connects again."""
     try:
-        body = await connection.get(path)
+        async for line in connection.lines(path):
+            seen.answers.append((time.time(), len(line)))
+            yield line
     except (OSError, EOFError):
         seen.failures += 1
-        return b""
-    seen.answers.append((time.time(), len(body)))
-    return body
 
 
 async def run_clients(port: int, path: str, sessions: list[str]) -> Seen:
@@ -212,6 +216,15 @@ class Window:
         return sum(self.holds(at) for at, _size in seen.answers) / (self.until - self.since)
 
 
+def find_web_processes(service: Service) -> list[psutil.Process]:
+    """Those of the web server. Others may end while one looks."""
+    webs = []
+    for process in processes(service):
+        with suppress(psutil.NoSuchProcess):
+            webs += [process] if name_of(process) == "web" else []
+    return webs
+
+
 def measure(webs: list[psutil.Process], seconds: float = WINDOW_SECONDS) -> Window:
     since, before = time.time(), used_by(webs)
     time.sleep(seconds)
@@ -225,11 +238,11 @@ def used_by(webs: list[psutil.Process]) -> float:
 
 
 def compare(service: Service, sessions: list[str]) -> None:
-    webs = [process for process in processes(service) if name_of(process) == "web"]
+    webs = find_web_processes(service)
     idle = measure(webs, SETTLE_SECONDS)
     submit(service, NAME, WRITER.format(gates=service.gates))
     service.wait(NAME, "running", timeout=60)
-    clients = Clients(service, f"/submissions/{pk_of(service, NAME)}/attempts/1/log/lines/", sessions)
+    clients = Clients(service, f"/submissions/{pk_of(service, NAME)}/attempts/1/log/follow/", sessions)
     time.sleep(SETTLE_SECONDS)
     writing = measure(webs)
     (service.gates / "quiet").touch()

@@ -6,7 +6,7 @@ from django.views.generic import RedirectView
 from builds.desk.exports.views import export_figure, export_file, export_preview, export_raw
 from builds.desk.failures.views import failure_group, failure_list
 from builds.desk.letters.views import read_letter, write_letter
-from builds.desk.log.views import go_to_line, log_lines, log_page, log_text, search_log
+from builds.desk.log.views import follow_log, go_to_line, log_lines, log_page, log_text, search_log
 from builds.desk.overview.views import overview
 from builds.desk.people.sign_in import NewPasswordView, PasswordView, ResetSentView, ResetView, SignInView, SignOutView
 from builds.desk.people.single_sign_on import finish_single_sign_on, start_single_sign_on
@@ -46,6 +46,7 @@ urlpatterns = [
     path(f"{EXPORT}/preview/", export_preview, name="export-preview"),
     path(f"{ATTEMPT}/log/", log_page, name="log"),
     path(f"{ATTEMPT}/log/lines/", log_lines, name="log-lines"),
+    path(f"{ATTEMPT}/log/follow/", follow_log, name="log-follow"),
     path(f"{ATTEMPT}/log/search/", search_log, name="log-search"),
     path(f"{ATTEMPT}/log/go/", go_to_line, name="log-go"),
     path(f"{ATTEMPT}/log.txt", log_text, name="log-text"),

@@ -44,6 +44,10 @@ SEEN = """() => {
   }).map(row => Number(row.id.slice(1)))
   return { first: rows[0], last: rows.at(-1), atEnd: log.scrollHeight - log.scrollTop - log.clientHeight < 24 }
 }"""
+HIDE = """isHidden => {
+  Object.defineProperty(document, 'hidden', { configurable: true, value: isHidden })
+  document.dispatchEvent(new Event('visibilitychange'))
+}"""
 HOSTILE = r"""
 printf '%s\n' '<script>document.title = "pwned"</script><img src=x onerror="document.title=1">' '</bdi></div></details><h1>pwned</h1>'
 printf '%s\n' 'javascript:alert(1) http://evil.example/ &lt;b&gt; {{ 7 }}'
@@ -193,6 +197,44 @@ def kill_web_server(service: Service) -> None:
         with suppress(psutil.NoSuchProcess):
             if process.cmdline()[2:3] == ["web"]:
                 process.kill()
+
+
+def test_a_hidden_page_asks_for_nothing_until_it_is_shown(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("before")
+    expect(page.get_by_text("said before")).to_be_visible()
+    with page.expect_event("requestfailed", lambda request: "/log/follow/" in request.url):
+        page.evaluate(HIDE, True)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    running.say("meanwhile")
+    while "meanwhile" not in desk.log(running.job_id):
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(1000)
+    assert requests == []
+    page.evaluate(HIDE, False)
+    expect(page.get_by_text("said meanwhile")).to_be_in_viewport()
+    expect(page.locator("body.no-answer")).not_to_be_attached()
+
+
+def test_a_page_says_that_its_reader_is_signed_out(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("before")
+    expect(page.get_by_text("said before")).to_be_visible()
+    in_django(desk, "from django.contrib.sessions.models import Session\nSession.objects.all().delete()")
+    expect(page.locator("body.signed-out")).to_be_attached()
+
+
+def test_a_page_polls_where_an_answer_that_goes_on_does_not_arrive(desk: Service, open_as: Open, running: Running) -> None:
+    page = open_as("viewer")
+    page.route("**/log/follow/**", lambda route: route.continue_() if "once=1" in route.request.url else None)
+    open_log(page, desk, running.job_id)
+    for number in range(2):
+        running.say(f"number {number}")
+        expect(page.get_by_text(f"said number {number}")).to_be_in_viewport()
+    expect(page.locator("body.no-answer")).not_to_be_attached()
 
 
 # --- places in a long log

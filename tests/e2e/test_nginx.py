@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import json
 import os
 import re
 import shutil
@@ -13,6 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from http.client import HTTPSConnection
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -34,6 +36,27 @@ CLIENT = "127.0.0.2"
 MANAGE = [sys.executable, str(BASE_DIR / "manage.py")]
 FAILED_SIGN_INS = "from axes.models import AccessAttempt\nprint(*AccessAttempt.objects.values_list('ip_address', flat=True))"
 
+# A queued attempt, and the session of somebody who may read its log.
+MAKE_READER = """
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
+from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
+from builds import lifecycle
+from builds.models import Submission
+lifecycle.submit(lifecycle.Request("followed", "followed.", "https://github.com/a/b/blob/main/myst.yml", "a/b", {"title": "T"}))
+user = User.objects.create_superuser("reader")
+session = SessionStore()
+session[SESSION_KEY], session[HASH_SESSION_KEY] = str(user.pk), user.get_session_auth_hash()
+session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
+session.create()
+print(Submission.objects.get().pk, session.session_key)
+"""
+CANCEL = """
+from builds import lifecycle
+from builds.models import Build
+lifecycle.request_cancel(Build.objects.get(), actor="reader", reason="")
+"""
+
 
 @dataclass
 class Answer:
@@ -53,16 +76,21 @@ class Site:
 
     def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
         """A request over HTTPS from the address CLIENT."""
-        context = ssl.create_default_context(cafile=self.data.with_name("jobsite.pem"))
-        context.check_hostname = False  # it is asked by its address
-        connection = http.client.HTTPSConnection(
-            "127.0.0.1", self.https, timeout=120, source_address=(CLIENT, 0), context=context
-        )
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        with closing(connection):
+        with closing(self.connection()) as connection:
             connection.request(method, path, body, {"Host": NAME, **named})
             answer = connection.getresponse()
             return Answer(answer.status, dict(answer.getheaders()), answer.read())
+
+    def connection(self) -> HTTPSConnection:
+        context = ssl.create_default_context(cafile=self.data.with_name("jobsite.pem"))
+        context.check_hostname = False  # it is asked by its address
+        return HTTPSConnection("127.0.0.1", self.https, timeout=120, source_address=(CLIENT, 0), context=context)
+
+    def shell(self, script: str) -> str:
+        """Run a script with the service's database, and return its output."""
+        command = [*MANAGE, "shell", "--no-imports", "-c", script]
+        return subprocess.run(command, env=self.environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @pytest.fixture(scope="module")
@@ -148,9 +176,7 @@ def test_the_service_knows_the_clients_address_whatever_the_client_claims(site: 
         Referer=f"https://{NAME}/sign-in/",
         X_Forwarded_For="9.9.9.9",
     )
-    shell = [*MANAGE, "shell", "--no-imports", "-c", FAILED_SIGN_INS]
-    addresses = subprocess.run(shell, env=site.environment, check=True, capture_output=True, text=True).stdout
-    assert addresses.split() == [CLIENT]
+    assert site.shell(FAILED_SIGN_INS).split() == [CLIENT]
 
 
 def test_a_body_that_is_too_large_is_refused(site: Site) -> None:
@@ -162,6 +188,18 @@ def test_a_submission_passes_through(site: Site) -> None:
     answer = site.ask("POST", SUBMISSIONS, b"{}", X_Internal_Secret=SECRET, Content_Type="application/json")
     assert (answer.status, answer.headers["Content-Type"]) == (400, "application/json")
     assert b"URL, jobId and uuid are required" in answer.body
+
+
+def test_an_answer_that_goes_on_arrives_line_by_line(site: Site) -> None:
+    pk, session = site.shell(MAKE_READER).split()
+    with closing(site.connection()) as connection:
+        path = f"/submissions/{pk}/attempts/1/log/follow/?after=0"
+        connection.request("GET", path, headers={"Host": NAME, "Cookie": f"sessionid={session}", "Accept-Encoding": "gzip"})
+        answer = connection.getresponse()
+        assert json.loads(answer.readline())["words"] == "queued"
+        site.shell(CANCEL)
+        news = [json.loads(line) for line in answer.read().splitlines() if line]
+    assert [each["words"] for each in news] == ["cancelled"]
 
 
 def test_the_metrics_are_not_public(site: Site) -> None:

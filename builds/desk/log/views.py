@@ -1,7 +1,7 @@
 """The log of one attempt: the page, the lines and searches that its script requests, and the whole log as text.
 
 The page works without a script: it shows several hundred lines, and forms and links lead to the others. The script requests lines by
-number and polls for new ones, so the server keeps no state for a reader.
+number, and follows an attempt that goes on by one answer that does, too (docs/decisions/live-log.md).
 """
 
 from __future__ import annotations
@@ -17,19 +17,27 @@ from django.contrib import messages
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils.http import content_disposition_header
 from django.utils.safestring import mark_safe
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_GET, require_safe
 
-from builds.desk.access import desk_page
+from builds.desk.access import StaffRequest, desk_page
+from builds.desk.log import live
+from builds.desk.log.answers import (
+    CHUNK_LINES,
+    Progress,
+    address,
+    describe,
+    describe_status,
+    encode,
+    find_new_lines,
+    render_range,
+)
 from builds.desk.log.lines import Look, format_as_text, render_lines
 from builds.desk.log.sections import PAGE_LINES, Section, choose_first_line, find_open_key, find_sections, fit_start
-from builds.models import UNFINISHED, Build, State
+from builds.models import Build, State
 from builds.record import log_search, logs
 
-CHUNK_LINES = 200
 MAX_SEARCH_CHARACTERS = 200
 LINES_ABOVE = 20
 LOOK_COOKIE = "log-look"
@@ -58,7 +66,7 @@ def _read_look(request: HttpRequest, build: Build) -> Look:
     times, wrap = request.GET.get("times"), request.GET.get("wrap")
     return Look(
         start=build.started_at or build.created_at,
-        download=_address("text", build),
+        download=address("text", build),
         elapsed=times == "elapsed" if times else "elapsed" in kept,
         wrap=wrap != "0" if wrap else "nowrap" not in kept,
         q=request.GET.get("q", "")[:MAX_SEARCH_CHARACTERS],
@@ -72,10 +80,6 @@ def _parse_place(place: str) -> range:
     found = PLACE.fullmatch(place.strip())
     first = int(found[1]) if found else 0
     return range(first, max(int(found[2] or first), first) + 1) if found and first else range(0)
-
-
-def _address(name: str, build: Build) -> str:
-    return reverse(f"desk:log-{name}" if name else "desk:log", args=[build.submission_id, build.number])
 
 
 # --- the page
@@ -102,7 +106,7 @@ def _make_context(request: HttpRequest, build: Build, look: Look) -> dict[str, A
     lines = list(render_lines(logs.read(build, first, last), look)) if build.log_lines else []
     wanted = at or (first if asked is not None else None)
     return {
-        **_describe_status(build, parts),
+        **describe_status(build, parts),
         "submission": build.submission,
         "gone": logs.lines_gone(build),
         "kept_days": settings.LOGS_KEPT_DAYS,
@@ -166,42 +170,33 @@ def log_lines(request: HttpRequest, pk: int, number: int) -> JsonResponse:
     build = _get_build(pk, number)
     first, last, after = (_read_number(request, name) for name in ("from", "to", "after"))
     if after is not None:
-        first, last = max(after + 1, build.log_lines - CHUNK_LINES + 1), build.log_lines
-    answer = _describe_status(build, find_sections(build, list(build.stages.all())))
-    answer = {
-        "total": build.log_lines,
-        "goes_on": answer["goes_on"],
-        "words": answer["words"],
-        "state": render_to_string("desk/_log_state.html", answer),
-        "end": render_to_string("desk/_log_end.html", answer),
-        "sections": [_describe_section(section) for section in answer["sections"]],
-    }
+        first, last = find_new_lines(build, after)
+    answer = describe(build, list(build.stages.all()))
     if first:
         last = min(last or first + CHUNK_LINES, first + CHUNK_LINES - 1, build.log_lines)
-        found = render_lines(logs.read(build, first, last), _read_look(request, build)) if first <= last else ()
-        answer |= {"first": first, "lines": list(found)}
+        answer |= {"first": first, "lines": render_range(build, first, last, _read_look(request, build))}
     return JsonResponse(answer)
 
 
-def _describe_status(build: Build, parts: list[Section]) -> dict[str, Any]:
-    is_cancelling = build.cancel_requested_at and build.state in UNFINISHED
-    return {
-        "build": build,
-        "sections": parts,
-        "goes_on": build.state in UNFINISHED,
-        "words": "being cancelled" if is_cancelling else build.state,
-        "has_failed": build.state == State.FAILED,
-    }
+@require_GET
+@desk_page()
+def follow_log(request: StaffRequest, pk: int, number: int) -> StreamingHttpResponse:
+    """An answer that goes on: the attempt's state, with the lines ``after`` a number, and then every change until the attempt ends.
 
-
-def _describe_section(section: Section) -> dict[str, Any]:
-    return {
-        "key": section.key,
-        "first": section.first,
-        "last": section.last,
-        "state": section.state,
-        "summary": render_to_string("desk/_log_stage.html", {"section": section}),
-    }
+    Each is a line of JSON as of :func:`log_lines`. The answer ends after the first one where the web server cannot go on, or if ``once``
+    is in the query string: the script then asks again.
+    """
+    build = _get_build(pk, number)
+    stages = list(build.stages.all())
+    answer, after = describe(build, stages), _read_number(request, "after")
+    if after is not None:
+        first, last = find_new_lines(build, after)
+        answer |= {"first": first, "lines": render_range(build, first, last, _read_look(request, build))}
+    response = StreamingHttpResponse([encode(answer)], content_type="application/x-ndjson")
+    response["X-Accel-Buffering"] = "no"  # for nginx
+    if answer["goes_on"] and "once" not in request.GET:
+        live.go_on(request, build, Progress.of(build, stages))
+    return response
 
 
 # --- search
@@ -245,8 +240,8 @@ def go_to_line(request: HttpRequest, pk: int, number: int) -> HttpResponse:
         messages.info(request, problem)
         if after := _read_number(request, "after"):
             query |= {"at": str(after)}
-        return redirect(f"{_address('', build)}?{urlencode(query)}")
-    return redirect(f"{_address('', build)}?{urlencode({**query, 'at': target})}#L{target.partition('-')[0]}")
+        return redirect(f"{address('', build)}?{urlencode(query)}")
+    return redirect(f"{address('', build)}?{urlencode({**query, 'at': target})}#L{target.partition('-')[0]}")
 
 
 def _find_target(request: HttpRequest, build: Build) -> tuple[str, str]:

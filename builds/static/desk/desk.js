@@ -83,10 +83,10 @@ export function steadily (places, change) {
 }
 
 /** Fetch for a live page. Returns null on failure; throws an Error named SignedOut once the reader is signed out. */
-export async function live (address) {
+export async function live (address, signal = AbortSignal.timeout(15000)) {
   let answer
   try {
-    answer = await fetch(address, { headers: { 'X-Live': '1' }, signal: AbortSignal.timeout(15000) })
+    answer = await fetch(address, { headers: { 'X-Live': '1' }, signal })
   } catch {
     return null
   }
@@ -94,10 +94,49 @@ export async function live (address) {
   return answer.ok ? answer : null
 }
 
+/**
+ * Fetch an answer that goes on, a line of JSON for each change, and await `onChange` for each. Stops once the page is hidden. Returns
+ * whether the answer is whole or no longer wanted: false if the connection broke, the first line did not come in `first` ms, or
+ * nothing came for `silent` ms.
+ */
+export async function listen (address, onChange, { first, silent }) {
+  const stopped = new AbortController()
+  const stopIfHidden = () => { if (document.hidden) stopped.abort() }
+  let timer = setTimeout(() => stopped.abort(), first)
+  document.addEventListener('visibilitychange', stopIfHidden)
+  try {
+    const answer = await live(address, stopped.signal)
+    if (!answer) return document.hidden
+    return await readLines(answer.body, async line => {
+      clearTimeout(timer)
+      timer = setTimeout(() => stopped.abort(), silent)
+      if (line) await onChange(JSON.parse(line))
+    })
+  } finally {
+    clearTimeout(timer)
+    document.removeEventListener('visibilitychange', stopIfHidden)
+    stopped.abort()
+  }
+}
+
+/** Await `onLine` for each line of a body. Returns false if it breaks off while the page is visible. */
+async function readLines (body, onLine) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader()
+  let rest = ''
+  for (;;) {
+    let part
+    try { part = await reader.read() } catch { return document.hidden }
+    if (part.done) return true
+    const lines = (rest + part.value).split('\n')
+    rest = lines.pop()
+    for (const line of lines) await onLine(line)
+  }
+}
+
 const SILENT = 'Jobsite is not responding; retrying. This page may be out of date.'
 
 /** Announce when the page can no longer be kept up to date, and when it can again. */
-function answered (yes) {
+export function answered (yes) {
   if (document.body.classList.contains('no-answer') === !yes) return
   document.body.classList.toggle('no-answer', !yes)
   announce(yes ? 'Jobsite is responding again.' : SILENT)

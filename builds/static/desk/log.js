@@ -1,12 +1,13 @@
 /* The log page: live and followed while the attempt runs, with links to lines, search and display options. It also works without scripts. */
 
-import { announce, isSelected, live, poll } from './desk.js';
+import { announce, answered, isSelected, listen, live, poll } from './desk.js';
 import { Hits, count, words } from './log-find.js';
 import { parsed, showTime } from './log-places.js';
 import { LogWindow } from './log-window.js';
 
-const EVERY = 400 // ms; the log is written four times a second
-const WAITING = 2000 // ms, while the attempt waits for a worker
+const EVERY = 400 // ms between two answers, where they do not go on
+const SILENT = 25000 // ms; the server writes something every ten seconds
+const FIRST = 10000 // ms for the first line of an answer; without it, something on the way seems to hold back what is not whole
 const TYPING = 350 // ms without typing before a search starts
 const COUNT_EVERY = 2000 // ms between counts while the log grows
 const AT_END = 24 // px
@@ -138,16 +139,30 @@ function setHtml (id, html) {
   if (place.dataset.html !== html) { place.innerHTML = html; place.dataset.html = html }
 }
 
-let next = 0
+let once = false // whether each answer has to be whole at once
 async function step () {
-  if (Date.now() < next) return true
-  const last = lines.parts.at(-1)
-  const answer = await ask(following ? `after=${last ? last.to : 0}` : '')
-  if (!answer) return null
+  const query = new URLSearchParams()
+  if (following) query.set('after', lines.parts.at(-1)?.to ?? 0)
+  if (field.value) query.set('q', field.value)
+  if (once) query.set('once', '1')
+  const askedAt = Date.now()
+  let began = false
+  const isWhole = await listen(`${log.dataset.follow}?${query}`, async answer => {
+    began = true
+    answered(true)
+    await show(answer)
+  }, { first: FIRST, silent: SILENT })
+  if (!isWhole && !began && Date.now() - askedAt >= FIRST) once = true
+  return isWhole || began ? goesOn : null
+}
+
+async function show (answer) {
+  const last = lines.parts.at(-1)?.to ?? 0
   const grew = answer.total > total
   total = answer.total
   showSections(answer.sections)
-  if (following && answer.lines?.length) lines.keepPlace(() => lines.take(answer))
+  const fresh = following && await unseen(answer, last)
+  if (following && fresh?.lines?.length) lines.keepPlace(() => lines.take(fresh))
   if (following && isSelected(log)) follow(false)
   if (following) { seenTotal = total; lines.toEnd() } else lines.fill()
   setHtml('log-state', answer.state)
@@ -158,8 +173,13 @@ async function step () {
   if (answer.words !== log.dataset.words) announce(`State: ${answer.words}`)
   log.dataset.words = answer.words
   if (grew) recount()
-  next = answer.words === 'queued' ? Date.now() + WAITING : 0
-  return goesOn
+}
+
+/** The lines of an answer after the `last` one in the page. They are fetched if some between are missing, or for the marks of a search. */
+function unseen (answer, last) {
+  if (answer.total <= last) return null
+  if (!answer.lines || answer.first > last + 1 || field.value) return ask(`after=${last}`)
+  return { first: last + 1, lines: answer.lines.slice(last + 1 - answer.first) }
 }
 
 // --- places: #L120, #L120-L140

@@ -172,11 +172,11 @@ def test_attempts_link_to_each_other(viewer: Client) -> None:
 
 def test_an_unknown_attempt_is_not_found(viewer: Client) -> None:
     build = written.failed()
-    for rest in ("log/", "log/lines/", "log/search/", "log/go/", "log.txt"):
+    for rest in ("log/", "log/lines/", "log/follow/", "log/search/", "log/go/", "log.txt"):
         assert viewer.get(f"/submissions/{build.submission_id}/attempts/9/{rest}").status_code == 404
 
 
-@pytest.mark.parametrize("rest", ["log/", "log/lines/", "log/search/", "log/go/?line=1", "log.txt"])
+@pytest.mark.parametrize("rest", ["log/", "log/lines/", "log/follow/", "log/search/", "log/go/?line=1", "log.txt"])
 def test_users_without_a_role_see_no_log(sign_in: Any, rest: str) -> None:
     assert sign_in().get(address(written.failed(), rest)).status_code == 403
 
