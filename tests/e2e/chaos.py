@@ -48,15 +48,19 @@ SUBMISSIONS_PER_FAULT = 3
 
 
 class Chaos:
-    """``count`` submissions of all kinds, with one of ``faults`` after every few of them. Without a ``clock`` it is never stepped."""
+    """``count`` submissions of all kinds, with one of ``faults`` after every few of them. Without a ``clock`` it is never stepped.
+
+    ``count`` 0: as many as it takes for each fault that is possible here to come once.
+    """
 
     def __init__(
         self, service: Service, *, count: int, seed: int, clock: Clock | None = None, faults: Collection[str] = tuple(FAULTS)
     ) -> None:
-        self.service, self.count, self.clock = service, count, clock
+        self.service, self.clock = service, clock
         self.random = random.Random(seed)
         self.skipped = {name: reason for name, reason in _impossible(clock).items() if name in faults}
         self._possible = sorted(set(faults) - set(self.skipped))
+        self.count = count or SUBMISSIONS_PER_FAULT * len(self._possible)
         self.kinds: dict[str, str] = {}
         self.asked: Counter[str] = Counter()
         self.repeated = 0

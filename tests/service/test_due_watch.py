@@ -50,7 +50,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clocks]:
 
 
 def until_due(watch: DueWatch, clocks: Clocks, rows: Any, *, at_most: float) -> float:
-    """How many seconds pass until one of the rows is due, looked at in each round of the reconciler, or in some 150 rounds that take longer."""
+    """How many seconds pass until one of the rows is due, looked at every two seconds, or less often if it is long."""
     began, period = clocks.monotonic, max(reconciler.PERIOD_SECONDS, at_most // 150)
     while not rows().exists():
         assert clocks.monotonic - began < at_most, "the clock holds it"
