@@ -2,20 +2,25 @@
 
 ``python -m bench.desk 1000000`` first makes the record (about ten minutes), in a temporary folder or in the database of DATABASE_URL.
 ``--keep FOLDER`` keeps it for another run. If Chromium is installed, the first paint is measured too.
+
+The last column counts the queries that read all rows of a large table because no index suits them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +32,11 @@ from tests.e2e.conftest import BASE_DIR
 from tests.support.ports import free_port
 
 PASSWORD = "a long password, with spaces"
-TIMES = 15
+TIMES = 40
+LOG_LINES = 1_000_000
+# A step of a plan that reads a whole table, as PostgreSQL and SQLite say it. A table of few rows is read whole even if it has an index.
+WHOLE = re.compile(r"Seq Scan on (builds_\w+)|SCAN (builds_\w+)$")
+MANY = 10_000
 BASELINE = "/sign-in/"
 PAGES = {
     "the list": "/submissions/",
@@ -63,6 +72,14 @@ PAGES = {
     "admin, not sent": "/admin/builds/statusupdate/?pending=1",
     "admin, a submission": "/admin/builds/submission/{middle}/change/",
     "live rows": "/submissions/live/?first=1&shown={shown}",
+    "tail of a log": "/submissions/{newest}/attempts/1/log/lines/?after=0",
+    "end of a log's page": "/submissions/{newest}/attempts/1/log/?from={lines}",
+}
+# Measured up to the line of the first submission: the line above it, with the names of the columns, needs no query.
+CSV = {
+    "CSV, first line": "/submissions/csv/",
+    "CSV of a word, first line": "/submissions/csv/?q=glaciers",
+    "CSV of failures, first line": "/submissions/csv/?state=failed",
 }
 
 
@@ -80,6 +97,7 @@ def make(folder: Path, count: int) -> None:
     for name, command in {
         "tables": ("manage.py", "migrate", "-v0"),
         "record": ("-m", "bench.record", str(count)),
+        "log": ("-m", "bench.record", str(LOG_LINES), "--log-of", str(count)),
     }.items():
         started_at = time.monotonic()
         run(folder, *command)
@@ -122,19 +140,43 @@ def signed_in(address: str) -> requests.Session:
     return session
 
 
-def measure(session: requests.Session, address: str) -> tuple[float, float, int]:
-    """Median and worst response time in milliseconds, and the response's size in bytes."""
-    took = []
+@dataclass(frozen=True)
+class Measured:
+    """Response times in milliseconds, and the number of bytes read."""
+
+    times: list[float]
+    size: int
+
+    def __str__(self) -> str:
+        ordered = sorted(self.times)
+        shown = (statistics.median(ordered), ordered[int(len(ordered) * 0.95)], ordered[-1])
+        return "".join(f"{milliseconds:>7.1f} ms" for milliseconds in shown)
+
+
+def read_whole(answer: requests.Response) -> int:
+    return len(answer.content)
+
+
+def read_first_line(answer: requests.Response) -> int:
+    """Read the line of the first submission, and hang up."""
+    with answer:
+        lines = answer.iter_lines(chunk_size=512)
+        return len(next(lines)) + len(next(lines))
+
+
+def measure(session: requests.Session, address: str, read: Callable[[requests.Response], int] = read_whole) -> Measured:
+    times, size = [], 0
     for _ in range(TIMES):
         started_at = time.perf_counter()
-        answer = session.get(address, timeout=120, allow_redirects=False)
+        answer = session.get(address, timeout=120, allow_redirects=False, stream=True)
         answer.raise_for_status()
-        took.append((time.perf_counter() - started_at) * 1000)
-    return statistics.median(took), max(took), len(answer.content)
+        size = read(answer)
+        times.append((time.perf_counter() - started_at) * 1000)
+    return Measured(times, size)
 
 
-def queries(folder: Path, pages: dict[str, str]) -> dict[str, int]:
-    """How many database queries each page needs, counted in a separate process."""
+def queries(folder: Path, pages: dict[str, str]) -> dict[str, str]:
+    """How many database queries each page needs, and how many of them read a large table whole. Counted in a separate process."""
     answer = subprocess.run(
         [sys.executable, "-m", "bench.desk", "--count-queries", *pages.values()],
         env={**environment(folder), "DEBUG": "yes"},
@@ -143,7 +185,7 @@ def queries(folder: Path, pages: dict[str, str]) -> dict[str, int]:
         capture_output=True,
         text=True,
     )
-    return dict(zip(pages, map(int, answer.stdout.split()), strict=True))
+    return dict(zip(pages, answer.stdout.splitlines(), strict=True))
 
 
 def count_queries(addresses: list[str]) -> None:
@@ -152,6 +194,7 @@ def count_queries(addresses: list[str]) -> None:
     django.setup()
     from django.contrib.auth.models import User  # noqa: PLC0415
     from django.db import connection  # noqa: PLC0415
+    from django.http import StreamingHttpResponse  # noqa: PLC0415
     from django.test import Client  # noqa: PLC0415
     from django.test.utils import CaptureQueriesContext  # noqa: PLC0415
 
@@ -159,8 +202,26 @@ def count_queries(addresses: list[str]) -> None:
     client.force_login(User.objects.get(username="bench"), backend="django.contrib.auth.backends.ModelBackend")
     for address in addresses:
         with CaptureQueriesContext(connection) as asked:
-            client.get(address, headers={"host": "localhost"})
-        print(len(asked))
+            answer = client.get(address, headers={"host": "localhost"})
+            if isinstance(answer, StreamingHttpResponse):
+                _header, _first = islice(iter(answer), 2)
+        print(f"{len(asked):>9}{sum(_reads_whole_table(query['sql']) for query in asked.captured_queries):>9}")
+
+
+def _reads_whole_table(sql: str) -> bool:
+    from django.db import connection  # noqa: PLC0415 - only in the separate process
+
+    if not sql.startswith("SELECT"):
+        return False
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {'QUERY PLAN ' if connection.vendor == 'sqlite' else ''}{sql}")
+        tables = [found[1] or found[2] for *_, step in cursor.fetchall() if (found := WHOLE.search(step))]
+        return any(_is_large(cursor, table) for table in tables)
+
+
+def _is_large(cursor: Any, table: str) -> bool:
+    cursor.execute(f"SELECT 1 FROM {table} LIMIT 1 OFFSET {MANY}")  # noqa: S608 - the name of one of our tables
+    return cursor.fetchone() is not None
 
 
 def first_paints(address: str, pages: dict[str, str]) -> dict[str, float]:
@@ -196,21 +257,28 @@ def _paint(browser: Any, address: str, path: str) -> float:
     return paint
 
 
-def report(folder: Path, count: int) -> None:
+def addresses(named: dict[str, str], count: int) -> dict[str, str]:
+    """The paths of pages, with the ids and days of a record of ``count`` submissions."""
     now = time.time()
     days = {"start": now - 40 * 86400, "end": now - 30 * 86400}
-    named = {name: time.strftime("%Y-%m-%d", time.gmtime(at)) for name, at in days.items()}
+    values = {name: time.strftime("%Y-%m-%d", time.gmtime(at)) for name, at in days.items()}
     shown = ",".join(str(count - number) for number in range(50))
-    pages = {name: path.format(middle=count // 2, shown=shown, **named) for name, path in PAGES.items()}
-    asked = queries(folder, pages)
+    return {
+        name: path.format(middle=count // 2, newest=count, lines=LOG_LINES, shown=shown, **values) for name, path in named.items()
+    }
+
+
+def report(folder: Path, count: int) -> None:
+    pages, tables = addresses(PAGES, count), addresses(CSV, count)
+    asked = queries(folder, {**pages, **tables})
     with served(folder) as address:
         session = signed_in(address)
-        print(f"{'page':<28}{'median':>10}{'worst':>10}{'kB':>8}{'queries':>9}")
-        middle, worst, size = measure(requests.Session(), f"{address}{BASELINE}")
-        print(f"{'(sign-in page)':<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}")
-        for name, path in pages.items():
-            middle, worst, size = measure(session, f"{address}{path}")
-            print(f"{name:<28}{middle:>7.0f} ms{worst:>7.0f} ms{size / 1000:>8.0f}{asked[name]:>9}", flush=True)
+        print(f"{'page':<30}{'median':>10}{'p95':>10}{'worst':>10}{'kB':>8}{'queries':>9}{'scans':>9}")
+        print(f"{'(sign-in page)':<30}{measure(requests.Session(), address + BASELINE)}")
+        for read, paths in ((read_whole, pages), (read_first_line, tables)):
+            for name, path in paths.items():
+                found = measure(session, address + path, read)
+                print(f"{name:<30}{found}{found.size / 1000:>8.0f}{asked[name]}", flush=True)
         painted = {name: pages[name] for name in ("the list", "needs attention", "a word of a title", "one submission")}
         for name, paint in first_paints(address, painted).items():
             print(f"first paint of {name}: {paint:.0f} ms")

@@ -53,14 +53,14 @@ def report(folder: Path, waiting: int) -> None:
         session = requests.Session()
         session.headers["Authorization"] = f"Bearer {TOKEN}"
         [server] = psutil.Process().children()
-        print(f"{'page':<28}{'median':>10}{'worst':>10}{'processor':>13}{'kB':>8}")
+        print(f"{'page':<28}{'median':>10}{'p95':>10}{'worst':>10}{'processor':>13}{'kB':>8}")
         for path in ("/healthz", "/readyz", "/metrics"):
             session.get(f"{address}{path}", timeout=120)
             before = server.cpu_times()
-            middle, worst, size = measure(session, f"{address}{path}")
+            found = measure(session, f"{address}{path}")
             after = server.cpu_times()
             used = (after.user + after.system - before.user - before.system) / TIMES * 1000
-            print(f"{path:<28}{middle:>7.1f} ms{worst:>7.1f} ms{used:>10.1f} ms{size / 1000:>8.1f}")
+            print(f"{path:<28}{found}{used:>10.1f} ms{found.size / 1000:>8.1f}")
 
 
 def main() -> None:

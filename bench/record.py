@@ -1,6 +1,7 @@
 """Makes a record of any size in minutes: submissions with builds, stages, events and status updates, spread over time.
 
 ``python -m bench.record 1000000 --days 365`` fills the empty database that DATABASE_URL names. The same numbers make the same record.
+``python -m bench.record 1000000 --log-of 7`` then gives the attempt of submission 7 a log of so many lines.
 """
 
 from __future__ import annotations
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
 BATCH = 20_000
+# About as many lines of this length as a build writes into one batch.
+LINES_OF_BATCH = 350
+FILLER = "parse resolve transform reference citation figure export chapter table abstract author equation parse resolve transform"
 STAGES = (("fetch", 4), ("unpack", 1), ("build", 60), ("collect", 2), ("deliver", 8))
 # Only the newest builds have stage rows: no page reads many older ones together.
 WITH_STAGES = 300_000
@@ -245,6 +249,24 @@ def _status_updates(plan: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
         yield (row["number"], row["build"], status, "Files exported successfully", "received", *[_ended(row)] * 2, 1, _ended(row))
 
 
+def write_log(submission: int, lines: int) -> None:
+    """Give the newest attempt of a submission without log so many lines, as its command would have written them."""
+    from builds.models import Build, LogBatch  # noqa: PLC0415 - when Django is set up
+
+    build = Build.objects.filter(submission=submission).latest("number")
+    firsts = range(1, lines + 1, LINES_OF_BATCH)
+    batches = (
+        (build.pk, first, count, _records(first, count)) for first in firsts for count in [min(LINES_OF_BATCH, lines - first + 1)]
+    )
+    Table(LogBatch, "build_id", "first_line", "line_count", "records").insert(batches)
+    Build.objects.filter(pk=build.pk).update(log_lines=lines)
+    _analyse()
+
+
+def _records(first: int, count: int) -> str:
+    return "".join(f"{1_700_000_000_000 + n}\tbuild\tstdout\t{n:07d} {FILLER}\n" for n in range(first, first + count))
+
+
 def _analyse() -> None:
     from django.db import connection  # noqa: PLC0415 - when Django is set up
 
@@ -258,12 +280,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("count", type=int)
     parser.add_argument("--days", type=int, default=365)
+    parser.add_argument("--log-of", type=int, help="write ``count`` lines of a log for this submission instead")
     asked = parser.parse_args()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "jobsite.settings")
     django.setup()
     started_at = time.monotonic()
+    if asked.log_of:
+        return write_log(asked.log_of, asked.count)
     fill(asked.count, days=asked.days)
     print(f"{asked.count:,} submissions in {time.monotonic() - started_at:.0f} s")
+    return None
 
 
 if __name__ == "__main__":
