@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from itertools import groupby, islice
 from operator import itemgetter
@@ -29,6 +29,8 @@ GROUP_OF_AN_ORCID = re.compile(r"[0-9]{4}")
 LETTERS = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ŧ": "t", "ı": "i", "þ": "th", "æ": "ae", "œ": "oe"})
 MAX_WORD_CHARACTERS = 200
 FEW = 5000
+# How many submissions are looked at without the index, at first and at most.
+LOOKED_AT_FIRST, MAX_LOOKED_AT = 400, 5000
 MAX_WORDS = 2000
 MAX_BUILDS = 100
 MAX_QUERY_CHUNKS = 12
@@ -41,6 +43,8 @@ MIN_MISSPELT_CHARACTERS = 4
 MIN_SIMILARITY = 0.75
 
 FTS5 = "builds_search_index"
+# For each chunk of a query its alternatives, each a list of words. They begin with a space, and whole words also end with one.
+Query = list[list[list[str]]]
 TSVECTOR = "array_to_tsvector(string_to_array(builds_searchwords.words, ' '))"
 
 
@@ -196,6 +200,9 @@ class Window:
     before: int | None = None
     after: int | None = None
 
+    def behind(self, pk: int) -> Window:
+        return replace(self, before=pk) if self.after is None else replace(self, after=pk)
+
     def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
         submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
         return submissions if self.after is None else submissions.filter(pk__gt=self.after)
@@ -207,33 +214,67 @@ class Window:
 
 def ids(submissions: QuerySet[Submission], query: str, window: Window) -> list[int]:
     """The ids of the ``submissions`` that match ``query``, in the window's order. A query without words matches all."""
-    chunks = _chunks_of_query(query)
-    if not chunks:
+    wanted = [[terms for parts in chunk for terms in _alternatives(parts)] for chunk in _chunks_of_query(query)]
+    if not wanted:
         found = window.of(submissions).order_by(f"{window.sign}pk")
-    elif connections[submissions.db].vendor == "sqlite":
-        found = _with_fts5(submissions, chunks, window)
-    else:
-        found = _with_tsvector(submissions, chunks, window)
-    return list(found.values_list("pk", flat=True)[: window.limit])
+        return list(found.values_list("pk", flat=True)[: window.limit])
+    if (first := _among_first(submissions, wanted, window)) is not None:
+        return first
+    with_index = _with_fts5 if connections[submissions.db].vendor == "sqlite" else _with_tsvector
+    return list(with_index(submissions, wanted, window).values_list("pk", flat=True)[: window.limit])
 
 
-def _query(chunks: list[list[list[str]]], *, word: str, prefix: str, both: str, either: str) -> str:
-    """The query in a database's syntax. A chunk matches by its parts, of which the last may be a prefix, or as a whole."""
-
-    def begun(text: str) -> str:
-        return (word if len(text) == 1 else prefix).format(text)
-
-    def alternatives(parts: list[str]) -> str:
-        if len(parts) > 1 and all(map(GROUP_OF_AN_ORCID.fullmatch, parts[:-1])):
-            return begun("".join(parts))  # all ORCIDs share their first groups: searching for each would read the whole index
-        of_parts = both.join([*(word.format(part) for part in parts[:-1]), begun(parts[-1])])
-        return f"({of_parts})" if len(parts) == 1 else f"(({of_parts}){either}{begun(''.join(parts)[:MAX_WORD_CHARACTERS])})"
-
-    readings = (either.join(map(alternatives, chunk)) for chunk in chunks)
-    return both.join(f"({reading})" for reading in readings)
+def _alternatives(parts: list[str]) -> Iterator[list[str]]:
+    """The words, each with its ends, by which a chunk matches: all its parts, of which the last may be a prefix, or the whole."""
+    whole = _begun("".join(parts)[:MAX_WORD_CHARACTERS])
+    # All ORCIDs share their first groups: searching for each would read the whole index.
+    if len(parts) == 1 or not all(map(GROUP_OF_AN_ORCID.fullmatch, parts[:-1])):
+        yield [*(f" {part} " for part in parts[:-1]), _begun(parts[-1])]
+    if len(parts) > 1:
+        yield [whole]
 
 
-def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[list[str]]], window: Window) -> QuerySet[Submission]:
+def _begun(text: str) -> str:
+    """A word that begins with ``text``, or that is this one letter."""
+    return f" {text} " if len(text) == 1 else f" {text}"
+
+
+def _among_first(submissions: QuerySet[Submission], wanted: Query, window: Window) -> list[int] | None:
+    """The matches among the first submissions of the window. None if they would not suffice.
+
+    If many match a word, the indexes would collect them all before the first is known: PostgreSQL's always, SQLite's for a prefix.
+    """
+    found: list[int] = []
+    seen, target = 0, LOOKED_AT_FIRST
+    while target <= MAX_LOOKED_AT:
+        order = list(window.of(submissions).order_by(f"{window.sign}pk").values_list("pk", flat=True)[: target - seen])
+        rows = dict(SearchWords.objects.using(submissions.db).filter(pk__in=order).values_list("pk", "words"))
+        found += [pk for pk in order if pk in rows and _matches(rows[pk], wanted)]
+        if len(found) >= window.limit or len(order) < target - seen:
+            return found[: window.limit]
+        if not found:
+            return None
+        # As many as would suffice if the next ones match as often as these, and a quarter more.
+        seen, target = target, target * window.limit * 5 // (len(found) * 4)
+        window = window.behind(order[-1])
+    return None
+
+
+def _matches(words_of_one: str, wanted: Query) -> bool:
+    text = f" {words_of_one} "
+    return all(any(all(term in text for term in terms) for terms in alternatives) for alternatives in wanted)
+
+
+def _query(wanted: Query, *, word: str, prefix: str, both: str, either: str) -> str:
+    """The query in a database's syntax."""
+
+    def every(terms: list[str]) -> str:
+        return both.join((word if term.endswith(" ") else prefix).format(term.strip()) for term in terms)
+
+    return both.join(f"({either.join(f'({every(terms)})' for terms in alternatives)})" for alternatives in wanted)
+
+
+def _with_fts5(submissions: QuerySet[Submission], wanted: Query, window: Window) -> QuerySet[Submission]:
     """Read the index in the order of ids until there are enough, whatever the other filters are.
 
     The plus keeps the planner from reading the submissions first and looking each one up in the index.
@@ -246,17 +287,17 @@ def _with_fts5(submissions: QuerySet[Submission], chunks: list[list[list[str]]],
             f"{FTS5} MATCH %s",
             *(f"{FTS5}.rowid {sign} %s" for sign, _ in bounds),
         ],
-        params=[_query(chunks, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR "), *(bound for _, bound in bounds)],
+        params=[_query(wanted, word='"{}"', prefix='"{}"*', both=" AND ", either=" OR "), *(bound for _, bound in bounds)],
         order_by=[f"{window.sign}{FTS5}.rowid"],
     )
 
 
-def _with_tsvector(submissions: QuerySet[Submission], chunks: list[list[list[str]]], window: Window) -> QuerySet[Submission]:
+def _with_tsvector(submissions: QuerySet[Submission], wanted: Query, window: Window) -> QuerySet[Submission]:
     """Fetch all matches from the index if there are few. If there are many, reading the newest submissions finds enough of them soon.
 
     The planner alone would do the second for rare words too, because it can't estimate how rarely they occur together.
     """
-    query = _query(chunks, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
+    query = _query(wanted, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
     found = window.of(submissions).order_by(f"{window.sign}pk")
     few = _few(query, submissions.db)
     if few is not None:

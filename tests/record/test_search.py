@@ -6,6 +6,8 @@ from io import StringIO
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from builds import lifecycle
 from builds.errors import Cause, Fault
@@ -16,6 +18,12 @@ from tests.support.rows import claim, submit
 pytestmark = pytest.mark.django_db
 
 COMMIT = "12e45678" * 5
+
+
+@pytest.fixture(autouse=True, params=[0, search.LOOKED_AT_FIRST], ids=["by the index", "one by one"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways find the same. Few rows are looked at one by one, if that is not switched off."""
+    monkeypatch.setattr(search, "LOOKED_AT_FIRST", request.param)
 
 
 def made() -> Submission:
@@ -234,6 +242,23 @@ def test_results_come_page_by_page_in_the_order_of_ids() -> None:
         assert search.ids(everything, asked, search.Window(2, before=made[4])) == [made[3], made[2]]
         assert search.ids(everything, asked, search.Window(2, after=made[0])) == [made[1], made[2]]
         assert search.ids(everything.filter(job_id="job-3"), asked, search.Window(2)) == [made[3]]
+
+
+# The submissions are odd-5, even-4, odd-3, even-2, odd-1 and even-0. One of the first two is even, so five are looked at for two of them.
+@pytest.mark.parametrize(
+    ("asked", "limit", "found", "index_is_used"),
+    [("odd", 1, [5], False), ("even", 2, [4, 2], False), ("even", 3, [4, 2, 0], True), ("even-0", 1, [0], True)],
+)
+def test_the_first_matches_are_found_without_the_index_if_many_match(
+    monkeypatch: pytest.MonkeyPatch, asked: str, limit: int, found: list[int], index_is_used: bool
+) -> None:
+    numbers = {submit(f"{'odd' if number % 2 else 'even'}-{number}").pk: number for number in range(6)}
+    monkeypatch.setattr(search, "LOOKED_AT_FIRST", 2)
+    monkeypatch.setattr(search, "MAX_LOOKED_AT", 5)
+    with CaptureQueriesContext(connection) as captured:
+        ids = search.ids(Submission.objects.all(), asked, search.Window(limit))
+    assert [numbers[pk] for pk in ids] == found
+    assert any("MATCH" in query["sql"] or "@@" in query["sql"] for query in captured.captured_queries) is index_is_used
 
 
 def test_reindexing_finds_names_that_an_older_release_stored_otherwise() -> None:

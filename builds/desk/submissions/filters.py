@@ -114,6 +114,10 @@ class Page:
     newer: int | None
     older: int | None
 
+    def first(self, size: int) -> Page:
+        """The page with the first ``size`` of these ids."""
+        return self if len(self.ids) <= size else Page(self.ids[:size], self.newer, older=self.ids[size - 1])
+
 
 class Filters:
     """The filters of one request, asked for by ``user``."""

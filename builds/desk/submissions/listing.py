@@ -30,7 +30,7 @@ def submission_list(request: StaffRequest) -> HttpResponse:
     counts, query = _count(request), canonical(request.GET)
     tabs = views.list_tabs(request, query, counts)
     before, after = parse_number(request.GET.get("before")), parse_number(request.GET.get("after"))
-    page = filters.page(before=before, after=after, size=PAGE_SIZE)
+    page, matching = _read_page(filters, before, after, is_counted=bool(query))
     context = {
         "filters": filters,
         "form": filters.form,
@@ -48,7 +48,7 @@ def submission_list(request: StaffRequest) -> HttpResponse:
         "no_subject": NO_SUBJECT,
         "codes": common_codes(str(filters.values.get("finding") or "")),
         "query": query,
-        "matching": _count_matching(filters, page) if query else "",
+        "matching": matching,
         "actions": [action for action in ACTIONS if request.user.has_perm(action.permission)],
         "handling": [action for action in FOR_MANY if request.user.has_perm(action.permission)],
     }
@@ -62,11 +62,17 @@ def _count(request: StaffRequest) -> dict[str, str]:
     return {view: f"{MAX_COUNTED - 1}+" if count >= MAX_COUNTED else str(count or "") for view, count in counts.items()}
 
 
-def _count_matching(filters: Filters, page: Page) -> str:
+def _read_page(filters: Filters, before: int | None, after: int | None, *, is_counted: bool) -> tuple[Page, str]:
+    """A page, and if ``is_counted`` how many submissions match. The first page needs no second search for their number."""
+    first = filters.page(size=MAX_AT_ONCE) if is_counted else None
+    if first and before is None and after is None:
+        return first.first(PAGE_SIZE), _describe_number(first)
+    page = filters.page(before=before, after=after, size=PAGE_SIZE)
+    return page, _describe_number(first) if first else ""
+
+
+def _describe_number(first: Page) -> str:
     """How many submissions match. It counts no further than an action goes at once."""
-    if page.older is None and page.newer is None:
-        return str(len(page.ids))
-    first = filters.page(size=MAX_AT_ONCE)
     return f"{len(first.ids)}{'+' if first.older else ''}"
 
 
