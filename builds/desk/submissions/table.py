@@ -12,6 +12,8 @@ from builds.desk.submissions.rows import Row, read_rows
 from builds.lib.text import one_line
 
 BATCH_SIZE = 1000
+# The first batch is small, so that the download begins at once.
+FIRST_BATCH_SIZE = 50
 # A spreadsheet treats a cell that starts with one of these signs as a formula, so it could run an author's text. Some languages
 # use the wide signs. Where semicolons separate cells, as in much of Europe, a semicolon in a text starts a new cell.
 FORMULA = re.compile("(^|[;|]\\s*)(?=[=+@\uff1d\uff0b\uff0d\uff20-])")
@@ -49,7 +51,7 @@ def write_lines(filters: Filters) -> Iterator[str]:
     yield "\ufeff" + writer.writerow(COLUMNS)  # the byte order mark, without which Excel does not read the file as UTF-8
     before: int | None = None
     while True:
-        page = filters.page(before=before, size=BATCH_SIZE)
+        page = filters.page(before=before, size=FIRST_BATCH_SIZE if before is None else BATCH_SIZE)
         yield "".join(writer.writerow([clean_cell(value) for value in list_values(row)]) for row in read_rows(page.ids))
         if page.older is None:
             return
