@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.migrations.operations import AddField, AddIndex, AlterField
+from django.db.migrations.operations import AddField, AddIndex, AlterField, RemoveIndex
 
 
 class AddIndexBeside(AddIndex):
@@ -34,6 +34,22 @@ class AddIndexBeside(AddIndex):
         model = from_state.apps.get_model(app_label, self.model_name)
         if self.allow_migrate_model(schema_editor.connection.alias, model):
             schema_editor.remove_index(model, self.index, concurrently=True)
+
+
+class RemoveIndexBeside(RemoveIndex):
+    """On PostgreSQL, DROP INDEX CONCURRENTLY, which does not wait for the table's lock. The migration must be ``atomic = False``.
+
+    An index that an interrupted run has removed is not missed. Undone, it is created as :class:`AddIndexBeside` does.
+    """
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        if self.allow_migrate_model(schema_editor.connection.alias, from_state.apps.get_model(app_label, self.model_name)):
+            concurrently = "CONCURRENTLY " if schema_editor.connection.vendor == "postgresql" else ""
+            schema_editor.execute(f"DROP INDEX {concurrently}IF EXISTS {schema_editor.quote_name(self.name)}")
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
+        AddIndexBeside(self.model_name, index).database_forwards(app_label, schema_editor, from_state, to_state)
 
 
 class AddColumn(AddField):

@@ -173,12 +173,13 @@ class Build(models.Model):
             # For lists of rare builds. A query must repeat the condition word for word for the database to use the index.
             models.Index(fields=["mode", "-created_at"], condition=~Q(mode="latest"), name="build_rare_mode"),
             models.Index(fields=["-created_at"], condition=Q(automatic=True), name="build_automatic"),
-            models.Index(fields=["cause_code", "submission"], condition=Q(state="failed"), name="build_failed_by"),
+            # It has the state, because SQLite would read the builds for it.
+            models.Index(fields=["cause_code", "submission", "state"], condition=Q(state="failed"), name="build_failed_with"),
+            models.Index(fields=["cause_code", "state", "-created_at"], condition=Q(state="failed"), name="build_newest_failed"),
             models.Index(fields=["fingerprint", "-finished_at"], condition=~Q(fingerprint=""), name="build_failed_alike"),
             # The same for the submissions of some days, all causes at once. Not by state: SQLite would take the index build_state for it.
             models.Index(fields=["submission", "cause_code", "fault"], condition=~Q(cause_code=""), name="build_failed_of"),
             models.Index(fields=["automatic", "submission"], condition=Q(number__gt=1), name="build_tried_again"),
-            models.Index(fields=["finished_at"], condition=Q(state="succeeded", problems__gt=0), name="build_with_problems"),
             # For turns: which owners have queued builds, and when an owner's last build ended. No parameter is in the conditions, so that
             # SQLite uses them.
             models.Index(

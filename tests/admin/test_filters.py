@@ -65,10 +65,11 @@ def test_status_updates_are_found_by_their_result(admin_page: Client, failed: Ma
     }
 
 
-# A filter, its rare choices, its model, and the index that is used.
+# A filter, its rare choices or any of its values, its model, and the index that is used.
 RARE: list[tuple[Any, str, Any, str]] = [
     *((admin_filters.ModeFilter, mode.value, Build, "build_rare_mode") for mode in Mode if mode != Mode.LATEST),
     (admin_filters.AutomaticFilter, "1", Build, "build_automatic"),
+    (admin_filters.CauseFilter, "worker-lost", Build, "build_newest_failed"),
     *((admin_filters.StageStateFilter, s.value, Stage, "stage_rare_state") for s in Stage.State if s != Stage.State.SUCCEEDED),
     (admin_filters.UnwantedFilter, "1", Submission, "submission_unwanted"),
     (admin_filters.PendingFilter, "1", StatusUpdate, "status_update_newest_pending"),
