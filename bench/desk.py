@@ -33,8 +33,8 @@ from tests.support.ports import free_port
 
 PASSWORD = "a long password, with spaces"
 TIMES = 40
-# The server makes another part of a download before it notices that the reader has hung up.
-PAUSE_SECONDS = 1.5
+# The server makes more parts of a download for up to two seconds after its reader has hung up.
+PAUSE_SECONDS = 3
 LOG_LINES = 1_000_000
 # A step of a plan that reads a whole table, as PostgreSQL and SQLite say it. A table of few rows is read whole even if it has an index.
 WHOLE = re.compile(r"Seq Scan on (builds_\w+)|SCAN (builds_\w+)$")
