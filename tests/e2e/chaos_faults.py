@@ -197,11 +197,11 @@ def desci_down(chaos: Chaos) -> bool:
     return True
 
 
-def drip(*, headers: bool) -> Fault:
+def drip(*calls: str, headers: bool) -> Fault:
     """desci-server answers a byte at a time: to four status updates, as many as the outbox sends at once, or to a delivery."""
 
     def fault(chaos: Chaos) -> bool:
-        where = chaos.random.choice(CALLS)
+        where = chaos.random.choice(calls)
         chaos.service.desci.drip(where, times=4 if where == "updateStatus" else 1, headers=headers, every=0.5)
         return True
 
@@ -252,8 +252,9 @@ FAULTS: dict[str, Fault] = {
     "desci-server slow": slow,
     "desci-server never answers": never_answer,
     "desci-server down": desci_down,
-    "desci-server drips headers": drip(headers=True),
-    "desci-server drips a body": drip(headers=False),
+    "desci-server drips headers to an update": drip("updateStatus", headers=True),
+    "desci-server drips headers to a delivery": drip("receiveFiles", headers=True),
+    "desci-server drips a body": drip(*CALLS, headers=False),
     "desci-server answers 200 with a page": lie(html=True),
     "desci-server answers 200 with a refusal": lie(html=False),
     "archive host drips headers": archive_drips,

@@ -25,7 +25,7 @@ OTHERS = (
     "clock stepped",
     "database locked for longer than a lease",
     "desci-server answers 200 with a page",
-    "desci-server drips headers",
+    "desci-server drips headers to an update",
     "two work-horses hung and cancelled",
     "worker stopped for longer than a lease",
 )
