@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from waitress.channel import ClientDisconnected
 from waitress.task import WSGITask
 
 if TYPE_CHECKING:
@@ -28,19 +29,21 @@ class Stream:
         return self._channel.stream is self and bool(self._channel.connected)
 
     def _write(self, data: bytes) -> None:
-        if not self.is_open:
-            return
-        if self._channel.total_outbufs_len > MAX_UNREAD_BYTES:
+        if self.is_open and self._channel.total_outbufs_len > MAX_UNREAD_BYTES:
             self._channel.drop()
-        else:
-            self._channel.write_soon(b"%X\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
+        elif self.is_open:
+            self._send(b"%X\r\n%b\r\n" % (len(data), data) if self._is_chunked else data)
 
     def _end(self) -> None:
-        if not self.is_open:
-            return
-        if self._is_chunked:
-            self._channel.write_soon(b"0\r\n\r\n")
-        self._channel.stream, self._channel.close_when_flushed = None, True
+        if self.is_open:
+            self._send(b"0\r\n\r\n" if self._is_chunked else b"")
+            self._channel.stream, self._channel.close_when_flushed = None, True
+
+    def _send(self, data: bytes) -> None:
+        try:
+            self._channel.write_soon(data)
+        except (ClientDisconnected, OSError):  # no file for what is unread, for example: the other streams must get theirs
+            self._channel.drop()
 
     @staticmethod
     def write_to_all(streams: Sequence[Stream], data: bytes) -> None:

@@ -200,6 +200,25 @@ def test_a_client_that_does_not_read_loses_its_answer(view: View, connect: Conne
     wait_until(lambda: not view.streams[0].is_open)
 
 
+def test_an_answer_that_cannot_be_written_costs_the_others_nothing(
+    server: Server, view: View, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = connect()
+    view.wait_for(1)
+    [channel] = server.active_channels.values()
+
+    def fail(data: bytes) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(channel, "write_soon", fail)
+    other = connect()
+    view.wait_for(2)
+    Stream.write_to_all(view.streams, b"more\n")
+    read_until(other, b"more\n")
+    assert b"more" not in read_all(broken)
+    assert [stream.is_open for stream in view.streams] == [False, True]
+
+
 def test_answers_that_go_on_end_when_the_server_stops(server: Server, view: View, connect: Connect) -> None:
     client = connect()
     view.wait_for(1)
