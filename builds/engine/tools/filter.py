@@ -20,6 +20,7 @@ import re
 import resource
 import socket
 import sys
+import threading
 import time
 from typing import Any, NoReturn
 
@@ -62,6 +63,9 @@ MAX_REFUSALS, MAX_HOST_LENGTH = 100, 200
 BUFFERED_BYTES = 4 << 20
 NICE = 5
 BUSY_SECONDS = 0.1
+# Connections at a time; others wait. All that they may keep in memory has to fit into LIMITS, or the proxy could be made to end.
+MAX_CLIENTS = 100
+STACK_BYTES = 1 << 20
 LIMITS = {resource.RLIMIT_DATA: 1 << 30, resource.RLIMIT_FSIZE: 1 << 20, resource.RLIMIT_CORE: 0}
 
 HOSTS: set[str] = set()
@@ -234,14 +238,17 @@ def main(descriptor: str, folder: str, hosts: str, private: str, own: str = "") 
 
 
 def serve(listening: socket.socket, flags: argparse.Namespace) -> NoReturn:
-    """A thread per connection: one that waits for a name or an address does not delay others."""
+    """A thread per connection: one that waits for a name or an address does not delay others. Whatever a build sends, this goes on."""
+    threading.stack_size(STACK_BYTES)
     while True:
-        try:
-            client, _address = listening.accept()
-        except OSError:  # too many connections: some of them have to end first
+        if threading.active_count() > MAX_CLIENTS:
             time.sleep(BUSY_SECONDS)
-        else:
-            start_threaded_work(flags, client, None)
+            continue
+        try:
+            with listening.accept()[0] as client:
+                start_threaded_work(flags, client.dup(), None)
+        except (OSError, RuntimeError, MemoryError):  # no descriptor, thread or memory is left: some connections have to end first
+            time.sleep(BUSY_SECONDS)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -295,6 +296,19 @@ def test_a_client_of_a_proxy_that_has_died_is_refused_at_once_and_the_build_is_n
 
 def test_the_failure_of_a_build_with_a_proxy_that_lives_is_its_own() -> None:
     with pytest.raises(CommandFailed), proxies.proxied([]):
+        raise CommandFailed("The command failed.")
+
+
+def test_a_build_can_not_end_its_proxy_by_many_connections(server: psutil.Process) -> None:
+    """Its failure would then be Jobsite's, and retried as such."""
+    with pytest.raises(CommandFailed), proxies.proxied([]) as proxy:
+        with ExitStack() as opened:
+            for _ in range(300):
+                opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(proxy.socket))
+            [fork] = server.children()
+            wait_until(lambda: fork.num_threads() > filters.MAX_CLIENTS)
+            assert fork.num_threads() == filters.MAX_CLIENTS + 1
+        assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
         raise CommandFailed("The command failed.")
 
 
