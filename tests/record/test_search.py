@@ -20,10 +20,12 @@ pytestmark = pytest.mark.django_db
 COMMIT = "12e45678" * 5
 
 
-@pytest.fixture(autouse=True, params=[0, search.LOOKED_AT_FIRST], ids=["by the index", "one by one"])
+@pytest.fixture(autouse=True, params=[(0, search.FEW), (0, 0), (10, 0)], ids=["by the index", "as if many match", "one by one"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways find the same. Few rows are looked at one by one, if that is not switched off."""
-    monkeypatch.setattr(search, "LOOKED_AT_FIRST", request.param)
+    """All ways find the same. Few rows are looked at one by one, if that is not switched off."""
+    looked_at_first, few = request.param
+    monkeypatch.setattr(search, "LOOKED_AT_FIRST", looked_at_first)
+    monkeypatch.setattr(search, "FEW", few)
 
 
 def made() -> Submission:
