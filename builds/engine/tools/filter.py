@@ -18,6 +18,7 @@ import ipaddress
 import os
 import re
 import resource
+import select
 import socket
 import sys
 import threading
@@ -232,9 +233,11 @@ def main(descriptor: str, folder: str, hosts: str, private: str, own: str = "") 
     for limit, value in LIMITS.items():
         resource.setrlimit(limit, (value, value))
     os.nice(NICE)
+    listening = socket.socket(fileno=int(descriptor))
+    select.select([listening], [], [])  # most builds never connect, and what follows takes longer than the fork
     words = ["--threaded", "--disable-http-proxy", "--log-level", "CRITICAL", "--timeout", "120"]
     words += ["--data-dir", folder, "--cache-dir", folder]
-    serve(socket.socket(fileno=int(descriptor)), FlagParser.initialize(words, plugins=[Gate, Filter]))
+    serve(listening, FlagParser.initialize(words, plugins=[Gate, Filter]))
 
 
 def serve(listening: socket.socket, flags: argparse.Namespace) -> NoReturn:
@@ -247,7 +250,11 @@ def serve(listening: socket.socket, flags: argparse.Namespace) -> NoReturn:
         try:
             with listening.accept()[0] as client:
                 start_threaded_work(flags, client.dup(), None)
-        except (OSError, RuntimeError, MemoryError):  # no descriptor, thread or memory is left: some connections have to end first
+        except (
+            OSError,
+            RuntimeError,
+            MemoryError,
+        ):  # no descriptor, thread or memory is left: some connections have to end first
             time.sleep(BUSY_SECONDS)
 
 
