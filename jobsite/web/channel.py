@@ -90,6 +90,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.drop()
         return False
 
+    def write_apart(self, data: bytes) -> None:
+        """In the loop: write to a new buffer. A buffer keeps all that it has sent, and an answer may go on for long."""
+        self.current_outbuf_count = self.adj.outbuf_high_watermark
+        self.write_soon(data)
+
     # --- time
 
     @property

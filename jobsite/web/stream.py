@@ -41,7 +41,7 @@ class Stream:
 
     def _send(self, data: bytes) -> None:
         try:
-            self._channel.write_soon(data)
+            self._channel.write_apart(data)
         except (ClientDisconnected, OSError):  # no file for what is unread, for example: the other streams must get theirs
             self._channel.drop()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -217,6 +218,18 @@ def test_an_answer_that_cannot_be_written_costs_the_others_nothing(
     read_until(other, b"more\n")
     assert b"more" not in read_all(broken)
     assert [stream.is_open for stream in view.streams] == [False, True]
+
+
+def test_what_was_sent_is_not_kept(server: Server, view: View, connect: Connect) -> None:
+    client = connect()
+    view.wait_for(1)
+    read_until(client, b"begin\n\r\n")
+    (channel,) = server.active_channels.values()
+    with client.makefile("rb") as answer:
+        for _ in range(20):
+            Stream.write_to_all(view.streams, bytes(100_000))
+            assert len(answer.read(len(b"186A0\r\n\r\n") + 100_000)) > 100_000
+    assert sum(sys.getsizeof(buffer.getfile()) for buffer in channel.outbufs) < 300_000
 
 
 def test_answers_that_go_on_end_when_the_server_stops(server: Server, view: View, connect: Connect) -> None:

@@ -37,7 +37,7 @@ class Connection:
         self.stream: Stream | None = Stream(self, is_chunked=False)  # type: ignore[arg-type]
         self.server = self.trigger = self
         self.written: list[bytes] = []
-        self.write_soon = self.written.append
+        self.write_apart = self.written.append
 
     def pull_trigger(self, act: Callable[[], None]) -> None:
         act()
