@@ -250,11 +250,7 @@ def serve(listening: socket.socket, flags: argparse.Namespace) -> NoReturn:
         try:
             with listening.accept()[0] as client:
                 start_threaded_work(flags, client.dup(), None)
-        except (
-            OSError,
-            RuntimeError,
-            MemoryError,
-        ):  # no descriptor, thread or memory is left: some connections have to end first
+        except (OSError, RuntimeError, MemoryError):  # nothing is left for one more: some connections have to end first
             time.sleep(BUSY_SECONDS)
 
 
