@@ -77,8 +77,8 @@ class Broadcast:
         with self._lock:
             self._readers.append(reader)
             if not self._is_running:
-                self._is_running = True
                 threading.Thread(target=self._run, name="live logs", daemon=True).start()
+                self._is_running = True  # or the next reader tries again: the machine may have no thread left for a moment
 
     def _run(self) -> None:
         try:

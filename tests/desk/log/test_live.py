@@ -235,3 +235,20 @@ def test_a_failure_lets_all_ask_again(
     monkeypatch.setattr(connection, "close", lambda: None)
     broadcast._run()
     assert not reader.is_open
+
+
+def test_a_thread_that_could_not_start_is_started_for_the_next_reader(
+    viewer: Client, broadcast: live.Broadcast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build, started = running("one"), list[str]()
+
+    def fail(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    with pytest.raises(RuntimeError):
+        follow(viewer, build, after=0)
+    monkeypatch.setattr(threading.Thread, "start", lambda thread: started.append(thread.name))
+    follow(viewer, build, after=0)
+    follow(viewer, build, after=0)
+    assert started == ["live logs"]
