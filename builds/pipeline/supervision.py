@@ -90,6 +90,7 @@ class Supervision:
         """
         if self._has_ended:
             return  # the usual case, which :meth:`log_exit` has seen
+        connections.close_all()  # the one that :meth:`log_exit` used may have broken while what was left behind was ended
         try:
             workers.shorten_lock_wait()
             retry_while_away(lambda: self._write_end(worker_stops=worker_stops))

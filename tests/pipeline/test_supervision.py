@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -16,6 +16,7 @@ from builds.engine.process import tree
 from builds.models import Build, State
 from builds.pipeline import supervision
 from builds.pipeline.supervision import CLEAN_UP_SECONDS, GRACE_SECONDS, START_SECONDS, Supervision
+from builds.queue import workers
 from tests.support.rows import claim, lapse, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,6 +94,25 @@ def test_the_database_is_not_asked_again_after_a_build_that_had_ended(has_ended:
     with CaptureQueriesContext(connection) as seen:
         watched.write_end(worker_stops=False)
     assert len([query for query in seen if "builds_build" in query["sql"]]) == queries
+
+
+def test_the_end_is_written_with_another_connection_than_the_exit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a build leaves behind is ended in between, which takes time: the database may restart meanwhile."""
+    build = claim(submit())
+    lifecycle.request_cancel(build, actor="ada", reason="x")
+    watched, shorten, broken = Supervision(str(build.pk), worker="worker"), workers.shorten_lock_wait, [True]
+
+    def fail_if_broken() -> None:
+        if broken:
+            raise InterfaceError("the connection is closed")
+        shorten()
+
+    watched.log_exit(7, 0)
+    monkeypatch.setattr(workers, "shorten_lock_wait", fail_if_broken)
+    monkeypatch.setattr(connections, "close_all", broken.clear)
+    watched.write_end(worker_stops=False)
+    build.refresh_from_db()
+    assert build.state == State.CANCELLED
 
 
 def test_another_workers_build_is_left_alone() -> None:
