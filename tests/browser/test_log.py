@@ -122,6 +122,19 @@ def test_new_lines_appear_and_are_followed(desk: Service, open_as: Open, running
     expect(page.locator("#follow")).to_be_hidden()
 
 
+def test_a_log_that_grows_fast_is_not_requested_again(desk: Service, open_as: Open, running: Running) -> None:
+    """Each answer that goes on has only the newest lines then. A request would get no others, and every reader would make it."""
+    page = open_as("viewer")
+    open_log(page, desk, running.job_id)
+    running.say("hello")
+    expect(page.get_by_text("said hello")).to_be_in_viewport()
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    running.say(*(f"number {number}" for number in range(5000)))
+    expect(page.get_by_text("said number 4999")).to_be_in_viewport()
+    assert not [url for url in requests if "/log/lines/?after=" in url]
+
+
 def test_scrolling_up_stops_following(desk: Service, open_as: Open, running: Running) -> None:
     page = open_as("viewer")
     open_log(page, desk, running.job_id)

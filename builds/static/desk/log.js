@@ -8,6 +8,7 @@ import { LogWindow } from './log-window.js';
 const EVERY = 400 // ms between two answers, where they do not go on
 const SILENT = 25000 // ms; the server writes something every ten seconds
 const FIRST = 10000 // ms for the first line of an answer; without it, something on the way seems to hold back what is not whole
+const MOST = 200 // lines in an answer that has only the newest
 const TYPING = 350 // ms without typing before a search starts
 const COUNT_EVERY = 2000 // ms between counts while the log grows
 const AT_END = 24 // px
@@ -175,11 +176,16 @@ async function show (answer) {
   if (grew) recount()
 }
 
-/** The lines of an answer after the `last` one in the page. They are fetched if some between are missing, or for the marks of a search. */
+/**
+ * The lines of an answer after the `last` one in the page. They are fetched for the marks of a search, or if some between are missing;
+ * not if the answer has as many as can be fetched, because a log that grows fast would be requested by each of its readers all the time.
+ */
 function unseen (answer, last) {
   if (answer.total <= last) return null
-  if (!answer.lines || answer.first > last + 1 || field.value) return ask(`after=${last}`)
-  return { first: last + 1, lines: answer.lines.slice(last + 1 - answer.first) }
+  const isShort = answer.first > last + 1 && answer.lines?.length < MOST
+  if (!answer.lines || isShort || field.value) return ask(`after=${last}`)
+  const known = Math.max(last + 1 - answer.first, 0)
+  return { first: answer.first + known, lines: answer.lines.slice(known) }
 }
 
 // --- places: #L120, #L120-L140
