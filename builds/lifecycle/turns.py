@@ -73,7 +73,10 @@ def has_room(build: Build) -> bool:
     if not _is_limited(build):
         return True
     _lock_owner(build.owner)
-    return build.owner not in at_limit(running_by_owner())
+    if build.owner not in at_limit(running_by_owner()):
+        return True
+    # ``build`` may have been read before its submission was locked, and an admin may have wanted it next since.
+    return Build.objects.filter(pk=build.pk, rank=Rank.NEXT).exists()
 
 
 def _is_limited(build: Build) -> bool:

@@ -14,6 +14,7 @@ from redis import Redis
 from builds import lifecycle
 from builds.errors import ArchiveHostDown, DesciServerDown, WorkerLost
 from builds.lifecycle import ActionRefused, pausing, turns
+from builds.lifecycle import running as starting
 from builds.models import Build, EventKind, Mode, Rank, State, Submission
 from builds.queue import store as queue_store
 from tests.lifecycle.helpers import CAUSE
@@ -315,6 +316,16 @@ def test_the_limit_holds_back_no_delivery_and_nothing_that_an_admin_wants_next()
     assert start() == "", "two others still run"
     end("ada-2")
     assert start() == "ada-3"
+
+
+@pytest.mark.usefixtures("two_per_owner")
+def test_what_an_admin_wants_next_while_it_is_claimed_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The claim waits for the admin's transaction, after it has read the build. The queue store has given the build away: it would not be
+    offered again soon."""
+    post("ada-1", "ada-2", "ada-3")
+    assert [start(), start()] == ["ada-1", "ada-2"]
+    monkeypatch.setattr(starting, "lock", lambda submission_id: lifecycle.build_next(named("ada-3"), actor="adam"))
+    assert lifecycle.claim(str(named("ada-3").pk), worker="worker")
 
 
 @pytest.mark.usefixtures("two_per_owner")
