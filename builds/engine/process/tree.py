@@ -132,12 +132,14 @@ class Tree:
                 found.add(pid)
         if self.others is not None:
             orphans = {pid for pid in children.get(own, ()) if pid not in self.others}
-            self._reap(orphans & zombies - {self.main})
-            found |= orphans
+            found |= orphans - self._reap(orphans & zombies - {self.main})
         return _with_descendants(found, children, zombies) - {own}
 
-    def _reap(self, zombies: set[int]) -> None:
-        self.orphans_seconds.extend(_reap(pid) for pid in zombies if not _has_living_thread(pid))
+    def _reap(self, zombies: set[int]) -> set[int]:
+        """Reap those that have ended, and return them: another process may get such a number at once."""
+        ended = {pid for pid in zombies if not _has_living_thread(pid)}
+        self.orphans_seconds.extend(map(_reap, ended))
+        return ended
 
 
 def _with_descendants(pids: set[int], children: dict[int, list[int]], zombies: set[int]) -> set[int]:
