@@ -152,7 +152,8 @@ def _line_up(builds: BuildQuerySet, running: Counter[str], count: int) -> list[U
 
 def _out_of_turn(builds: BuildQuerySet, held: set[str], count: int) -> tuple[list[Waiting], list[Waiting], list[Waiting]]:
     """The oldest builds that do not wait for their owner's turn: those that are next, those retried by hand, and the deliveries."""
-    if not builds.filter(rank__lt=Rank.IN_TURN).exists():  # as a rule, and a worker asks before each build
+    # A worker asks before each build, and as a rule there are none.
+    if count == 1 and not builds.filter(rank__lt=Rank.IN_TURN).exists():
         return [], [], []
     free = Q(mode=Mode.DELIVER) | ~Q(owner__in=held)
     by_rank = {Rank.NEXT: Q(), Rank.BY_HAND: free, Rank.DELIVERY: Q()}
