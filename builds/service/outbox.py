@@ -105,10 +105,8 @@ def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
             update = _reserve_next(first.submission_id)
     except Exception:
         logger.exception("a status update could not be handled", extra={"statusUpdate": (update or first).pk})
-        connection.close()
     finally:
-        if connection.vendor != "sqlite":  # a server may be restarted before this thread needs it again; a file is not
-            connection.close()
+        connection.close()
 
 
 def _reserve_next(submission_id: int) -> StatusUpdate | None:

@@ -94,7 +94,7 @@ class JobsiteWorker(Worker):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         # The parent looks at its build once per monitoring interval.
-        kwargs.update(job_monitoring_interval=1, maintenance_interval=10, worker_ttl=25)
+        kwargs.update(job_monitoring_interval=1, maintenance_interval=5, worker_ttl=25)
         kwargs.update(job_class=BuildJob, queue_class=BuildQueue, serializer=JSONSerializer)
         super().__init__(*args, **kwargs)
         self._signed_at = float("-inf")
@@ -156,9 +156,16 @@ class JobsiteWorker(Worker):
             self._signed_at = time.monotonic()
             self._row.ending = self._stop_requested
             self._write_row(self._report_alive)
-            if self.get_state() != WorkerStatus.BUSY and release.has_changed():
-                logger.warning("another release was installed: this worker ends, so that one of that release takes its place")
-                self.request_stop(signal.SIGTERM, None)
+
+    def run_maintenance_tasks(self) -> None:
+        """RQ's tasks, before it waits for a job. If another release was installed, the worker ends here.
+
+        Once it had taken a job, that job would be lost, and RQ finds such a job after a minute.
+        """
+        super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ does not annotate it
+        if release.has_changed():
+            logger.warning("another release was installed: this worker ends, so that one of that release takes its place")
+            self.request_stop(signal.SIGTERM, None)
 
     def _write_row(self, write: Callable[[WorkerRow], None]) -> None:
         try:

@@ -7,20 +7,24 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.conf import settings
 from django.db import connection
 from django.utils import timezone
 from redis import Redis
+from rq.exceptions import StopRequested
 from rq.job import Job
 
+from builds.lib import release
 from builds.lifecycle import pausing
 from builds.models import SILENT_AFTER, Build, State, Worker
 from builds.pipeline import isolation
 from builds.queue import store as queue_store
 from builds.queue import workers
+from builds.service.worker import JobsiteWorker
 from tests.support.counted import scrape_here
 from tests.support.rows import submit
 from tests.support.waiting import wait_until
@@ -176,3 +180,18 @@ def test_a_work_horse_loads_no_more_of_our_files() -> None:
     command = [sys.executable, "-c", f"import sys, django; django.setup(); import builds.management.commands.worker; {look}"]
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     assert subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout == "True\n"
+
+
+def test_a_worker_ends_for_another_release_before_it_takes_a_job_and_not_after(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RQ puts a job back that nobody executes, but only after a minute."""
+    worker: Any = JobsiteWorker([queue_store.build_queue()], connection=store, name="any")
+    monkeypatch.setattr(worker, "_write_row", lambda write: None)
+    monkeypatch.setattr(release, "has_changed", lambda: True)
+    worker.last_cleaned_at = datetime.now(UTC)
+    queue_store.enqueue("some-build")
+    job, _queue = worker.dequeue_job_and_maintain_ttl(1)
+    assert job.id == "some-build"
+    with pytest.raises(StopRequested):
+        worker.run_maintenance_tasks()
