@@ -83,7 +83,6 @@ def _reserve(limit: int) -> list[StatusUpdate]:
 
 def _reserve_one(update: StatusUpdate) -> bool:
     """Whether this outbox was the first to reserve the update. A try is counted before it is made."""
-    update.build.submission = update.submission  # the same row, read once
     idle = StatusUpdate.objects.idle().filter(pk=update.pk)
     return bool(idle.update(sending_until=clock.now() + RESERVATION, tries=F("tries") + 1))
 
@@ -118,6 +117,7 @@ def _reserve_next(submission_id: int) -> StatusUpdate | None:
 
 def send(update: StatusUpdate, server: DesciServer) -> None:
     """Record a try, make it, and note its answer: a try that is under way can be seen."""
+    update.build.submission = update.submission  # the same row, read once
     update.tries += 1
     attempt = StatusUpdateTry.objects.create(status_update=update, error=UNDER_WAY, seconds=0, at=clock.now())
     started_at = time.monotonic()

@@ -310,7 +310,7 @@ class JobsiteWorker(Worker):
                 connections.close_all()
 
     def _finish(self, job: Job, supervision: Supervision) -> None:
-        """End what the work-horse left behind, and write how it ended. One connection to the database is enough for all of it."""
+        """End what the work-horse left behind, and write how it ended. As a rule one connection to the database is enough for both."""
         if self._horse_end:
             ended_pid, status = self._horse_end
             supervision.log_exit(ended_pid, os.waitstatus_to_exitcode(status))

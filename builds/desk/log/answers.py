@@ -34,10 +34,6 @@ class Progress:
         ended = sum(stage.finished_at is not None for stage in stages)
         return cls(build.log_lines, build.state, build.cancel_requested_at, len(stages), ended)
 
-    @property
-    def goes_on(self) -> bool:
-        return self.state in UNFINISHED
-
 
 def address(name: str, build: Build) -> str:
     return reverse(f"desk:log-{name}" if name else "desk:log", args=[build.submission_id, build.number])
@@ -57,12 +53,12 @@ def describe(build: Build, stages: Sequence[Stage]) -> dict[str, Any]:
 
 
 def describe_status(build: Build, parts: list[Section]) -> dict[str, Any]:
-    is_cancelling = build.cancel_requested_at and build.state in UNFINISHED
+    goes_on = build.state in UNFINISHED
     return {
         "build": build,
         "sections": parts,
-        "goes_on": build.state in UNFINISHED,
-        "words": "being cancelled" if is_cancelling else build.state,
+        "goes_on": goes_on,
+        "words": "being cancelled" if goes_on and build.cancel_requested_at else build.state,
         "has_failed": build.state == State.FAILED,
     }
 
@@ -82,9 +78,19 @@ def find_new_lines(build: Build, after: int) -> tuple[int, int]:
     return max(after + 1, build.log_lines - CHUNK_LINES + 1), build.log_lines
 
 
-def render_range(build: Build, first: int, last: int, look: Look) -> list[str]:
-    """The lines ``first`` to ``last`` as HTML; empty if there are none."""
-    return list(render_lines(logs.read(build, first, last), look)) if first <= last else []
+def describe_lines(build: Build, first: int, last: int, look: Look) -> dict[str, Any]:
+    """The lines ``first`` to ``last`` as HTML, and the number of the first. There may be none."""
+    lines = list(render_lines(logs.read(build, first, last), look)) if first <= last else []
+    return {"first": first, "lines": lines}
+
+
+def default_look(build: Build) -> Look:
+    """How lines are shown to a reader who has chosen nothing."""
+    return Look(
+        start=build.started_at or build.created_at,
+        download=address("text", build),
+        cause=build.cause_log_line if build.state == State.FAILED else None,
+    )
 
 
 def encode(answer: dict[str, Any]) -> bytes:

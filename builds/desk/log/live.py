@@ -24,9 +24,8 @@ from django.db.models import Count
 from django.utils import timezone
 
 from builds.desk.access import VIEW, StaffRequest
-from builds.desk.log.answers import Progress, address, describe, encode, find_new_lines, render_range
-from builds.desk.log.lines import Look
-from builds.models import Build, State
+from builds.desk.log.answers import Progress, default_look, describe, describe_lines, encode, find_new_lines
+from builds.models import Build
 from builds.record.patience import DATABASE_AWAY
 from jobsite.web.stream import STREAM, Stream
 
@@ -57,7 +56,7 @@ class Reader:
 
 def go_on(request: StaffRequest, build: Build, seen: Progress) -> None:
     """Let the answer to a request go on after the progress that it has ``seen``, if the web server can do that. The request was checked."""
-    keep = request.environ.get(STREAM)  # type: ignore[attr-defined]
+    keep = request.META.get(STREAM)
     if keep is not None:
         session, user, password = str(request.session.session_key), int(request.user.pk or 0), request.user.password
         until = time.monotonic() + MAX_SECONDS
@@ -139,16 +138,11 @@ def _send_news(build_id: UUID, seen: Progress, readers: Sequence[Reader]) -> Non
     stages = list(build.stages.all())
     answer, now = describe(build, stages), Progress.of(build, stages)
     first, last = find_new_lines(build, seen.lines)
-    look = Look(
-        start=build.started_at or build.created_at,
-        download=address("text", build),
-        cause=build.cause_log_line if build.state == State.FAILED else None,
-    )
-    answer |= {"first": first, "lines": render_range(build, first, last, look)}
+    answer |= describe_lines(build, first, last, default_look(build))
     Stream.write_to_all([reader.stream for reader in readers], encode(answer))
     for reader in readers:
         reader.seen = now
-    if not now.goes_on:
+    if not answer["goes_on"]:
         _end(readers)
     return None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 from urllib.parse import urlencode
@@ -27,15 +28,16 @@ from builds.desk.log.answers import (
     CHUNK_LINES,
     Progress,
     address,
+    default_look,
     describe,
+    describe_lines,
     describe_status,
     encode,
     find_new_lines,
-    render_range,
 )
 from builds.desk.log.lines import Look, format_as_text, render_lines
 from builds.desk.log.sections import PAGE_LINES, Section, choose_first_line, find_open_key, find_sections, fit_start
-from builds.models import Build, State
+from builds.models import Build
 from builds.record import log_search, logs
 
 MAX_SEARCH_CHARACTERS = 200
@@ -64,14 +66,12 @@ def _read_look(request: HttpRequest, build: Build) -> Look:
     """How to show lines to this reader: as the query string says, else as the cookie says."""
     kept = request.COOKIES.get(LOOK_COOKIE, "").split(".")
     times, wrap = request.GET.get("times"), request.GET.get("wrap")
-    return Look(
-        start=build.started_at or build.created_at,
-        download=address("text", build),
+    return replace(
+        default_look(build),
         elapsed=times == "elapsed" if times else "elapsed" in kept,
         wrap=wrap != "0" if wrap else "nowrap" not in kept,
         q=request.GET.get("q", "")[:MAX_SEARCH_CHARACTERS],
         chosen=_parse_place(request.GET.get("at", "")),
-        cause=build.cause_log_line if build.state == State.FAILED else None,
     )
 
 
@@ -174,7 +174,7 @@ def log_lines(request: HttpRequest, pk: int, number: int) -> JsonResponse:
     answer = describe(build, list(build.stages.all()))
     if first:
         last = min(last or first + CHUNK_LINES, first + CHUNK_LINES - 1, build.log_lines)
-        answer |= {"first": first, "lines": render_range(build, first, last, _read_look(request, build))}
+        answer |= describe_lines(build, first, last, _read_look(request, build))
     return JsonResponse(answer)
 
 
@@ -191,7 +191,7 @@ def follow_log(request: StaffRequest, pk: int, number: int) -> StreamingHttpResp
     answer, after = describe(build, stages), _read_number(request, "after")
     if after is not None:
         first, last = find_new_lines(build, after)
-        answer |= {"first": first, "lines": render_range(build, first, last, _read_look(request, build))}
+        answer |= describe_lines(build, first, last, _read_look(request, build))
     response = StreamingHttpResponse([encode(answer)], content_type="application/x-ndjson")
     response["X-Accel-Buffering"] = "no"  # for nginx
     if answer["goes_on"] and "once" not in request.GET:

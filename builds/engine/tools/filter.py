@@ -64,7 +64,7 @@ MAX_REFUSALS, MAX_HOST_LENGTH = 100, 200
 BUFFERED_BYTES = 4 << 20
 NICE = 5
 BUSY_SECONDS = 0.1
-# Connections at a time; others wait. All that they may keep in memory has to fit into LIMITS, or the proxy could be made to end.
+# How many connections are served at once. Their memory must fit into LIMITS, or a build could kill its proxy by opening connections.
 MAX_CLIENTS = 100
 STACK_BYTES = 1 << 20
 LIMITS = {resource.RLIMIT_DATA: 1 << 30, resource.RLIMIT_FSIZE: 1 << 20, resource.RLIMIT_CORE: 0}
