@@ -12,10 +12,9 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
-from typing import IO
 
 from builds.engine.process import tree
 from builds.engine.process.cgroups import WAIT, Group
@@ -23,6 +22,7 @@ from builds.engine.process.command import Command, Completed
 from builds.engine.process.output import OutputAllowance
 from builds.engine.process.watch import Streams, Watch
 from builds.engine.process.watcher import Watcher
+from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.joining import Joined
 from builds.engine.sandbox.sandbox import Launch
 from builds.errors import ProcessesLeft, SandboxLost, SandboxUnavailable, ToolMissing
@@ -61,17 +61,18 @@ def run_command(
         ProcessesLeft: some of its processes could not be ended.
     """
     tree.adopt_orphans()
-    others = tree.child_pids()
     launch = command.launch()
     group = _make_group(command)
-    process = _start(launch, group, command)
-    processes = tree.Tree(command.marker, others, process.pid)
+    # Of a sandbox with its own processes the kernel's list has them all.
+    others = None if group and launch.gate else tree.child_pids()
+    process, first = _start(launch, group, command)
+    processes = tree.Tree(command.marker, others, process.pid, first, group)
     streams = Streams(process, on_lines, redact, output or OutputAllowance(DEFAULT_OUTPUT_BYTES))
     watcher = Watcher(command.ceilings, command.workspace, group)
     watch = Watch(process, streams, watcher, deadline=time.monotonic() + deadline_seconds, stop=stop)
     try:
-        with _joined(launch, group, command, is_over=lambda: watch.is_over) as joined:
-            left_behind = _run_to_end(watch, processes, command, group)
+        with _joined(launch, first, group, command, is_over=lambda: watch.is_over) as joined:
+            left_behind = _run_to_end(watch, processes, command)
             seconds = joined.seconds() if joined else 0.0
     finally:
         watch.finish()
@@ -86,28 +87,28 @@ def run_command(
     return completed
 
 
-def _run_to_end(watch: Watch, processes: tree.Tree, command: Command, group: Group | None) -> int:
+def _run_to_end(watch: Watch, processes: tree.Tree, command: Command) -> int:
     """Wait until the command ends, or end it. Returns how many of its processes outlived it. None is left, also after an error."""
     # A SIGTERM to bubblewrap would end everything inside it at once, without grace.
     spared = {processes.main} if command.sandbox and processes.main else set()
     try:
         watch.until_end()
-        left_behind = processes.end(command.grace_seconds, spared=spared, group=group)
+        left_behind = processes.end(command.grace_seconds, spared=spared)
         watch.read_rest()
     except BaseException:
-        processes.end(0, group=group)
+        processes.end(0)
         raise
     return left_behind
 
 
 def _joined(
-    launch: Launch, group: Group | None, command: Command, is_over: Callable[[], bool]
+    launch: Launch, first: int | None, group: Group | None, command: Command, is_over: Callable[[], bool]
 ) -> AbstractContextManager[Joined | None]:
     """Start the program that joins the sandbox, if the sandbox was not started with it."""
     if launch.joining is None:
         return nullcontext()
     files = [folder / "cgroup.procs" for folder in set(group.folders.values())] if group else []
-    return launch.joining.joined(groups=files, environment=_environment(command), is_over=is_over)
+    return launch.joining.joined(first, groups=files, environment=_environment(command), is_over=is_over)
 
 
 def _check_fork(report: bytes, completed: Completed) -> None:
@@ -160,32 +161,51 @@ def _remove(group: Group | None) -> None:
         raise ProcessesLeft(f"Processes of the build could not be ended: {sorted(group.members)[:10]}.")
 
 
-def _start(launch: Launch, group: Group | None, command: Command) -> subprocess.Popen[bytes]:
-    """Start the program, in ``group`` if there is one. If it can't be started, ``group`` is removed."""
+def _start(launch: Launch, group: Group | None, command: Command) -> tuple[subprocess.Popen[bytes], int | None]:
+    """Start the program, in ``group`` if there is one. Returns it with the first process of its sandbox, if that has its own processes.
+
+    If it can't be started, ``group`` is removed.
+    """
     try:
-        if group is None:
-            return _spawn(launch.argv, launch, command)
-        if shutil.which(launch.argv[0], path=command.env.get("PATH")) is None:
-            raise _not_started(launch.argv[0], os.strerror(errno.ENOENT))
-        process = _spawn([*WAIT, *launch.argv], launch, command, stdin=subprocess.PIPE)
-        if process.stdin:
-            _release_into(group, process, process.stdin)
+        process = _spawn(launch, command, waits=bool(group and not launch.gate))
+        return process, _release(process, launch.gate, group)
     except BaseException:
         _remove(group)
-        if launch.joining:
-            launch.joining.close()
+        launch.close()
         raise
-    finally:
-        for descriptor in launch.pass_fds:
-            os.close(descriptor)
-    return process
 
 
-def _release_into(group: Group, process: subprocess.Popen[bytes], stdin: IO[bytes]) -> None:
-    """Put the waiting process into the group, then let it become the program."""
+def _release(process: subprocess.Popen[bytes], gate: Gate | None, group: Group | None) -> int | None:
+    """Put what waits into the group, then let it go on."""
+    with _moving(process):
+        if gate:
+            return _open(gate, process, group)
+        if group and process.stdin:
+            group.add(process.pid)
+            os.write(process.stdin.fileno(), b"go\n")
+    return None
+
+
+def _open(gate: Gate, process: subprocess.Popen[bytes], group: Group | None) -> int | None:
+    """Bubblewrap makes the sandbox meanwhile: it takes the kernel as long to move a process into a group."""
     try:
-        group.add(process.pid)
-        os.write(stdin.fileno(), b"go\n")
+        if group:
+            with suppress(ProcessLookupError):  # it has ended: it could not even begin, and says why
+                group.add(process.pid)
+        first = gate.first_process()
+        if group and first:
+            group.add(first)
+        gate.open()
+        return first
+    finally:
+        gate.close()
+
+
+@contextmanager
+def _moving(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Nothing runs that could not be put into its group."""
+    try:
+        yield
     except (ProcessLookupError, BrokenPipeError) as error:
         process.communicate()
         raise SandboxLost("The build was killed before it started.") from error
@@ -194,17 +214,21 @@ def _release_into(group: Group, process: subprocess.Popen[bytes], stdin: IO[byte
         process.communicate()
         raise SandboxUnavailable(f"The build could not be put into its control group: {error.strerror}.") from error
     finally:
-        stdin.close()
+        if process.stdin:
+            process.stdin.close()
 
 
-def _spawn(argv: Sequence[str], launch: Launch, command: Command, *, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+def _spawn(launch: Launch, command: Command, *, waits: bool) -> subprocess.Popen[bytes]:
+    """Start the program, or, if it ``waits``, a shell that becomes the program."""
     try:
+        if waits and shutil.which(launch.argv[0], path=command.env.get("PATH")) is None:
+            raise _not_started(launch.argv[0], os.strerror(errno.ENOENT))
         return subprocess.Popen(
-            argv,
+            [*WAIT, *launch.argv] if waits else launch.argv,
             pass_fds=launch.pass_fds,
             cwd=command.cwd,
             env=_environment(command),
-            stdin=stdin,
+            stdin=subprocess.PIPE if waits else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
@@ -212,3 +236,6 @@ def _spawn(argv: Sequence[str], launch: Launch, command: Command, *, stdin: int 
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise _not_started(launch.argv[0], error.strerror) from error
+    finally:
+        for descriptor in launch.pass_fds:
+            os.close(descriptor)

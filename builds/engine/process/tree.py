@@ -27,6 +27,9 @@ KILL_SECONDS = 30.0
 # How long a process may take to end after SIGKILL before it counts as one that was left behind.
 DYING_SECONDS = 2.0
 DYING_PAUSE_SECONDS = 0.01
+# How long the processes of a sandbox may take to end after the program in it.
+SETTLE_SECONDS = 0.05
+SETTLE_PAUSE_SECONDS = 0.001
 PF_EXITING = 4  # of a process's flags (proc(5))
 
 
@@ -63,13 +66,17 @@ def end_orphans(*, own: Iterable[int] = ()) -> int:
 class Tree:
     """The processes that carry ``marker`` (none where it is empty), this process's children except ``others``, and all descendants.
 
-    ``others`` None: no child belongs to it without the marker. ``main`` is the tree's first process, which its starter reaps.
+    ``others`` None: no child belongs to it without the marker. ``main`` is the tree's first process, which its starter reaps. ``first`` is
+    the first process of its sandbox: it ends with all others there, and becomes this process's child if ``main`` ends before. All that
+    ``group`` has belongs to the tree too.
     ``orphans_seconds`` are the processor times of the orphans that were reaped, with those of their children.
     """
 
     marker: str
     others: set[int] | None = None
     main: int | None = None
+    first: int | None = None
+    group: Group | None = None
     orphans_seconds: list[float] = field(default_factory=list)
 
     def end(
@@ -78,13 +85,14 @@ class Tree:
         *,
         kill_seconds: float = KILL_SECONDS,
         spared: set[int] | frozenset[int] = frozenset(),
-        group: Group | None = None,
     ) -> int:
         """Ask all but ``spared`` to end, wait, then kill what is left. Returns how many there were beside ``main``.
 
         Raises:
             ProcessesLeft: some could not be ended.
         """
+        if self._has_ended():
+            return 0
         pids = self._lasting_pids()
         count = len(pids - {self.main})
         _signal(pids - spared, signal.SIGTERM)
@@ -92,8 +100,19 @@ class Tree:
         while pids and time.monotonic() < deadline:
             time.sleep(0.02)
             pids = self.pids()
-        self._kill(pids, group, kill_seconds)
+        self._kill(pids, kill_seconds)
         return count
+
+    def _has_ended(self) -> bool:
+        """Whether nothing of a sandbox with its own processes is left, by the kernel's list: that takes no look at the whole machine."""
+        if self.group is None or self.first is None:
+            return False
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while (members := self.group.members) or not self._is_reaped(self.first):
+            if self.main in members or time.monotonic() > deadline:
+                return False
+            time.sleep(SETTLE_PAUSE_SECONDS)
+        return True
 
     def _lasting_pids(self) -> set[int]:
         """As :meth:`pids`, without those that are being killed: our own relay to the proxy ends with its program, but a moment later."""
@@ -107,11 +126,11 @@ class Tree:
             time.sleep(DYING_PAUSE_SECONDS)
         return self.pids()
 
-    def _kill(self, pids: set[int], group: Group | None, seconds: float) -> None:
+    def _kill(self, pids: set[int], seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while pids:
-            if group:
-                group.kill()
+            if self.group:
+                self.group.kill()
             # Stop them first: a stopped process can't fork while the others are killed.
             _signal(pids, signal.SIGSTOP)
             _signal(self.pids() | pids, signal.SIGKILL)
@@ -130,16 +149,30 @@ class Tree:
                 zombies.add(pid)
             elif self.marker and _marker(pid) == self.marker:
                 found.add(pid)
-        if self.others is not None:
-            orphans = {pid for pid in children.get(own, ()) if pid not in self.others}
-            found |= orphans - self._reap(orphans & zombies - {self.main})
+        if self.group:
+            found |= self.group.members
+        orphans = {pid for pid in children.get(own, ()) if self._is_own(pid)}
+        found |= orphans - self._reap(orphans & zombies - {self.main})
         return _with_descendants(found, children, zombies) - {own}
+
+    def _is_own(self, child: int) -> bool:
+        """Whether a child of this process belongs to the tree, also without the marker."""
+        return child == self.first if self.others is None else child not in self.others
 
     def _reap(self, zombies: set[int]) -> set[int]:
         """Reap those that have ended, and return them: another process may get such a number at once."""
-        ended = {pid for pid in zombies if not _has_living_thread(pid)}
-        self.orphans_seconds.extend(map(_reap, ended))
-        return ended
+        return {pid for pid in zombies if not _has_living_thread(pid) and self._is_reaped(pid)}
+
+    def _is_reaped(self, pid: int) -> bool:
+        """Whether this process has no such child any more. It is reaped if it has ended, and its processor time kept with that of the
+        children that it had waited for."""
+        try:
+            reaped, _status, usage = os.wait4(pid, os.WNOHANG)
+        except ChildProcessError:
+            return True
+        if reaped:
+            self.orphans_seconds.append(usage.ru_utime + usage.ru_stime)
+        return bool(reaped)
 
 
 def _with_descendants(pids: set[int], children: dict[int, list[int]], zombies: set[int]) -> set[int]:
@@ -177,14 +210,6 @@ def _is_dying(pid: int) -> bool:
     if any(signals >> (signal.SIGKILL - 1) & 1 for signals in pending):
         return True
     return bool(int(fields[6]) & PF_EXITING)
-
-
-def _reap(pid: int) -> float:
-    """Reap a zombie. Its processor time, and that of the children that it had waited for."""
-    with suppress(ChildProcessError):
-        reaped, _status, usage = os.wait4(pid, os.WNOHANG)
-        return usage.ru_utime + usage.ru_stime if reaped else 0.0
-    return 0.0
 
 
 def _processes() -> Iterator[tuple[int, int, bool]]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from builds.engine.sandbox import landlock
+from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.joining import SHELL, Fork, Joining
 from builds.engine.sandbox.sandbox import (
     ETC,
@@ -67,18 +68,25 @@ class Bubblewrap(Sandbox):
         plan = self._confined(write_end, cwd)
         if self.proxy:
             plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE}
-        files = self._files_of_its_own()
-        return Launch([*self._bubblewrap(files), "--", *with_plan(ENTER, plan, argv)], (write_end, *files), read_end)
+        return self._launch(with_plan(ENTER, plan, argv), write_end, ready=read_end)
 
     def launch_fork(self, fork: Fork, cwd: Path) -> Launch:
-        (read_end, ready), (up, says_up), (info, says_info), (reads_code, code) = (os.pipe() for _ in range(4))
-        files = self._files_of_its_own()
+        (read_end, ready), (up, says_up), (reads_code, code) = (os.pipe() for _ in range(3))
+        joining = Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, code=code, ready=ready)
         shell = (*SHELL, str(says_up), str(reads_code))
+        return self._launch(shell, says_up, reads_code, ready=read_end, joining=joining)
+
+    def _launch(self, argv: Sequence[str], *passed: int, ready: int, joining: Joining | None = None) -> Launch:
+        """Make the sandbox and start ``argv`` in it, which inherits the descriptors ``passed``."""
+        (info, says_info), (waits, go) = os.pipe(), os.pipe()
+        files = self._files_of_its_own()
+        gate = ("--info-fd", str(says_info), "--block-fd", str(waits))
         return Launch(
-            [*self._bubblewrap(files, changes_user=False), "--info-fd", str(says_info), "--", *shell],
-            (says_up, says_info, reads_code, *files),
-            read_end,
-            Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, info=info, code=code, ready=ready),
+            [*self._bubblewrap(files, changes_user=joining is None), *gate, "--", *argv],
+            (*passed, says_info, waits, *files),
+            ready,
+            Gate(info, go),
+            joining,
         )
 
     def _confined(self, ready: int, cwd: Path) -> dict[str, Any]:

@@ -6,7 +6,6 @@ program: when bubblewrap or the first process inside is killed, the kernel kills
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import select
@@ -57,24 +56,25 @@ class Joined:
 class Joining:
     """A fork that will join a sandbox. ``plan`` and ``syscall_filter`` confine it there.
 
-    The descriptors are ours: ``up`` can be read once the shell waits, and ``info`` is what bubblewrap says of its processes. ``code``,
-    where the shell reads the exit code, and ``ready``, where the start is reported, are handed to the fork.
+    The descriptors are ours: ``up`` can be read once the shell waits. ``code``, where the shell reads the exit code, and ``ready``, where
+    the start is reported, are handed to the fork.
     """
 
     fork: Fork
     plan: Mapping[str, Any]
     syscall_filter: bytes
     up: int
-    info: int
     code: int
     ready: int
 
     @contextmanager
-    def joined(self, *, groups: Iterable[Path], environment: Mapping[str, str], is_over: Callable[[], bool]) -> Iterator[Joined]:
+    def joined(
+        self, first: int | None, *, groups: Iterable[Path], environment: Mapping[str, str], is_over: Callable[[], bool]
+    ) -> Iterator[Joined]:
         """Start the fork once the sandbox is there, unless ``is_over`` before. It does not outlive the block.
 
-        If it can't be started the shell ends, and nothing is reported on ``ready``. ``groups`` are the control groups' files that list its
-        processes.
+        If it can't be started the shell ends, and nothing is reported on ``ready``. ``first`` is the sandbox's first process, if it could
+        be made, and ``groups`` are the control groups' files that list its processes.
         """
         inside = {
             "groups": [str(path) for path in groups],
@@ -86,16 +86,16 @@ class Joining:
         joined = Joined()
         with ExitStack() as stack:
             try:
-                if self._is_up(is_over):
-                    joined.running = stack.enter_context(self._start(inside))
-            except (Gone, OSError, ValueError, LookupError) as error:
+                if first and self._is_up(is_over):
+                    joined.running = stack.enter_context(self._start(first, inside))
+            except (Gone, OSError) as error:
                 logger.warning("a program could not be started in its sandbox: %s", str(error) or type(error).__name__)
             finally:
                 self.close()
             yield joined
 
     def close(self) -> None:
-        for descriptor in (self.up, self.info, self.code, self.ready):
+        for descriptor in (self.up, self.code, self.ready):
             os.close(descriptor)
 
     def _is_up(self, is_over: Callable[[], bool]) -> bool:
@@ -105,8 +105,7 @@ class Joining:
                 return False
         return bool(os.read(self.up, 16))
 
-    def _start(self, inside: Mapping[str, Any]) -> Forked:
-        first = int(json.loads(os.read(self.info, 4096))["child-pid"])
+    def _start(self, first: int, inside: Mapping[str, Any]) -> Forked:
         with ExitStack() as stack:
 
             def opened(path: str, flags: int) -> int:

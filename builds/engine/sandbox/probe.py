@@ -108,6 +108,8 @@ def _try(sandbox: Sandbox) -> str:
         filtered = "filtered" if sandbox.syscall_filter else ""
         launch = sandbox.launch([sys.executable, "-I", "-S", "-c", PROBE, filtered, secret.name], sandbox.workspace)
         try:
+            if launch.gate:
+                launch.gate.open()
             answer = subprocess.run(
                 launch.argv,
                 cwd=sandbox.workspace,
@@ -123,6 +125,7 @@ def _try(sandbox: Sandbox) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{sandbox.kind} does not work here: {error}."
         finally:
+            launch.close()
             for descriptor in (*launch.pass_fds, launch.ready):
                 if descriptor is not None:
                     os.close(descriptor)

@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.joining import Fork, Joining
 from builds.engine.tools import TOOLS
 
@@ -72,8 +73,16 @@ class Launch:
     argv: list[str]
     pass_fds: tuple[int, ...] = ()
     ready: int | None = None
+    gate: Gate | None = None
+    """Where the command waits for its start, if it makes a sandbox whose processes the kernel counts by themselves."""
     joining: Joining | None = None
     """What runs in the sandbox that the command makes, if it is not the command itself."""
+
+    def close(self) -> None:
+        """Close what a start would have used."""
+        for each in (self.gate, self.joining):
+            if each:
+                each.close()
 
 
 @dataclass(frozen=True)
