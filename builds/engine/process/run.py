@@ -171,13 +171,17 @@ def _start(launch: Launch, group: Group | None, command: Command) -> tuple[subpr
         return process, _release(process, launch.gate, group)
     except BaseException:
         _remove(group)
-        launch.close()
+        if launch.joining:
+            launch.joining.close()
         raise
+    finally:
+        if launch.gate:
+            launch.gate.close()
 
 
 def _release(process: subprocess.Popen[bytes], gate: Gate | None, group: Group | None) -> int | None:
     """Put what waits into the group, then let it go on."""
-    with _moving(process):
+    with _moving(process, gate):
         if gate:
             return _open(gate, process, group)
         if group and process.stdin:
@@ -188,34 +192,44 @@ def _release(process: subprocess.Popen[bytes], gate: Gate | None, group: Group |
 
 def _open(gate: Gate, process: subprocess.Popen[bytes], group: Group | None) -> int | None:
     """Bubblewrap makes the sandbox meanwhile: it takes the kernel as long to move a process into a group."""
-    try:
-        if group:
-            with suppress(ProcessLookupError):  # it has ended: it could not even begin, and says why
-                group.add(process.pid)
-        first = gate.first_process()
-        if group and first:
-            group.add(first)
-        gate.open()
-        return first
-    finally:
-        gate.close()
+    if group:
+        with suppress(ProcessLookupError):  # it has ended: it could not even begin, and says why
+            group.add(process.pid)
+    first = gate.first_process
+    if group and first:
+        group.add(first)
+    gate.open()
+    return first
 
 
 @contextmanager
-def _moving(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _moving(process: subprocess.Popen[bytes], gate: Gate | None) -> Iterator[None]:
     """Nothing runs that could not be put into its group."""
     try:
         yield
-    except (ProcessLookupError, BrokenPipeError) as error:
-        process.communicate()
-        raise SandboxLost("The build was killed before it started.") from error
-    except OSError as error:
-        process.kill()
-        process.communicate()
-        raise SandboxUnavailable(f"The build could not be put into its control group: {error.strerror}.") from error
+    except BaseException as error:
+        _kill(process, gate)
+        if isinstance(error, ProcessLookupError | BrokenPipeError):
+            raise SandboxLost("The build was killed before it started.") from error
+        if isinstance(error, OSError):
+            raise SandboxUnavailable(f"The build could not be put into its control group: {error.strerror}.") from error
+        raise
     finally:
         if process.stdin:
             process.stdin.close()
+
+
+def _kill(process: subprocess.Popen[bytes], gate: Gate | None) -> None:
+    """Kill what waits, and with bubblewrap the first process of its sandbox: that may not yet have asked to end with bubblewrap."""
+    first = gate.first_process if gate else None
+    for pid in (process.pid, first):
+        if pid:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    process.communicate()
+    if first:
+        with suppress(ChildProcessError):
+            os.waitpid(first, 0)
 
 
 def _spawn(launch: Launch, command: Command, *, waits: bool) -> subprocess.Popen[bytes]:

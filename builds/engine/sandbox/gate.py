@@ -6,6 +6,7 @@ import json
 import os
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class Gate:
     info: int
     go: int
 
+    @cached_property
     def first_process(self) -> int | None:
         """The id of the sandbox's first process, as soon as it is there. None if bubblewrap has ended before; it has printed why."""
         said = b""

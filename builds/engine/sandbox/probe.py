@@ -125,7 +125,8 @@ def _try(sandbox: Sandbox) -> str:
         except (OSError, subprocess.TimeoutExpired) as error:
             return f"{sandbox.kind} does not work here: {error}."
         finally:
-            launch.close()
+            if launch.gate:
+                launch.gate.close()
             for descriptor in (*launch.pass_fds, launch.ready):
                 if descriptor is not None:
                     os.close(descriptor)

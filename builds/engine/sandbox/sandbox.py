@@ -78,12 +78,6 @@ class Launch:
     joining: Joining | None = None
     """What runs in the sandbox that the command makes, if it is not the command itself."""
 
-    def close(self) -> None:
-        """Close what a start would have used."""
-        for each in (self.gate, self.joining):
-            if each:
-                each.close()
-
 
 @dataclass(frozen=True)
 class Sandbox(ABC):

@@ -1,0 +1,133 @@
+"""A program in a sandbox runs in its control group from its first moment on, although the sandbox was made outside."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from builds.engine.process.ceilings import Ceilings
+from builds.engine.process.cgroup_probe import choose as choose_groups
+from builds.engine.process.cgroups import Group
+from builds.engine.process.command import Completed
+from builds.engine.sandbox.probe import choose
+from builds.engine.sandbox.sandbox import Policy
+from builds.errors import SandboxLost, SandboxUnavailable
+from builds.lib.stop import Stop
+from tests.support.commands import run_in
+
+GROUPS = choose_groups("auto")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not choose("bubblewrap", Policy()).allowed, reason="bubblewrap does not work on this machine"),
+    pytest.mark.skipif(not GROUPS, reason=" ".join(GROUPS.problems) or "none"),
+]
+CEILINGS = Ceilings(memory=200_000_000, processes=50)
+
+
+@dataclass
+class Watched:
+    """The groups of this machine, each of which tells ``moves`` before and after it is given a process."""
+
+    moves: Any
+
+    def make(self, build_id: str, ceilings: Ceilings) -> Group | None:
+        group = GROUPS.make(build_id, ceilings)
+        assert group
+        add = group.add
+
+        def adding(pid: int) -> None:
+            self.moves("before", group, pid)
+            add(pid)
+            self.moves("after", group, pid)
+
+        group.add = adding  # type: ignore[method-assign]
+        return group
+
+
+def run(folder: Path, argv: list[str], moves: Any = lambda when, group, pid: None, **options: Any) -> Completed:
+    sandbox = choose("bubblewrap", Policy()).sandbox(folder, "a build")
+    assert sandbox is not None
+    sandbox.hand_over()
+    environment = {"PATH": "/usr/bin:/bin"}
+    completed, _lines = run_in(
+        folder, argv, env=environment, sandbox=sandbox, ceilings=CEILINGS, groups=Watched(moves), **options
+    )
+    return completed
+
+
+def zombies() -> list[int]:
+    return [child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE]
+
+
+def test_all_that_the_program_uses_is_limited(tmp_path: Path) -> None:
+    completed = run(tmp_path, [sys.executable, "-I", "-c", "a = bytearray(400_000_000)"])
+    assert completed.hit is not None
+    assert completed.hit.text == "used more than its memory limit of 200 MB."
+
+
+def test_nothing_runs_before_the_sandbox_is_in_the_group(tmp_path: Path) -> None:
+    made, found = tmp_path / "made", []
+
+    def slow(when: str, group: Group, pid: int) -> None:
+        if when == "before":
+            time.sleep(0.3)  # so that the sandbox would have had the time to start the program
+        found.append((when, made.exists()))
+
+    assert run(tmp_path, ["touch", "made"], slow).exit_code == 0
+    assert (found, made.exists()) == ([(when, False) for when in ("before", "after") * 2], True)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["bubblewrap", "the first process of the sandbox"])
+def test_nothing_runs_where_a_process_can_not_be_moved(tmp_path: Path, number: int) -> None:
+    seen: list[int] = []
+
+    def refuse(when: str, group: Group, pid: int) -> None:
+        if when == "before":
+            seen.append(pid)
+            if len(seen) > number:
+                raise PermissionError(13, "Permission denied")
+
+    with pytest.raises(SandboxUnavailable, match="could not be put into its control group: Permission denied"):
+        run(tmp_path, ["touch", "made"], refuse)
+    assert not (tmp_path / "made").exists()
+    assert not any(map(psutil.pid_exists, seen))
+    assert not GROUPS.strays().get(str(tmp_path).replace("/", "_")[-80:])
+
+
+def test_a_sandbox_that_is_killed_before_its_start_is_not_the_manuscripts_fault(tmp_path: Path) -> None:
+    def kill(when: str, group: Group, pid: int) -> None:
+        if when == "after" and len(group.members) > 1:
+            for member in group.members:
+                os.kill(member, 9)
+
+    with pytest.raises(SandboxLost):
+        run(tmp_path, ["touch", "made"], kill)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_sandbox_that_can_not_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builds.engine.sandbox.bubblewrap.Bubblewrap._files", lambda self: ("--no-such-option",))
+    with pytest.raises(SandboxUnavailable, match="could not be made"):
+        run(tmp_path, ["touch", "made"])
+
+
+def test_nothing_of_it_is_left_at_its_end(tmp_path: Path) -> None:
+    """Bubblewrap often ends before the first process of its sandbox, which then has to be reaped here."""
+    before = zombies()
+    for _again in range(5):
+        assert run(tmp_path, ["/bin/sh", "-c", "sleep 60 & setsid sleep 60 & exit 3"]).exit_code == 3
+    assert zombies() == before
+    assert not GROUPS.strays().get(str(tmp_path).replace("/", "_")[-80:])
+
+
+def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    completed = run(tmp_path, ["sleep", "60"], deadline_seconds=1, stop=Stop())
+    assert completed.timed_out
+    assert zombies() == []
