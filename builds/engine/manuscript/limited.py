@@ -1,6 +1,6 @@
 """Reads untrusted text in a child process with limits.
 
-A crafted text can keep a parser busy for hours, and with it the process that parses.
+A crafted text can keep a parser busy for hours, and with it the process that parses. Only short JSON can't.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builds.engine.tools import TOOLS
+from builds.engine.tools import TOOLS, read_text
 from builds.lib import fork_server
 from builds.lib.fork_server import ForkServer
 
@@ -25,6 +25,8 @@ YAML_SECONDS = 90
 # A build asks for the same value of the same file again and again, and each time would start a process.
 MAX_KEPT, MAX_KEPT_LENGTH = 32, 10_000
 _picked: dict[tuple[bytes, str], str] = {}
+# JSON has no references that grow when they are read: so much of it takes less than a tenth of a second and a few MB, whatever it holds.
+SHORT_BYTES = 64 * 1024
 # The programs that every build runs. They may run as forks of the process's fork server.
 FORKED = ("read_text.py",)
 # A program of builds/engine/tools exits with it where it refuses the text.
@@ -60,13 +62,22 @@ def json_values(document: bytes, *places: Sequence[str | int]) -> list[Any]:
     """
     asked = json.dumps(places)
     key = (hashlib.sha256(document).digest(), asked)
-    answer = _picked.get(key) or _run_reader(document, "pick", asked)
+    answer = _picked.get(key) or _pick(document, asked)
     if answer and len(answer) <= MAX_KEPT_LENGTH:
         if len(_picked) >= MAX_KEPT:
             _picked.clear()
         _picked[key] = answer
     values: list[Any] = json.loads(answer) if answer else [None] * len(places)
     return values
+
+
+def _pick(document: bytes, asked: str) -> str | None:
+    if len(document) > SHORT_BYTES:
+        return _run_reader(document, "pick", asked)
+    try:
+        return read_text.pick(document.decode(), [asked])
+    except (ValueError, RecursionError, SystemExit):  # not JSON, nested too deeply, or more than the reader gives out
+        return None
 
 
 def yaml_values(texts: Sequence[str]) -> list[Any]:

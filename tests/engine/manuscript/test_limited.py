@@ -77,6 +77,28 @@ def test_crafted_json_of_myst_takes_little_memory_and_is_not_read(tmp_path: Path
         tracemalloc.stop()
 
 
+SHORT = {name: text if text.isalnum() else text[: limited.SHORT_BYTES] for name, text in CRAFTED.items()} | {
+    "lists": "[" + filled("[]", limited.SHORT_BYTES - 64) + "]",
+    "one number": "9" * limited.SHORT_BYTES,
+    "no JSON": "<html>",
+}
+
+
+@pytest.mark.parametrize("text", SHORT.values(), ids=SHORT.keys())
+def test_short_json_is_read_without_another_process_and_harms_nothing(
+    monkeypatch: pytest.MonkeyPatch, way: str, text: str
+) -> None:
+    monkeypatch.setattr(limited, "run", None)
+    document = text.encode("utf-8", "surrogateescape")[: limited.SHORT_BYTES]
+    assert limited.json_values(b'{"a": [1, {"b": 2}]}', ["a", 1, "b"], ["a", 7]) == [2, None]
+    tracemalloc.start()
+    try:
+        assert limited.json_values(document, ["exports"]) == [None]
+        assert tracemalloc.get_traced_memory()[1] < MAX_HELD_BYTES
+    finally:
+        tracemalloc.stop()
+
+
 def test_a_file_that_is_larger_than_the_limit_is_not_read(tmp_path: Path) -> None:
     project = Project(tmp_path, tmp_path / "myst.yml")
     log = tmp_path / exports.BUILD_LOG
@@ -105,7 +127,7 @@ def test_values_are_picked_from_their_places() -> None:
 def test_the_same_value_of_the_same_text_is_looked_up_once(monkeypatch: pytest.MonkeyPatch) -> None:
     document = b'{"once": [1, 2]}'
     assert limited.json_values(document, ["once"]) == [[1, 2]]
-    monkeypatch.setattr(limited, "_run_reader", lambda *asked, **more: None)
+    monkeypatch.setattr(limited, "_pick", lambda *asked: None)
     assert limited.json_values(document, ["once"]) == [[1, 2]]
     assert limited.json_values(document, ["twice"]) == [None]
     assert limited.json_values(document + b" ", ["once"]) == [None]
