@@ -28,14 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that use the database, which ``make postgres`` runs a second time. All tests of the real service do, but for those
-    that start a PostgreSQL of their own, and those that are about something else."""
+    """Mark the tests that use the database, which ``make postgres`` runs a second time, but for those that are about something else. All
+    tests of the real service use it, but for those that start a PostgreSQL of their own."""
     for item in items:
-        uses = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
-        real = item.path.parent == E2E and not (
-            item.get_closest_marker("own_database") or item.get_closest_marker("any_database")
-        )
-        if uses or real or item.get_closest_marker("django_db"):
+        uses = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ())) or item.get_closest_marker("django_db")
+        real = item.path.parent == E2E and not item.get_closest_marker("own_database")
+        if (uses or real) and not item.get_closest_marker("any_database"):
             item.add_marker("database")
 
 

@@ -18,7 +18,7 @@ from tests.standins import ArchiveHost, DesciServer
 from tests.support import quick
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 # A mount namespace in which the data folder is a small disk. Without root it is in a user namespace.
 UNSHARE = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--map-root-user"])]

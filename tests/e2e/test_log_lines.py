@@ -14,7 +14,7 @@ from tests.standins import ArchiveHost, DesciServer
 from tests.support import quick
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.any_database]
 
 SETTINGS = {"BUILD_COMMAND": quick.COMMAND, "LEASE_SECONDS": "3", "WORKERS": "1"}
 STAGES = ("fetch", "unpack", "build", "collect", "deliver")

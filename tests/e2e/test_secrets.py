@@ -23,7 +23,7 @@ from tests.standins import ArchiveHost, DesciServer
 from tests.support import quick
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.any_database]
 
 TOKEN = "ghp_" + "k7" * 18
 KEY = "a-key-of-the-tests-that-signs-nothing-of-value"

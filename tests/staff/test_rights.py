@@ -24,7 +24,7 @@ from builds.staff.roles import ADMINS, EDITORS, ROLES, VIEWERS
 from tests.api.conftest import SECRET, SUBMISSIONS
 from tests.support import made, written
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.any_database]
 
 TITLE = "On builds 1"
 TOMORROW = (timezone.now() + timedelta(days=1)).date().isoformat()
