@@ -110,9 +110,9 @@ def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
 
 def _reserve_next(submission_id: int) -> StatusUpdate | None:
     """Reserve the update that the submission waits with, if it is due and nothing holds it back."""
-    due = StatusUpdate.objects.due().filter(~Exists(OutboxHold.objects.all()), submission=submission_id)
-    due = due.select_related("submission", "build")
-    return next(filter(_reserve_one, due[:1]), None)
+    waiting = StatusUpdate.objects.pending().filter(~Exists(OutboxHold.objects.all()), submission=submission_id)
+    oldest = waiting.select_related("submission", "build").order_by("id").first()
+    return oldest if oldest and oldest.next_try_at <= clock.now() and _reserve_one(oldest) else None
 
 
 def send(update: StatusUpdate, server: DesciServer) -> None:
