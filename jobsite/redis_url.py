@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
-from redis import ConnectionPool, RedisError
-from redis.connection import parse_url
-from redis.sentinel import Sentinel
-
+from builds.lib.without import without
 from jobsite.env import WrongSetting
+
+with without("opentelemetry"):  # for metrics of redis, which nothing here turns on
+    from redis import ConnectionPool, RedisError
+    from redis.connection import parse_url
+    from redis.sentinel import Sentinel
 
 # The URL schemes of Sentinel, and those of the server that it names.
 SENTINEL = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}

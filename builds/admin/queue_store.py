@@ -17,12 +17,15 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
 from django_rq.models import Dashboard
-from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 
 from builds.admin.base import AnyModelAdmin, ReadOnly
 from builds.lib.text import visible
+from builds.lib.without import without
 from builds.models import Build
 from builds.queue import contents
+
+with without("prometheus_client"):  # for a page of its own, which is not mounted without it
+    from django_rq.urls import get_admin_urlpatterns, get_api_urlpatterns
 
 PERMISSION = "builds.pause_queue"
 PREFIX = "django_rq_"

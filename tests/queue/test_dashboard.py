@@ -197,10 +197,8 @@ def test_the_index_names_it_to_those_who_can_open_it(admin: Client) -> None:
 def test_nothing_else_of_django_rq_is_mounted(admin: Client) -> None:
     with pytest.raises(NoReverseMatch):
         reverse("django_rq:home")
-    for missing in ("add/", "1/", "1/change/", "1/delete/", "1/history/"):
+    for missing in ("add/", "1/", "1/change/", "1/delete/", "1/history/", "metrics/", "metrics"):
         assert admin.get(reverse("admin:django_rq_home") + missing).status_code == 404
-    for refused in ("metrics/", "metrics"):
-        assert admin.get(reverse("admin:django_rq_home") + refused).status_code == 403
 
 
 # --- what it shows
