@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.conf import settings
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import APIException
 from rest_framework.permissions import BasePermission
@@ -40,13 +39,3 @@ class SecretAuthentication(BaseAuthentication):
 class HasSecret(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         return bool(request.auth == PROVEN)
-
-
-class SecretScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the package has no types for it
-    """The secret in the OpenAPI description."""
-
-    target_class = SecretAuthentication
-    name = "internalSecret"
-
-    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
-        return {"type": "apiKey", "in": "header", "name": HEADER}

@@ -1,13 +1,23 @@
-"""The answers in the OpenAPI description."""
+"""The OpenAPI description: what each endpoint takes and answers.
+
+Only the process that makes the description loads this module: see :mod:`builds.api.openapi`.
+"""
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
-from drf_spectacular.utils import OpenApiResponse, inline_serializer
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
+from drf_spectacular.renderers import OpenApiJsonRenderer
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, inline_serializer
 from rest_framework import serializers
 
-from builds.api.serializers import StatusAnswer
+from builds.api import views
+from builds.api.authentication import SecretAuthentication
+from builds.api.serializers import CancelRequest, RetryRequest, StatusAnswer, SubmissionRequest
+from builds.staff.shared_secret import HEADER
 
 FAILURE = inline_serializer(
     "Failure",
@@ -83,3 +93,36 @@ READY = {
     ),
     **_failures(503),
 }
+LOG_PARAMETERS = [
+    OpenApiParameter("from", int, description="number of the first line, counted from 1"),
+    OpenApiParameter("attempt", int, description="number of the attempt; the newest if not given"),
+]
+LOG = {(200, "text/plain"): OpenApiResponse(str, description="the lines of the log as text"), **ERRORS}
+
+
+class SecretScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # the package has no types for it
+    """The secret in the description."""
+
+    target_class = SecretAuthentication
+    name = "internalSecret"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        return {"type": "apiKey", "in": "header", "name": HEADER}
+
+
+def make() -> bytes:
+    """The description as JSON."""
+    _describe()
+    generator, renderer = SchemaGenerator(), OpenApiJsonRenderer()  # type: ignore[no-untyped-call]  # the package has no types for it
+    return bytes(renderer.render(generator.get_schema(request=None, public=True), renderer_context={}))  # type: ignore[no-untyped-call]  # nor for these
+
+
+@cache  # a view must not be described twice
+def _describe() -> None:
+    extend_schema(operation_id="submit", request=SubmissionRequest, responses=SUBMIT)(views.SubmissionsView.post)
+    extend_schema(operation_id="status", responses=STATUS)(views.SubmissionView.get)
+    extend_schema(operation_id="cancel", request=CancelRequest, responses=ACTION)(views.CancelView.post)
+    extend_schema(operation_id="retry", request=RetryRequest, responses=ACTION)(views.RetryView.post)
+    extend_schema(operation_id="log", parameters=LOG_PARAMETERS, responses=LOG)(views.LogView.get)
+    extend_schema(operation_id="health", responses=HEALTH)(views.HealthView.get)
+    extend_schema(operation_id="ready", responses=READY)(views.ReadyView.get)

@@ -1,7 +1,6 @@
 from django.urls import path
-from drf_spectacular.views import SpectacularJSONAPIView
 
-from builds.api import docs, metrics, views
+from builds.api import docs, metrics, openapi, views
 
 SUBMISSIONS = "v1/services/process-journal-submission"
 
@@ -11,7 +10,7 @@ urlpatterns = [
     path(f"{SUBMISSIONS}/<str:job_id>/cancel", views.CancelView.as_view(), name="cancel"),
     path(f"{SUBMISSIONS}/<str:job_id>/retry", views.RetryView.as_view(), name="retry"),
     path(f"{SUBMISSIONS}/<str:job_id>/log", views.LogView.as_view(), name="log"),
-    path("v1/schema", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("v1/schema", openapi.SchemaView.as_view(), name="schema"),
     path("v1/docs", docs.docs, name="docs"),
     path("healthz", views.HealthView.as_view(), name="healthy"),
     path("metrics", metrics.metrics, name="metrics"),

@@ -1,4 +1,7 @@
-"""The endpoints (CONTRACT §1 and §5). Each view checks its request and calls one verb of :mod:`builds.lifecycle`."""
+"""The endpoints (CONTRACT §1 and §5). Each view checks its request and calls one verb of :mod:`builds.lifecycle`.
+
+:mod:`builds.api.schema` says what each takes and answers.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.http import Http404, HttpResponseBase, StreamingHttpResponse
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
@@ -15,7 +17,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from builds import lifecycle
-from builds.api import schema
 from builds.api.envelope import Conflict, Refusal, Unavailable, success
 from builds.api.serializers import CancelRequest, LogRequest, RetryRequest, SubmissionRequest, status
 from builds.engine.manuscript.url import ManuscriptUrl
@@ -29,7 +30,6 @@ ACCEPTED = "Job queued for processing"
 
 
 class SubmissionsView(APIView):
-    @extend_schema(operation_id="submit", request=SubmissionRequest, responses=schema.SUBMIT)
     def post(self, request: Request) -> Response:
         """Submit a manuscript.
 
@@ -76,14 +76,12 @@ def _request(values: dict[str, Any]) -> lifecycle.Request:
 
 
 class SubmissionView(APIView):
-    @extend_schema(operation_id="status", responses=schema.STATUS)
     def get(self, request: Request, job_id: str) -> Response:
         """The state of a submission, its attempts, and why it failed."""
         return success(status(_submission(job_id)))
 
 
 class CancelView(APIView):
-    @extend_schema(operation_id="cancel", request=CancelRequest, responses=schema.ACTION)
     def post(self, request: Request, job_id: str) -> Response:
         """Cancel an unfinished submission. A queued one is cancelled at once, a running one as soon as none of its processes runs."""
         reason = _checked(CancelRequest, request.data)["reason"]
@@ -96,7 +94,6 @@ class CancelView(APIView):
 
 
 class RetryView(APIView):
-    @extend_schema(operation_id="retry", request=RetryRequest, responses=schema.ACTION)
     def post(self, request: Request, job_id: str) -> Response:
         """Queue a new attempt at a submission that has ended. Without `mode` it builds the newest commit of the branch."""
         values = _checked(RetryRequest, request.data)
@@ -108,14 +105,6 @@ class RetryView(APIView):
 
 
 class LogView(APIView):
-    @extend_schema(
-        operation_id="log",
-        parameters=[
-            OpenApiParameter("from", int, description="number of the first line, counted from 1"),
-            OpenApiParameter("attempt", int, description="number of the attempt; the newest if not given"),
-        ],
-        responses={(200, "text/plain"): OpenApiResponse(str, description="the lines of the log as text"), **schema.ERRORS},
-    )
     def get(self, request: Request, job_id: str) -> HttpResponseBase:
         """The log of an attempt as text, from a given line. The header `X-Next-Line` is the value of `from` for the next request."""
         values = _checked(LogRequest, request.query_params)
@@ -138,7 +127,6 @@ class HealthView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(operation_id="health", responses=schema.HEALTH)
     def get(self, request: Request) -> Response:
         """Whether the web server answers. It asks neither the database nor the queue store."""
         return Response({"status": "ok"})
@@ -148,7 +136,6 @@ class ReadyView(APIView):
     authentication_classes = ()
     permission_classes = (AllowAny,)
 
-    @extend_schema(operation_id="ready", responses=schema.READY)
     def get(self, request: Request) -> Response:
         """Whether submissions can be accepted. If not, the message names the part that is the reason.
 
