@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import hashlib
 import os
+import site
 import sys
-import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("builds", "jobsite", "templates")
-PACKAGES = Path(sysconfig.get_paths()["purelib"])
+PACKAGES = Path(site.getsitepackages()[0])
 
 Stamp = tuple[str, int, int]
 
 
-def stamp() -> frozenset[Stamp]:
-    """The names, times and sizes of this release's files, and the installed packages."""
+def stamp() -> bytes:
+    """A checksum of the names, times and sizes of this release's files, and of the installed packages.
+
+    Each process makes it again and again. It is not made by OpenSSL, so that no process loads 1 MB of that for it.
+    """
     files = (entry for part in PARTS for entry in _files(ROOT / part))
-    return frozenset([*map(_stamp, files), *map(_stamp, _packages())])
+    found = sorted([*map(_stamp, files), *map(_stamp, _packages())])
+    return hashlib.blake2b(repr(found).encode(errors="surrogateescape")).digest()
 
 
 def has_changed() -> bool:

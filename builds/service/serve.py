@@ -18,6 +18,7 @@ from django.core.management import CommandError, call_command
 from builds.engine.myst import toolchain
 from builds.engine.process import tree
 from builds.errors import ProcessesLeft
+from builds.lib import release
 from builds.pipeline import isolation
 from builds.queue import workers
 from builds.record import schema
@@ -69,9 +70,13 @@ def run_workers(count: int) -> fork.NextCommand | None:
 
 
 def _load() -> None:
-    """Load what the programs need before they are forked. What the first query loads and keeps, all of them need, too."""
+    """Load what the programs need before they are forked. What the first query loads and keeps, all of them need, too.
+
+    So do the workers the checksum of this release.
+    """
     preload.load_all()
     schema.problem()
+    release.digest()
     fork.freeze()
 
 

@@ -106,7 +106,8 @@ class Supervised:
         (folder / "code").write_text(code.replace("{folder!r}", repr(str(folder))))
         self.log = folder / "log"
         variables = {"PATH": os.environ["PATH"], "SECRET_KEY": "x" * 50, "DATA_DIR": str(folder / "data")}
-        variables |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "LOG_FORMAT": "json"}
+        # The first and the last are what manage.py sets in a process that it starts.
+        variables |= {"DJANGO_SETTINGS_MODULE": "jobsite.settings", "LOG_FORMAT": "json", "PYTHONTZPATH": "/usr/share/zoneinfo"}
         with self.log.open("wb") as log:
             command = [sys.executable, "-c", PARENT.replace("{before}", before), str(folder), way]
             self.process = subprocess.Popen(command, cwd=ROOT, env=variables, stdout=log, stderr=log)
@@ -217,7 +218,7 @@ def test_the_lock_of_a_killed_supervisor_is_free_while_its_program_still_ends(su
     "before",
     [
         "threading.Thread(target=threading.Event().wait, daemon=True).start()",
-        "release.AT_START = frozenset()",
+        "release.AT_START = b''",
         LINKED,
         "from jobsite import env; env.READ['SECRET_KEY'] = env.Read('the secret before', '', True, '/etc/hostname')",
     ],
