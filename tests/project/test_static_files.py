@@ -58,6 +58,8 @@ def test_collected_files_are_kept_for_ever_and_an_edited_file_is_not(tmp_path: P
     assert [answer["status"] for answer in missing] == [404, 404]
     [folder] = (release / "staticfiles").iterdir()
     assert [path for path in folder.rglob("*") if not path.stat().st_mode & 0o004] == []
+    assert sorted(path.name for path in folder.iterdir()) == ["admin", "desk", "staticfiles.json"]
+    assert {path.name.partition(".")[0] for path in (folder / "admin/js/vendor/select2/i18n").iterdir()} == {"en"}
     script = (folder / hashed["address"].removeprefix("/static/")).read_text()
     imported = [line.split('"')[1] for line in script.splitlines() if line.startswith("import ")]
     assert len(imported) == 4
