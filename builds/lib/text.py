@@ -11,9 +11,7 @@ from typing import Any
 
 # The colour sequences of ECMA-48 (SGR). Logs keep them; their one group holds the codes.
 COLOUR = re.compile(r"\x1b\[([0-9;:]*)m")
-# Programs use few of them. A long text is looked through for each of so many.
-MAX_COLOURS = 8
-MIN_LONG = 1000
+COLOUR_BYTES = re.compile(rb"\x1b\[[0-9;:]*m")
 # All but tab and newline, which a text of several lines may contain.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f"
 _DIRECTIONS = r"\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
@@ -51,20 +49,10 @@ def without_controls(text: str) -> str:
 
 
 def without_colour(text: str) -> str:
-    return _without_few_colours(text) if "\x1b" in text else text
-
-
-def _without_few_colours(text: str) -> str:
-    """The same for a text with colours. One that has only a few different ones is not looked at colour by colour."""
-    left = text
-    for _ in range(MAX_COLOURS if len(text) >= MIN_LONG and "\0" not in text else 0):
-        at = left.find("\x1b")
-        if at < 0:
-            return left.replace("\0", "")
-        if not (colour := COLOUR.match(left, at)):
-            break
-        left = left.replace(colour[0], "\0")  # not "": what is around it must not become a colour
-    return COLOUR.sub("", text)
+    if "\x1b" not in text:
+        return text
+    # ``re`` takes out of bytes in half the time that it takes with signs beyond ASCII, the way there and back included.
+    return COLOUR_BYTES.sub(b"", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
 def encodable(text: str) -> str:

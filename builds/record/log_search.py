@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
-from builds.lib.text import without_colour
+from builds.lib.text import COLOUR_BYTES
 from builds.models import Build, LogBatch
 from builds.record import logs
 
@@ -189,7 +189,7 @@ def find_errors(build: Build) -> Search:
 
 def _bytes(records: str) -> bytes:
     """Without colours. Searching and lower-casing bytes is many times faster than text."""
-    return (without_colour(records) if "\x1b" in records else records).encode()
+    return COLOUR_BYTES.sub(b"", records.encode())
 
 
 def _reports_error(lower: bytes, record: bytes) -> bool:

@@ -123,31 +123,31 @@ class LogWriter:
 
     def line(self, text: str, *, stream: str = "service") -> int:
         """Append a line and return its number."""
-        return self._append(self._redact(text).replace("\n", " "), 1, stream)
+        return self._append([self._redact(text).replace("\n", " ")], stream)
 
     def write_lines(self, texts: Sequence[str], *, stream: str) -> int:
         """Append lines, which contain no newlines, and return the number of the first one."""
         numbers = [
-            self._append(self._masked(some), len(some), stream)
+            self._append(self._masked(some), stream)
             for start in range(0, len(texts), LINES_TOGETHER)
             for some in [texts[start : start + LINES_TOGETHER]]
         ]
         return numbers[0] if numbers else self._next_line
 
-    def _masked(self, lines: Sequence[str]) -> str:
+    def _masked(self, lines: Sequence[str]) -> Sequence[str]:
         """The lines, each redacted by itself, because no secret spans two lines. Where nothing is masked, one look at all is enough."""
         text = "\n".join(lines)
-        return text if self._redact(text) == text else "\n".join(map(self._redact, lines))
+        return lines if self._redact(text) == text else [*map(self._redact, lines)]
 
-    def _append(self, lines: str, count: int, stream: str) -> int:
-        clean = encodable(lines.replace("\0", ""))
+    def _append(self, lines: Sequence[str], stream: str) -> int:
         begins = f"{time.time_ns() // 1_000_000}\t{self.stage}\t{stream}\t"
-        records = begins + clean.replace("\n", f"\n{begins}") + "\n"
+        between = f"\n{begins}"
+        records = encodable(f"{begins}{between.join(lines)}\n".replace("\0", ""))
         with self._lock:
-            number, self._next_line = self._next_line, self._next_line + count
+            number, self._next_line = self._next_line, self._next_line + len(lines)
             if not self._batches or self._batches[-1].size >= BATCH_CHARACTERS:
                 self._batches.append(_Batch(number))
-            self._batches[-1].add(records, count)
+            self._batches[-1].add(records, len(lines))
             if sum(each.size for each in self._batches) >= FLUSH_CHARACTERS:
                 self.flush()
         return number

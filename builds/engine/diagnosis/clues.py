@@ -26,14 +26,14 @@ from builds.engine.diagnosis.first_look import (
     readable,
 )
 from builds.engine.diagnosis.pages import Pages
+from builds.engine.diagnosis.plain_lines import MAX_LINE, PlainLines
 from builds.engine.diagnosis.rule import Fact, Rule, Weight
 from builds.engine.diagnosis.rules import INDEX
 from builds.engine.diagnosis.trace import CRASHED, Trace
 from builds.engine.findings import Finding, Severity
 from builds.engine.process.ceilings import Ceilings
 from builds.errors import BuildError, CommandComplained, CommandFailed, LimitHit
-from builds.lib.scan import encoded, needed
-from builds.lib.text import without_colour
+from builds.lib.scan import needed
 
 # A line that begins something else: it does not belong to the complaint before it.
 BEGINS = re.compile(r"^(?:[⛔⚠]|(?:error|warning|Error): )")
@@ -56,7 +56,6 @@ SAYS_MORE = (CommandComplained.code, CRASHED.code)
 # What mystmd adds to the name of a picture that it copies.
 COPIED = re.compile(r"-[0-9a-f]{32}(?=\.\w+$)")
 
-MAX_LINE = 2000
 # Of those that end something, and of complaints, each: a book with many complaints must not hide why it failed.
 MAX_CLUES = 1000
 
@@ -115,31 +114,24 @@ class Clues:
 
         A complaint that is not kept any more, because there have been so many, is left out.
         """
-        text = self._plain_text(lines)
-        data, said, clues, says_nothing = encoded(text), text.split("\n"), [], []
-        for at in needed(SIGNIFICANT.matching(data), len(lines), self._is_in_the_middle):
-            line = self._looked_at(first + at, lines[at], said[at])
-            if line.text != said[at]:
-                said[at], data = line.text, b""
+        said, clues, says_nothing = PlainLines(lines, self._prefix), [], []
+        for at in needed(SIGNIFICANT.matching(said.data), len(lines), self._is_in_the_middle):
+            plain = said[at]
+            line = self._looked_at(first + at, lines[at], plain)
+            if line.text != plain:
+                said.change(at, line.text)
             if found := self._first_rule(first + at, line):
                 clue = None if self._is_surplus(found[0]) else self._keep(self._clue(first + at, *found))
                 if clue:
                     clues.append(clue)
                 if (clue.rule if clue else found[0]).weight is Weight.ECHO:
                     says_nothing.append(at)
-        self._keep_last(first, said, data, says_nothing)
+        self._last.see(first, said, noise=NOISE.matching(said.shown()), says_nothing=says_nothing)
         return clues
 
     def _is_in_the_middle(self) -> bool:
         """Whether the next line may belong to those before it, whatever it is."""
         return bool(self._waiting) or self._trace.is_in_the_middle
-
-    def _keep_last(self, first: int, lines: Sequence[str], data: bytes, says_nothing: Sequence[int]) -> None:
-        """``data`` are the lines in UTF-8, if that is known."""
-        if max(map(len, lines)) > MAX_LINE:
-            lines, data = [line[:MAX_LINE] for line in lines], b""
-        noise = NOISE.matching(data or encoded("\n".join(lines)))
-        self._last.see(first, lines, noise=noise, says_nothing=says_nothing)
 
     def _looked_at(self, number: int, text: str, plain: str) -> Line:
         """Read a line as a part of those around it. ``plain`` is ``text`` without colours and the folder's path. Empty if it is our own."""
@@ -248,11 +240,6 @@ class Clues:
     def _plain(self, text: str) -> str:
         line = readable(text[:MAX_LINE])
         return line.replace(self._prefix, "") if self._prefix else line
-
-    def _plain_text(self, lines: Sequence[str]) -> str:
-        """The lines without colours and the folder's path. The rest that :meth:`_plain` does matters to few."""
-        text = without_colour("\n".join(lines))
-        return text.replace(self._prefix, "") if self._prefix else text
 
     def _clue(self, number: int, rule: Rule, groups: Mapping[str, str | None]) -> Clue:
         if rule is languages.PYTHON_ERROR and groups.get("kind") == "KeyError" and self._trace.reads_environment:

@@ -11,6 +11,7 @@ from itertools import islice
 
 from builds.engine.diagnosis.clue import START, author_file
 from builds.engine.diagnosis.languages import PLACE
+from builds.engine.diagnosis.plain_lines import PlainLines
 from builds.engine.diagnosis.trace import CRASHED
 from builds.errors import BuildError, CommandComplained, CommandEnded, CommandGaveNoReason, CommandSilent, Unexplained
 
@@ -90,7 +91,7 @@ class LastLines:
         self._noise: deque[tuple[int, str]] = deque(maxlen=MAX_KEPT)
         self._saying_nothing: deque[int] = deque(maxlen=2 * MAX_KEPT)
 
-    def see(self, first: int, lines: Sequence[str], *, noise: Sequence[int], says_nothing: Iterable[int] = ()) -> None:
+    def see(self, first: int, lines: PlainLines, *, noise: Sequence[int], says_nothing: Iterable[int] = ()) -> None:
         """Take in consecutive lines, of which ``first`` is the first one's number.
 
         ``noise`` and ``says_nothing`` are indexes of lines, in their order. Empty lines may be left out.
@@ -101,7 +102,7 @@ class LastLines:
         self._extend(self._noise, first, lines, reversed(noise))
 
     @staticmethod
-    def _extend(kept: deque[tuple[int, str]], first: int, lines: Sequence[str], backwards: Iterable[int]) -> None:
+    def _extend(kept: deque[tuple[int, str]], first: int, lines: PlainLines, backwards: Iterable[int]) -> None:
         shown = ((first + at, stripped) for at in backwards if (stripped := lines[at].strip()))
         kept.extend(reversed([*islice(shown, MAX_KEPT)]))
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from builds.engine.diagnosis import commands, network
-from builds.engine.diagnosis.rule_index import loosened
+from builds.engine.diagnosis.rule_index import LINES_REMEMBERED, loosened
 from builds.engine.diagnosis.trace import MAYBE_PATTERN
 from builds.engine.manuscript.settings import OVERLAY
 from builds.lib.scan import Marks, Scan, encoded
@@ -25,7 +26,8 @@ TRIGGER_PATTERN = (
     r"|certificate|CERTIFICATE|SSL|TLS|Fehler|Erreur|Erro |No such|No module|No rule|can't|Can't|cannot|allocate|undefined"
     r"|does not"
     r"|unsatisfiable|halted|Quitting|No targets|no such|Unable|NotFound|ERR_|Killed|LaTeX went|\.rb:|couldn't|expecting"
-    r"|40[03]|429|503|\.sh: |LaTeX Warning|Missing character|^warning: |template|unable|denied|Read-only|not in |DO NOT MATCH"
+    r"|(?:^|[^0-9\n])(?:40[03]|429|503)(?:[^0-9\n]|$)"
+    r"|\.sh: |LaTeX Warning|Missing character|^warning: |template|unable|denied|Read-only|not in |DO NOT MATCH"
     r"|\.lock"
     r"|lock-?file|lock\.json|in sync|out-of-sync|anifest|nterpreter|shared librar|version `|unbound|not set|display|DISPLAY"
     r"|sudo|(?:as|be|you) root"
@@ -79,6 +81,8 @@ class Line(NamedTuple):
     marks: Sequence[int]
 
 
+# Programs repeat themselves: a tool writes the same complaint for each export, and a loop the same warning in each turn.
+@lru_cache(LINES_REMEMBERED)
 def look_at(text: str) -> Line:
     data = encoded(text)
     return Line(text, data, MARKS.of(data))

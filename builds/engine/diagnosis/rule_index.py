@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from builds.engine.diagnosis.rule import Rule
 from builds.lib.scan import Candidates
 
 # For how many lines each rule is tried: to prepare the faster way takes as long as that.
-LINES_BEFORE = 300
+LINES_BEFORE = 150
+# Of the last different lines that may mean something, what was found.
+LINES_REMEMBERED = 256
 PART = re.compile(r"\\u[0-9a-f]{4}|\\.|\[\^?\]?|\]|\(\?P<\w+>|\(\?P=\w+\)|\(\?<?[=!]|\(|\)|.", re.DOTALL)
 # RE2 takes these for ASCII only. Classes of all letters would take seconds to compile.
 WIDER = {escape: rf"{escape}\v\x{{80}}-\x{{10ffff}}" for escape in (r"\w", r"\d", r"\s")}
@@ -23,12 +25,16 @@ class RuleIndex:
     def __init__(self, rules: Sequence[Rule]) -> None:
         self._rules = rules
         self._lines = 0
+        self._found = lru_cache(LINES_REMEMBERED)(self._find)
 
     def candidates(self, line: bytes) -> Iterable[Rule]:
         """The rules for a line, which is UTF-8."""
         if self._lines < LINES_BEFORE:
             self._lines += 1
             return self._rules
+        return self._found(line)
+
+    def _find(self, line: bytes) -> Sequence[Rule]:
         return [self._rules[at] for at in self._scan.of(line)]
 
     @cached_property

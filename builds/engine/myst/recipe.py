@@ -41,8 +41,9 @@ DROPPED = re.compile(r'Unhandled JATS conversion for node of "(?P<kind>\w{1,60})
 # Nodes that hold nothing which the JATS should have: it lists its references itself.
 HARMLESS = ("bibliography", "comment", "mystComment", "mystTarget")
 MAX_DROPPED = 50
-# None of the patterns above and below matches a line without one of these.
-NOTED = Scan(rf"{BEGINS}|{TOC_BUG}|Unhandled JATS|Could not find DOI")
+# None of the patterns above and below matches a line without one of these. Most output has none of them in any line.
+NOTED_WORDS = ("error: ", TOC_BUG, "Unhandled JATS", "Could not find DOI")
+NOTED = Scan(rf"{BEGINS}|{'|'.join(NOTED_WORDS[1:])}")
 # Any key that may declare exports, in a page's front matter or in a notebook.
 EXPORTS_KEY = re.compile(rb"\bexports?[\"']?\s*:")
 UNKNOWN_DOI = re.compile(r'Could not find DOI "(?:doi:|https?://(?:dx\.)?doi\.org/)?(?P<doi>10\.[^"\s]{1,500})"')
@@ -67,7 +68,8 @@ class MystShell(Shell):
         return code
 
     def on_lines(self, lines: Sequence[str]) -> None:
-        noted = NOTED.matching(encoded("\n".join(lines)))
+        text = "\n".join(lines)
+        noted = NOTED.matching(encoded(text)) if any(word in text for word in NOTED_WORDS) else ()
         for at in needed(noted, len(lines), lambda: self.typst_places.is_in_the_middle):
             self._note(lines[at])
 

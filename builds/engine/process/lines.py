@@ -22,9 +22,7 @@ UNFINISHED_ESCAPE = re.compile(r"\x1b(?:\[[0-?]{0,4096}[ -/]{0,4096}|[\]PX^_][^\
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]+")
 ASCII_CONTROLS = bytes(code for code in range(128) if CONTROL.match(chr(code)))
 OTHER_CONTROL = re.compile(rb"\xc2[\x80-\x9f]")  # the rest of them in UTF-8
-COLOUR = re.compile(rb"\x1b\[[0-9;:]*m")
-# The colours for which a text is looked through one by one: programs use few.
-MAX_COLOURS = 8
+NOT_A_COLOUR = re.compile(rb"\x1b(?!\[[0-9;:]*m)")
 
 
 class LineSplitter:
@@ -96,14 +94,7 @@ def _is_clean(data: bytes) -> bool:
     """Whether it has no control characters, and no escape sequences except whole colours. May say no wrongly."""
     if len(data.translate(None, ASCII_CONTROLS)) < len(data) or OTHER_CONTROL.search(data):
         return False
-    for _ in range(MAX_COLOURS):
-        at = data.find(b"\x1b")
-        if at < 0:
-            return True
-        if not (colour := COLOUR.match(data, at)):
-            return False
-        data = data.replace(colour.group(), b"\0")
-    return b"\x1b" not in data
+    return NOT_A_COLOUR.search(data) is None
 
 
 def _without_controls(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from builds.engine.diagnosis.clues import Clues
+from builds.engine.diagnosis.first_look import SIGNIFICANT
 from builds.engine.diagnosis.rule import Rule
 from builds.engine.diagnosis.rule_index import LINES_BEFORE, RuleIndex, loosened
 from builds.engine.diagnosis.rules import RULES
@@ -82,3 +83,11 @@ def test_lines_that_come_together_mean_the_same_as_lines_that_come_one_by_one() 
 )
 def test_a_loosened_pattern_matches_what_the_pattern_matches(pattern: str, line: str) -> None:
     assert Scan(loosened(pattern)).finds(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "is_significant"),
+    [("HTTP403", True), ("429", True), ("status=503.", True), ("a 403\u0663", True), ("1503", False), ("build 4290", False)],
+)
+def test_a_status_counts_only_where_no_digit_is_beside_it(line: str, *, is_significant: bool) -> None:
+    assert SIGNIFICANT.finds(line) is is_significant
