@@ -237,13 +237,6 @@ RQ_SHOW_ADMIN_LINK = False
 # Requests per minute, counted in the queue store.
 API_RATE_PER_CLIENT = env.integer("API_RATE_PER_CLIENT", 1200)
 API_RATE = env.integer("API_RATE", 6000)
-# Short time limits, because a request waits for them when the store is down. Django's own serializer is pickle, which is not safe.
-RATES = {
-    "pool_class": "builds.queue.connections.Pool",
-    "socket_timeout": 0.2,
-    "socket_connect_timeout": 0.2,
-    "serializer": "rq.serializers.JSONSerializer",
-}
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     # Articles as HTML, of 8 MB at most each. In memory, so that an erased submission leaves nothing on the disk.
@@ -252,12 +245,6 @@ CACHES = {
         "LOCATION": "articles",
         "TIMEOUT": 3600,
         "OPTIONS": {"MAX_ENTRIES": 8},
-    },
-    "rates": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": [REDIS_URL],  # a text would be split at its commas
-        "KEY_PREFIX": "rate",
-        "OPTIONS": RATES,
     },
 }
 

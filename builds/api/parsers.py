@@ -65,6 +65,8 @@ class LimitedJSONParser(BaseParser):
 def _is_deep(value: Any) -> bool:
     level = [value]
     for _depth in range(MAX_DEPTH):
+        if not level:
+            break
         children = (each.values() if isinstance(each, dict) else each for each in level)
         level = [child for some in children for child in some if isinstance(child, dict | list)]
     return bool(level)

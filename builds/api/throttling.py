@@ -8,14 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from django.conf import settings
-from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from redis import RedisError
 
 from builds.api.envelope import failure
+from builds.queue import rates
 from builds.staff.addresses import client_address
 
 logger = logging.getLogger(__name__)
@@ -56,22 +55,9 @@ def _with_retry_after(response: HttpResponse) -> HttpResponse:
 def _is_over(kind: str, client: str, client_limit: int, total_limit: int) -> bool:
     """A refused request does not count towards the total: otherwise one client could lock out the others."""
     window = int(time.time()) // WINDOW_SECONDS
+    limits = [(f"{kind}{client}:{window}", client_limit), (f"{kind}all:{window}", total_limit)]
     try:
-        return _exceeds(f"{kind}{client}:{window}", client_limit) or _exceeds(f"{kind}all:{window}", total_limit)
+        return rates.exceed(limits, seconds=2 * WINDOW_SECONDS)
     except (RedisError, OSError) as error:
         logger.debug("requests are not counted: %s", error)
         return False
-
-
-def _exceeds(key: str, limit: int) -> bool:
-    return bool(limit) and _count(key) > limit
-
-
-def _count(key: str) -> int:
-    cache = caches["rates"]
-    with suppress(ValueError):  # the first request of a minute finds no key
-        return int(cache.incr(key))
-    cache.add(key, 0, timeout=2 * WINDOW_SECONDS)
-    with suppress(ValueError):  # the key expired between the two calls
-        return int(cache.incr(key))
-    return 1

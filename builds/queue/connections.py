@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django_rq.connection_utils import get_redis_connection
-from redis import ConnectionPool, Redis
+from redis import Redis
 
 from jobsite import redis_url
 
@@ -17,11 +17,3 @@ def connect(url: str, **options: Any) -> Redis:
         return Redis.from_url(url, **options)
     # django-rq ignores options beside a URL, but takes them beside sentinels.
     return get_redis_connection({**server, "CONNECTION_KWARGS": {**server["CONNECTION_KWARGS"], **options}})
-
-
-class Pool:
-    """What Django's cache makes its pools of connections with."""
-
-    @staticmethod
-    def from_url(url: str, **options: Any) -> ConnectionPool:
-        return connect(url, **options).connection_pool

@@ -13,6 +13,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Field, Model
 
+SET_WHEN_WRITTEN = object()
+
 
 def insert(*rows: Model) -> None:
     """Insert ``rows``, which are new and of one model, in the caller's transaction. No signals are sent, and ids that the database chooses
@@ -43,7 +45,29 @@ def insert_unless_there(row: Model, unique: str, answer: str, params: Sequence[A
 
 def values_of(row: Model, database: BaseDatabaseWrapper) -> list[Any]:
     """The values of a row's columns, as the database takes them."""
-    return [field.get_db_prep_save(field.pre_save(row, add=True), database) for field in _fields(type(row))]
+    values = row.__dict__
+    return [
+        made if values.get(name) is plain else field.get_db_prep_save(field.pre_save(row, add=True), database)
+        for field, name, plain, made in _columns(type(row))
+    ]
+
+
+@cache
+def _columns(model: type[Model]) -> list[tuple[Field[Any, Any], str, Any, Any]]:
+    """Each column, the name of its value, a default, and what the database takes for that. Most values of a new row are defaults."""
+    database = connections[DEFAULT_DB_ALIAS]
+    return [(field, field.attname, *_default(field, database)) for field in _fields(model)]
+
+
+def _default(field: Field[Any, Any], database: BaseDatabaseWrapper) -> tuple[Any, Any]:
+    """A default, and what the database takes for it. A value that no row has for a field that sets its value when it is written.
+
+    What is made anew for each row, such as an id, is never the same object as this one.
+    """
+    if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
+        return SET_WHEN_WRITTEN, None
+    default = field.get_default()
+    return default, field.get_db_prep_save(default, database)
 
 
 @cache

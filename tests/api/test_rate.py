@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.core.cache import caches
 from django.test import Client
+from redis import Redis
 
 from builds.api import throttling
+from builds.queue import rates
 from tests.api.conftest import ApiClient
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def counted(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count in memory instead of in the queue store."""
-    local = "django.core.cache.backends.locmem.LocMemCache"
-    settings.CACHES = {**settings.CACHES, "rates": {"BACKEND": local, "LOCATION": "rates"}}
-    monkeypatch.setattr(throttling, "WINDOW_SECONDS", 1 << 40)  # no minute ends within a test
-    caches["rates"].clear()
+def counted(settings: Any, store: Redis, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(throttling, "WINDOW_SECONDS", 1 << 30)  # no minute ends within a test
     settings.API_RATE_PER_CLIENT, settings.API_RATE = 3, 5
+    monkeypatch.setattr(rates, "STORE_SECONDS", 30)  # too short for a busy machine
+    rates.connection.cache_clear()
+    yield
+    rates.connection().close()
+    rates.connection.cache_clear()
 
 
 def codes(api: ApiClient, count: int, **options: Any) -> list[int]:
@@ -57,8 +61,8 @@ def test_behind_a_proxy_each_client_has_its_own_limit(api: ApiClient, settings: 
 
 
 def test_without_the_queue_store_no_request_is_refused(api: ApiClient, settings: Any) -> None:
-    away = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1/0"}
-    settings.CACHES = {**settings.CACHES, "rates": away}
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    rates.connection.cache_clear()
     assert codes(api, 6) == [200] * 6
 
 
@@ -91,3 +95,14 @@ def test_an_ipv6_network_is_one_client(api: ApiClient) -> None:
     asked = [codes(api, 1, REMOTE_ADDR=f"2001:db8:0:1::{n}") for n in range(4)]
     assert asked == [[200], [200], [200], [429]]
     assert codes(api, 1, REMOTE_ADDR="2001:db8:0:2::1") == [200]
+
+
+def test_each_count_ends_by_itself(store: Redis) -> None:
+    assert not rates.exceed([("a", 2), ("none", 0), ("all", 9)], seconds=100)
+    assert sorted(store.keys()) == [b"rate:a", b"rate:all"]
+    assert {0 < store.ttl(key) <= 100 for key in sorted(store.keys())} == {True}
+
+
+def test_a_count_that_is_no_number_refuses_nobody(api: ApiClient, store: Redis) -> None:
+    store.lpush(f"{rates.PREFIX}127.0.0.1:{int(time.time()) // throttling.WINDOW_SECONDS}", "evil")
+    assert codes(api, 6) == [200] * 6

@@ -14,12 +14,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
-from django.core.cache import caches
 from redis import Redis
 
 from builds.models import Build, State
 from builds.queue import jobs
-from tests.queue.poison import DUMPS, LIST, POISONS, STARTED, Evil, Poison, cage, put, with_callbacks
+from tests.queue.poison import DUMPS, LIST, POISONS, STARTED, Poison, cage, put, with_callbacks
 from tests.service.test_worker import Program, environment, program
 from tests.support.rows import submit
 from tests.support.waiting import wait_until
@@ -93,14 +92,3 @@ def test_a_queued_job_holds_only_the_id_of_its_build(store: Redis) -> None:
     fields: Any = store.hgetall(f"rq:job:{build_id}")
     assert json.loads(zlib.decompress(fields.pop(b"data"))) == [jobs.TASK, None, [build_id], {}]
     assert b"test-secret" not in b" ".join(fields.values())
-
-
-def test_the_counts_of_requests_are_not_pickled_either(settings: Any, valkey: str, store: Redis, cage: Path) -> None:
-    settings.CACHES = {**settings.CACHES, "rates": {**settings.CACHES["rates"], "LOCATION": valkey}}
-    rates = caches["rates"]
-    rates.add("one", 0)
-    assert rates.incr("one") == 1
-    store.set(rates.make_key("evil"), pickle.dumps(Evil(cage)))
-    with pytest.raises(ValueError):
-        rates.get("evil")
-    assert not (cage / "sang").exists()
