@@ -11,6 +11,8 @@ from django.db.models import Model
 from builds.models import Build, Event, FrontMatter, State, StatusUpdate, Submission, clock
 from builds.record.inserts import values_of
 
+pytestmark = pytest.mark.django_db
+
 MODELS = (Submission, Build, Event, FrontMatter, StatusUpdate)
 
 
@@ -22,13 +24,13 @@ def as_the_orm(row: Model) -> list[Any]:
 @pytest.mark.parametrize("model", MODELS)
 def test_a_row_of_defaults_is_the_same(model: type[Model]) -> None:
     row = model()
-    assert values_of(row, connection) == as_the_orm(row)
+    assert repr(values_of(row, connection)) == repr(as_the_orm(row))  # PostgreSQL's JSON values equal nothing
 
 
 def test_what_differs_from_a_default_is_written() -> None:
     build = Build(submission_id=7, number=2, state=State.FAILED, problems=3, automatic=True, finished_at=clock.now(), cause="é")
-    assert values_of(build, connection) == as_the_orm(build)
-    assert {7, 2, State.FAILED, 3, True, "é"} <= {each for each in values_of(build, connection) if not isinstance(each, list)}
+    assert repr(values_of(build, connection)) == repr(as_the_orm(build))
+    assert all(each in values_of(build, connection) for each in (7, 2, State.FAILED, 3, True, "é"))
 
 
 def test_what_is_made_anew_for_each_row_is_not_written_twice() -> None:
