@@ -29,7 +29,14 @@ KINDS = {
     "plain": ("f'{n:07d} ' + WORDS[n % 97]", 200),
     "plain, each written by itself": ("f'{n:07d} ' + WORDS[n % 97]", 1),
     "coloured, with signs that are not ASCII": ("f'\\x1b[32m✓\\x1b[0m {n:07d} {WORDS[n % 97]} – 10 %'", 200),
-    "a complaint in each tenth line": ("('⚠️ paper.md:12 Could not link citation ' if n % 10 == 0 else '') + WORDS[n % 97]", 200),
+    "one of 97 complaints in each tenth line": (
+        "('⚠️ paper.md:12 Could not link citation ' if n % 10 == 0 else '') + WORDS[n % 97]",
+        200,
+    ),
+    "another complaint in each tenth line": (
+        "(f'⚠️ paper.md:{n} Could not link citation ' if n % 10 == 0 else '') + WORDS[n % 97]",
+        200,
+    ),
     HOSTILE: ("''.join(BEGINNINGS[(n * step + n // 25 // step) % 25][: n % 29 + 6] for step in (1, 7, 11))", 200),
 }
 WRITER = """
