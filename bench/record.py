@@ -11,15 +11,12 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from django.db.models import Model
+from bench.table import Table, indexes_made_at_the_end
 
-BATCH = 20_000
 # About as many lines of this length as a build writes into one batch.
 LINES_OF_BATCH = 350
 FILLER = "parse resolve transform reference citation figure export chapter table abstract author equation parse resolve transform"
@@ -63,41 +60,6 @@ TOPICS = (
 )
 
 
-class Table:
-    """Inserts rows of one model; other columns get the model's defaults."""
-
-    def __init__(self, model: type[Model], *columns: str) -> None:
-        from django.db import connection  # noqa: PLC0415 - when Django is set up
-
-        self._connection = connection
-        fields = {field.attname: field for field in model._meta.concrete_fields}
-        self._rest = [
-            field.get_db_prep_save(field.get_default(), connection)
-            for name, field in fields.items()
-            if name not in columns and not (field.primary_key and field.get_internal_type() == "BigAutoField")
-        ]
-        named = [*columns, *(n for n, f in fields.items() if n not in columns and f.get_internal_type() != "BigAutoField")]
-        quoted = ", ".join(f'"{fields[name].column}"' for name in named)
-        marks = ", ".join(["%s"] * len(named))
-        self._sql = f'INSERT INTO "{model._meta.db_table}" ({quoted}) VALUES ({marks})'  # noqa: S608 - our own names
-
-    def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        from django.db import transaction  # noqa: PLC0415 - when Django is set up
-
-        sqlite = self._connection.vendor == "sqlite"
-        rows = iter(rows)
-        while batch := list(islice(rows, BATCH)):
-            prepared = [[*(_plain(value) if sqlite else value for value in row), *self._rest] for row in batch]
-            with transaction.atomic(), self._connection.cursor() as cursor:
-                cursor.executemany(self._sql, prepared)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=None).isoformat(" ")
-    return value.hex if isinstance(value, uuid.UUID) else value
-
-
 def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     """``count`` submissions over the last ``days``; one in nine failed, one in a hundred was cancelled."""
     from builds.models import (  # noqa: PLC0415 - when Django is set up
@@ -111,38 +73,50 @@ def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     )
 
     plan = list(_planned(count, days=days, seed=seed))
-    Table(
-        Submission,
-        *("id", "job_id", "node_uuid", "url", "repository", "title", "authors", "state", "created_at", "updated_at"),
-        *("fault", "problems", "cause_code", "subject"),
-    ).insert(_submissions(plan))
-    Table(
-        Build,
-        *(
-            "id",
+    with indexes_made_at_the_end():
+        Table(
+            Submission,
+            *("id", "job_id", "node_uuid", "url", "repository", "title", "authors", "state", "created_at", "updated_at"),
+            *("fault", "problems", "cause_code", "subject"),
+        ).insert(_submissions(plan))
+        Table(
+            Build,
+            *(
+                "id",
+                "submission_id",
+                "number",
+                "state",
+                "requested_by",
+                "created_at",
+                "started_at",
+                "finished_at",
+                "worker",
+                "commit",
+            ),
+            *("fault", "cause_code", "cause", "problems"),
+        ).insert(_builds(plan))
+        Table(
+            Finding,
+            "build_id",
             "submission_id",
-            "number",
-            "state",
-            "requested_by",
-            "created_at",
-            "started_at",
-            "finished_at",
-            "worker",
-            "commit",
-        ),
-        *("fault", "cause_code", "cause", "problems"),
-    ).insert(_builds(plan))
-    Table(
-        Finding, "build_id", "submission_id", "position", "code", "severity", "group", "fault", "text", "advice", "file", "export"
-    ).insert(_findings(plan))
-    Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
-    recent = plan[-WITH_STAGES:]
-    Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
-    Table(Event, "submission_id", "build_id", "kind", "actor", "at").insert(_events(plan))
-    Table(
-        StatusUpdate,
-        *("submission_id", "build_id", "status", "message", "state", "created_at", "next_try_at", "tries", "settled_at"),
-    ).insert(_status_updates(plan))
+            "position",
+            "code",
+            "severity",
+            "group",
+            "fault",
+            "text",
+            "advice",
+            "file",
+            "export",
+        ).insert(_findings(plan))
+        Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
+        recent = plan[-WITH_STAGES:]
+        Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
+        Table(Event, "submission_id", "build_id", "kind", "actor", "at").insert(_events(plan))
+        Table(
+            StatusUpdate,
+            *("submission_id", "build_id", "status", "message", "state", "created_at", "next_try_at", "tries", "settled_at"),
+        ).insert(_status_updates(plan))
     _analyse()
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bench.record import Table
 from bench.results import Result, report
+from bench.table import Table
 
 OWNERS = (1, 100, 10_000)
 ENDED = 100_000
