@@ -9,13 +9,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import reduce
 from itertools import groupby, islice
-from operator import itemgetter
+from math import ceil
+from operator import and_, itemgetter, or_
 
 from django.db import connections, transaction
-from django.db.models import QuerySet
+from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery, TextField, Value
+from django.db.models.functions import Concat, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from builds.models import Build, SearchWords, Submission
 
@@ -31,6 +35,8 @@ MAX_WORD_CHARACTERS = 200
 FEW = 5000
 # How many submissions are looked at without the index, at first and at most.
 LOOKED_AT_FIRST, MAX_LOOKED_AT = 400, 5000
+# The more were looked at, the better it is known how often they match.
+MAX_GROWTH = 10
 MAX_WORDS = 2000
 MAX_BUILDS = 100
 MAX_QUERY_CHUNKS = 12
@@ -200,12 +206,15 @@ class Window:
     before: int | None = None
     after: int | None = None
 
-    def behind(self, pk: int) -> Window:
-        return replace(self, before=pk) if self.after is None else replace(self, after=pk)
-
     def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
         submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
         return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+
+    def between(self, first: int, near: int, far: int) -> Q:
+        """More than ``near`` and at most ``far`` ids behind ``first``, in the window's order."""
+        if self.after is None:
+            return Q(pk__lt=first - near, pk__gte=first - far)
+        return Q(pk__gt=first + near, pk__lte=first + far)
 
     @property
     def sign(self) -> str:
@@ -240,29 +249,65 @@ def _begun(text: str) -> str:
 
 
 def _among_first(submissions: QuerySet[Submission], wanted: Query, window: Window) -> list[int] | None:
-    """The matches among the first submissions of the window. None if they would not suffice.
+    """The matches among the first submissions of the window. None if the index is likely to be faster.
 
     If many match a word, the indexes would collect them all before the first is known: PostgreSQL's always, SQLite's for a prefix.
     """
-    found: list[int] = []
-    seen, target = 0, LOOKED_AT_FIRST
-    while target <= MAX_LOOKED_AT:
-        order = list(window.of(submissions).order_by(f"{window.sign}pk").values_list("pk", flat=True)[: target - seen])
-        rows = dict(SearchWords.objects.using(submissions.db).filter(pk__in=order).values_list("pk", "words"))
-        found += [pk for pk in order if pk in rows and _matches(rows[pk], wanted)]
-        if len(found) >= window.limit or len(order) < target - seen:
-            return found[: window.limit]
-        if not found:
-            return None
-        # As many as would suffice if the next ones match as often as these, and a quarter more.
-        seen, target = target, target * window.limit * 5 // (len(found) * 4)
-        window = window.behind(order[-1])
-    return None
+    first = window.of(submissions).order_by(f"{window.sign}pk").values_list("pk", _matching(wanted))
+    rows = list(first[:LOOKED_AT_FIRST])
+    found = [pk for pk, is_match in rows if is_match]
+    if len(found) >= window.limit or len(rows) < LOOKED_AT_FIRST:
+        return found[: window.limit]
+    looked = Looked(rows[0][0], abs(rows[0][0] - rows[-1][0]), len(rows)) if found else None
+    while looked and looked.is_continued(len(found), window.limit, submissions.db):
+        further = looked.further(len(found), window.limit)
+        between = window.of(submissions).filter(window.between(looked.first, looked.span, further.span))
+        found += _walk(between, wanted, window).values_list("pk", flat=True)[: window.limit - len(found)]
+        looked = further if len(found) < window.limit else None
+    return found if len(found) == window.limit else None
 
 
-def _matches(words_of_one: str, wanted: Query) -> bool:
-    text = f" {words_of_one} "
-    return all(any(all(term in text for term in terms) for terms in alternatives) for alternatives in wanted)
+@dataclass(frozen=True)
+class Looked:
+    """The submissions that were looked at one by one: the first id, how many ids behind it the last is, and about how many they were."""
+
+    first: int
+    span: int
+    count: float
+
+    def further(self, found: int, limit: int) -> Looked:
+        """As many as would suffice if the next ones match as often as these, and a quarter more."""
+        growth = min(limit * 1.25 / found, MAX_GROWTH)
+        return Looked(self.first, ceil(self.span * growth), self.count * growth)
+
+    def is_continued(self, found: int, limit: int, alias: str) -> bool:
+        """Whether to look at more. More than ``MAX_LOOKED_AT`` only on PostgreSQL, if its index would have too many matches to be of use.
+
+        SQLite's index has them in the order of ids.
+        """
+        if self.count * limit * 1.25 / found <= MAX_LOOKED_AT:
+            return True
+        in_all = found * self.first // self.span
+        return connections[alias].vendor == "postgresql" and in_all > FEW
+
+
+def _walk(submissions: QuerySet[Submission], wanted: Query, window: Window) -> QuerySet[Submission]:
+    """The matches, found by looking at one submission after the other until enough are read."""
+    return submissions.alias(is_match=_matching(wanted)).filter(is_match=True).order_by(f"{window.sign}pk")
+
+
+def _matching(wanted: Query) -> Subquery:
+    """Whether a submission matches, by its words alone.
+
+    It is not a join, so that no planner can read the words of all submissions at once.
+    """
+    text = Concat(Value(" "), "words", Value(" "), output_field=TextField())
+    every = [
+        reduce(or_, (reduce(and_, (Q(GreaterThan(StrIndex(text, Value(term)), 0)) for term in terms)) for terms in alternatives))
+        for alternatives in wanted
+    ]
+    of_one = SearchWords.objects.filter(pk=OuterRef("pk")).values(is_match=ExpressionWrapper(Q(*every), BooleanField()))
+    return Subquery(of_one, BooleanField())
 
 
 def _query(wanted: Query, *, word: str, prefix: str, both: str, either: str) -> str:
@@ -297,13 +342,9 @@ def _with_tsvector(submissions: QuerySet[Submission], wanted: Query, window: Win
 
     The planner alone would do the second for rare words too, because it can't estimate how rarely they occur together.
     """
-    query = _query(wanted, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
-    found = window.of(submissions).order_by(f"{window.sign}pk")
-    few = _few(query, submissions.db)
-    if few is not None:
-        return found.filter(pk__in=few)
-    with_words = found.filter(search_words__isnull=False)
-    return with_words.extra(where=[f"{TSVECTOR} @@ %s::tsquery"], params=[query])  # noqa: S610 - a parameter
+    few = _few(_query(wanted, word="'{}'", prefix="'{}':*", both=" & ", either=" | "), submissions.db)
+    submissions = window.of(submissions)
+    return _walk(submissions, wanted, window) if few is None else submissions.filter(pk__in=few).order_by(f"{window.sign}pk")
 
 
 def _few(query: str, alias: str) -> list[int] | None:

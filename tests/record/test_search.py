@@ -20,7 +20,10 @@ pytestmark = pytest.mark.django_db
 COMMIT = "12e45678" * 5
 
 
-@pytest.fixture(autouse=True, params=[(0, search.FEW), (0, 0), (10, 0)], ids=["by the index", "as if many match", "one by one"])
+WAYS = {"by the index": (0, search.FEW), "as if many match": (0, 0), "one by one": (10, 0), "one by one, further": (2, 0)}
+
+
+@pytest.fixture(autouse=True, params=WAYS.values(), ids=list(WAYS))
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """All ways find the same. Few rows are looked at one by one, if that is not switched off."""
     looked_at_first, few = request.param
@@ -257,10 +260,42 @@ def test_the_first_matches_are_found_without_the_index_if_many_match(
     numbers = {submit(f"{'odd' if number % 2 else 'even'}-{number}").pk: number for number in range(6)}
     monkeypatch.setattr(search, "LOOKED_AT_FIRST", 2)
     monkeypatch.setattr(search, "MAX_LOOKED_AT", 5)
+    monkeypatch.setattr(search, "FEW", 5000)
     with CaptureQueriesContext(connection) as captured:
         ids = search.ids(Submission.objects.all(), asked, search.Window(limit))
     assert [numbers[pk] for pk in ids] == found
-    assert any("MATCH" in query["sql"] or "@@" in query["sql"] for query in captured.captured_queries) is index_is_used
+    assert reads_the_index(captured) is index_is_used
+
+
+def reads_the_index(captured: CaptureQueriesContext) -> bool:
+    return any("MATCH" in query["sql"] or "@@" in query["sql"] for query in captured.captured_queries)
+
+
+def test_postgresql_looks_at_more_if_its_index_has_too_many_matches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite's index is read only until enough are found."""
+    made = [submit(f"{'kelp' if number % 3 else 'tides'}-{number}").pk for number in range(40)]
+    for name, limit in {"LOOKED_AT_FIRST": 4, "MAX_LOOKED_AT": 5, "FEW": 20}.items():
+        monkeypatch.setattr(search, name, limit)
+    with CaptureQueriesContext(connection) as captured:
+        ids = search.ids(Submission.objects.all(), "kelp", search.Window(10))
+    assert ids == [pk for number, pk in enumerate(made) if number % 3][:-11:-1]
+    assert reads_the_index(captured) is (connection.vendor == "sqlite")
+
+
+def test_every_page_is_the_same_whichever_way_it_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids in between belong to submissions that the filters leave out, and pages may end there."""
+    made = [submit(f"{'kelp' if number % 5 in (1, 2) else 'tides'}-{number}").pk for number in range(40)]
+    rest = Submission.objects.exclude(pk__in=made[10:30:3])
+    expected = [pk for number, pk in enumerate(made) if number % 5 in (1, 2) and pk not in made[10:30:3]]
+    for first, limit in ((3, 7), (4, 3), (7, 50)):
+        monkeypatch.setattr(search, "LOOKED_AT_FIRST", min(first, search.LOOKED_AT_FIRST))
+        for pk in made[::4]:
+            newer = search.ids(rest, "kelp", search.Window(limit, after=pk))
+            older = search.ids(rest, "kelp", search.Window(limit, before=pk))
+            both = search.ids(rest, "kelp", search.Window(limit, before=pk, after=made[6]))
+            assert newer == [other for other in expected if other > pk][:limit]
+            assert older == [other for other in reversed(expected) if other < pk][:limit]
+            assert both == [other for other in expected if made[6] < other < pk][:limit]
 
 
 def test_reindexing_finds_names_that_an_older_release_stored_otherwise() -> None:
