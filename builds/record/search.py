@@ -15,6 +15,7 @@ from functools import reduce
 from itertools import groupby, islice
 from math import ceil
 from operator import and_, itemgetter, or_
+from typing import Any
 
 from django.db import connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, OuterRef, Q, QuerySet, Subquery, TextField, Value
@@ -209,6 +210,12 @@ class Window:
     def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
         submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
         return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+
+    def first_of(self, rows: QuerySet[Any, int]) -> list[int]:
+        """The first ids of submissions that have one of the ``rows`` or several, read no further than needed."""
+        rows = rows if self.before is None else rows.filter(submission__lt=self.before)
+        rows = rows if self.after is None else rows.filter(submission__gt=self.after)
+        return list(rows.distinct().order_by(f"{self.sign}submission_id")[: self.limit])
 
     def between(self, first: int, near: int, far: int) -> Q:
         """More than ``near`` and at most ``far`` ids behind ``first``, in the window's order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
@@ -151,9 +151,20 @@ class Filters:
         found: set[int] = set()
         # Search for the words of the repository and its owner first: no index ignores the case of their names.
         words = " ".join(self.values.get(name) or "" for name in ("q", "orcid", "owner", "repository"))
+        window = search.Window(limit, before, after)
+        if (rows := self._only_rows()) is not None:
+            return window.first_of(rows)
         for part in self._parts():
-            found.update(search.ids(part, words, search.Window(limit, before, after)))
+            found.update(search.ids(part, words, window))
         return sorted(found, reverse=after is None)[:limit]
+
+    def _only_rows(self) -> QuerySet[Any, int] | None:
+        """The other rows that name the submissions, if nothing else is asked for. A database reads all of them to filter by them."""
+        chosen = {name: value for name, value in self.values.items() if value and name != "view"}
+        if self.view or len(chosen) != 1:
+            return None
+        [(name, value)] = chosen.items()
+        return FOUND_BY_ROWS[name](value) if name in FOUND_BY_ROWS else None
 
     def _parts(self) -> list[QuerySet[Submission]]:
         """Querysets whose union matches the filters."""
@@ -187,13 +198,13 @@ class Filters:
             # Of a submission that has failed, the cause is that of the newest attempt. Otherwise any attempt's.
             still = ~Q(cause_code="") & Q(cause_code=cause)  # the index has the first condition
             is_failed = values.get("state") == State.FAILED
-            chosen = chosen.filter(still if is_failed else Q(pk__in=_find_failed_by(str(cause))))
+            chosen = chosen.filter(still if is_failed else Q(pk__in=_find_failed_by(cause)))
         if group := values.get("group"):
             chosen = chosen.filter(~Q(fingerprint=""), fingerprint=group)  # the index has the first condition
         if problems := values.get("problems"):
             chosen = chosen.filter(problems__gt=0) if problems == "yes" else chosen.filter(state=State.SUCCEEDED, problems=0)
         if finding := values.get("finding"):
-            chosen = chosen.filter(pk__in=Finding.objects.filter(code=finding).order_by().values_list("submission", flat=True))
+            chosen = chosen.filter(pk__in=_find_with(finding))
         if retried := values.get("retried"):
             chosen = chosen.filter(pk__in=_find_retried(automatically=retried == "itself"))
         return _limit_to_days(chosen, values.get("start"), values.get("end"))
@@ -229,9 +240,18 @@ def _find_failed_by(cause: str) -> QuerySet[Build, int]:
     return Build.objects.filter(state=State.FAILED, cause_code=cause).order_by().values_list("submission", flat=True)
 
 
+def _find_with(code: str) -> QuerySet[Finding, int]:
+    """Submissions with an attempt that has a finding with this code."""
+    return Finding.objects.filter(code=code).order_by().values_list("submission", flat=True)
+
+
 def _find_retried(*, automatically: bool) -> QuerySet[Build, int]:
     """Submissions with a second attempt that was queued automatically, or by request."""
     return Build.objects.filter(number__gt=1, automatic=automatically).order_by().values_list("submission", flat=True)
+
+
+# Each has an index that gives the submissions in the order of their ids.
+FOUND_BY_ROWS: dict[str, Callable[[str], QuerySet[Any, int]]] = {"cause": _find_failed_by, "finding": _find_with}
 
 
 def _unindexed(field: str) -> Coalesce:

@@ -17,6 +17,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.db import connection
 from django.http import QueryDict
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from builds import lifecycle
@@ -163,8 +164,39 @@ def test_a_cause_is_that_of_any_attempt_or_of_what_still_fails_by_it(viewer: Cli
 @pytest.mark.django_db
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what is in the tables, and here they are empty")
 def test_the_attempts_that_failed_by_a_cause_are_found_without_reading_them() -> None:
-    [part] = Filters(QueryDict("cause=build-failed"), AnonymousUser())._parts()
+    [part] = Filters(QueryDict("cause=build-failed&subject=Physics"), AnonymousUser())._parts()
     assert "COVERING INDEX build_failed_with" in part.values_list("pk").explain()
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what is in the tables, and here they are empty")
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [("cause=build-failed", "COVERING INDEX build_failed_with"), ("finding=image-missing", "COVERING INDEX finding_code")],
+)
+@pytest.mark.parametrize("place", [{}, {"before": 9}, {"after": 9}], ids=str)
+def test_a_filter_by_other_rows_reads_no_more_of_their_index_than_a_page(query: str, index: str, place: dict[str, int]) -> None:
+    """It reads them in the order of ids, so it neither sorts nor collects them."""
+    with CaptureQueriesContext(connection) as captured:
+        Filters(QueryDict(query), AnonymousUser()).page(size=50, **place)
+    [asked] = captured.captured_queries
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN QUERY PLAN {asked['sql']}")
+        [(*_, step)] = cursor.fetchall()
+    assert index in step
+
+
+def test_a_filter_by_other_rows_finds_the_same_alone_and_with_another(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Together with a period that has all of them, submissions are filtered instead."""
+    monkeypatch.setattr("builds.desk.submissions.listing.PAGE_SIZE", 2)
+    for number in range(6):
+        build = with_findings(str(number), MISSING, replace(MISSING, line=9)) if number % 3 else made.failed(str(number))
+        lifecycle.retry(build.submission, Mode.LATEST, actor="ed")
+    first = Submission.objects.earliest("pk").pk
+    for query in ("cause=build-failed", "finding=image-missing"):
+        for place in ("", f"&before={first + 4}", f"&after={first}", f"&before={first + 5}&after={first}"):
+            alone = titles(viewer, f"{LIST}?{query}{place}")
+            assert alone and alone == titles(viewer, f"{LIST}?{query}{place}&start=2000-01-01"), (query, place)
 
 
 def test_filters_are_in_the_query_string(viewer: Client) -> None:
