@@ -1,6 +1,6 @@
 """Measures response times and queries of the desk's pages on a large record. The sign-in page, which reads nothing, is the baseline.
 
-``python -m bench.desk 1000000`` first makes the record (about ten minutes), in a temporary folder or in the database of DATABASE_URL.
+``python -m bench.desk 1000000`` first makes the record (five to eight minutes), in a temporary folder or in the database of DATABASE_URL.
 ``--keep FOLDER`` keeps it for another run. If Chromium is installed, the first paint is measured too.
 
 The last column counts the queries that read all rows of a large table because no index suits them.
