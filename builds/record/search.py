@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import reduce
 from itertools import groupby, islice
-from math import ceil
+from math import ceil, inf
 from operator import and_, itemgetter, or_
 from typing import Any
 
@@ -36,8 +36,10 @@ MAX_WORD_CHARACTERS = 200
 FEW = 5000
 # How many submissions are looked at without the index, at first and at most.
 LOOKED_AT_FIRST, MAX_LOOKED_AT = 400, 5000
-# The more were looked at, the better it is known how often they match.
-MAX_GROWTH = 10
+# The more were looked at, the better it is known how often they match. The second look is at up to MAX_LOOKED_AT.
+MAX_GROWTH = 12.5
+# On PostgreSQL, how many may have to be looked at where many match. Otherwise the planner decides.
+MAX_WALKED = 20_000
 MAX_WORDS = 2000
 MAX_BUILDS = 100
 MAX_QUERY_CHUNKS = 12
@@ -234,10 +236,14 @@ def ids(submissions: QuerySet[Submission], query: str, window: Window) -> list[i
     if not wanted:
         found = window.of(submissions).order_by(f"{window.sign}pk")
         return list(found.values_list("pk", flat=True)[: window.limit])
-    if (first := _among_first(submissions, wanted, window)) is not None:
+    first, expected = _among_first(submissions, wanted, window)
+    if not expected:
         return first
-    with_index = _with_fts5 if connections[submissions.db].vendor == "sqlite" else _with_tsvector
-    return list(with_index(submissions, wanted, window).values_list("pk", flat=True)[: window.limit])
+    if connections[submissions.db].vendor == "sqlite":
+        found = _with_fts5(submissions, wanted, window)
+    else:
+        found = _with_tsvector(submissions, wanted, window, is_walk_short=expected <= MAX_WALKED)
+    return list(found.values_list("pk", flat=True)[: window.limit])
 
 
 def _alternatives(parts: list[str]) -> Iterator[list[str]]:
@@ -255,23 +261,26 @@ def _begun(text: str) -> str:
     return f" {text} " if len(text) == 1 else f" {text}"
 
 
-def _among_first(submissions: QuerySet[Submission], wanted: Query, window: Window) -> list[int] | None:
-    """The matches among the first submissions of the window. None if the index is likely to be faster.
+def _among_first(submissions: QuerySet[Submission], wanted: Query, window: Window) -> tuple[list[int], float]:
+    """The matches among the first submissions of the window, and 0 if they suffice.
 
+    If the index is likely to be faster: some of the matches, and how many submissions would have to be looked at for enough of them.
     If many match a word, the indexes would collect them all before the first is known: PostgreSQL's always, SQLite's for a prefix.
     """
     first = window.of(submissions).order_by(f"{window.sign}pk").values_list("pk", _matching(wanted))
     rows = list(first[:LOOKED_AT_FIRST])
     found = [pk for pk, is_match in rows if is_match]
     if len(found) >= window.limit or len(rows) < LOOKED_AT_FIRST:
-        return found[: window.limit]
+        return found[: window.limit], 0
     looked = Looked(rows[0][0], abs(rows[0][0] - rows[-1][0]), len(rows)) if found else None
     while looked and looked.is_continued(len(found), window.limit, submissions.db):
         further = looked.further(len(found), window.limit)
         between = window.of(submissions).filter(window.between(looked.first, looked.span, further.span))
         found += _walk(between, wanted, window).values_list("pk", flat=True)[: window.limit - len(found)]
-        looked = further if len(found) < window.limit else None
-    return found if len(found) == window.limit else None
+        if len(found) == window.limit:
+            return found, 0
+        looked = further
+    return found, looked.count * window.limit / len(found) if looked else inf
 
 
 @dataclass(frozen=True)
@@ -344,14 +353,23 @@ def _with_fts5(submissions: QuerySet[Submission], wanted: Query, window: Window)
     )
 
 
-def _with_tsvector(submissions: QuerySet[Submission], wanted: Query, window: Window) -> QuerySet[Submission]:
+def _with_tsvector(
+    submissions: QuerySet[Submission], wanted: Query, window: Window, *, is_walk_short: bool
+) -> QuerySet[Submission]:
     """Fetch all matches from the index if there are few. If there are many, reading the newest submissions finds enough of them soon.
 
-    The planner alone would do the second for rare words too, because it can't estimate how rarely they occur together.
+    Unless too few of these match: the other filters may leave out nearly all matches. Then the planner decides. It alone would read the
+    newest for rare words too, because it can't estimate how rarely they occur together.
     """
-    few = _few(_query(wanted, word="'{}'", prefix="'{}':*", both=" & ", either=" | "), submissions.db)
-    submissions = window.of(submissions)
-    return _walk(submissions, wanted, window) if few is None else submissions.filter(pk__in=few).order_by(f"{window.sign}pk")
+    query = _query(wanted, word="'{}'", prefix="'{}':*", both=" & ", either=" | ")
+    few = _few(query, submissions.db)
+    found = window.of(submissions).order_by(f"{window.sign}pk")
+    if few is not None:
+        return found.filter(pk__in=few)
+    if is_walk_short:
+        return _walk(found, wanted, window)
+    with_words = found.filter(search_words__isnull=False)
+    return with_words.extra(where=[f"{TSVECTOR} @@ %s::tsquery"], params=[query])  # noqa: S610 - a parameter
 
 
 def _few(query: str, alias: str) -> list[int] | None:
