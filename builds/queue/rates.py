@@ -15,7 +15,7 @@ from builds.queue.connections import connect
 # A request waits for this when the store is down.
 STORE_SECONDS = 0.2
 PREFIX = "rate:"
-# One journey for all counts, each of which ends by itself. What exceeds one limit does not count towards the next.
+# One round trip for all counts, each of which expires by itself. What exceeds one limit does not count towards the next.
 COUNT = """
 for at, key in ipairs(KEYS) do
     local count = redis.call('INCR', key)
