@@ -38,7 +38,7 @@ FEW = 5000
 LOOKED_AT_FIRST, MAX_LOOKED_AT = 400, 5000
 # The more were looked at, the better it is known how often they match. The second look is at up to MAX_LOOKED_AT.
 MAX_GROWTH = 12.5
-# On PostgreSQL, how many may have to be looked at where many match. Otherwise the planner decides.
+# How many more may be looked at in one query; on PostgreSQL also, how many in all where many match. Otherwise the planner decides.
 MAX_WALKED = 20_000
 MAX_WORDS = 2000
 MAX_BUILDS = 100
@@ -292,9 +292,12 @@ class Looked:
     count: float
 
     def further(self, found: int, limit: int) -> Looked:
-        """As many as would suffice if the next ones match as often as these, and a quarter more."""
+        """As many as would suffice if the next ones match as often as these, and a quarter more.
+
+        The ids may have been far apart until now and lie close together from here on, so there is a limit to how many are added.
+        """
         growth = min(limit * 1.25 / found, MAX_GROWTH)
-        return Looked(self.first, ceil(self.span * growth), self.count * growth)
+        return Looked(self.first, ceil(min(self.span * growth, self.span + MAX_WALKED)), self.count * growth)
 
     def is_continued(self, found: int, limit: int, alias: str) -> bool:
         """Whether to look at more. More than ``MAX_LOOKED_AT`` only on PostgreSQL, if its index would have too many matches to be of use.

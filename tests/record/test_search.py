@@ -317,3 +317,10 @@ def test_reindexing_goes_on_where_a_run_ended() -> None:
     SearchWords.objects.update(words="old")
     call_command("reindex", after=first.pk, pause=0, stdout=StringIO())
     assert [SearchWords.objects.get(pk=each.pk).words == "old" for each in (first, second)] == [True, False]
+
+
+def test_ids_that_lie_close_together_behind_a_gap_are_not_all_looked_at() -> None:
+    """The newest submissions may be what is left of many, and the older ones all of them."""
+    sparse = search.Looked(first=1_000_000, span=400_000, count=400)
+    assert sparse.further(found=10, limit=50).span == 400_000 + search.MAX_WALKED
+    assert search.Looked(first=1_000_000, span=400, count=400).further(found=10, limit=50).span == 2500

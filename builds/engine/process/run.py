@@ -173,6 +173,8 @@ def _start(launch: Launch, group: Group | None, command: Command) -> tuple[subpr
         _remove(group)
         if launch.joining:
             launch.joining.close()
+        if launch.ready is not None:
+            os.close(launch.ready)
         raise
     finally:
         if launch.gate:
@@ -193,13 +195,17 @@ def _release(process: subprocess.Popen[bytes], gate: Gate | None, group: Group |
 def _open(gate: Gate, process: subprocess.Popen[bytes], group: Group | None) -> int | None:
     """Bubblewrap makes the sandbox meanwhile: it takes the kernel as long to move a process into a group."""
     if group:
-        with suppress(ProcessLookupError):  # it has ended: it could not even begin, and says why
-            group.add(process.pid)
+        _add(group, process.pid)
     first = gate.first_process
     if group and first:
-        group.add(first)
+        _add(group, first)
     gate.open()
     return first
+
+
+def _add(group: Group, pid: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended, and starts nothing: bubblewrap says why, or its exit code
+        group.add(pid)
 
 
 @contextmanager
@@ -221,12 +227,18 @@ def _moving(process: subprocess.Popen[bytes], gate: Gate | None) -> Iterator[Non
 
 def _kill(process: subprocess.Popen[bytes], gate: Gate | None) -> None:
     """Kill what waits, and with bubblewrap the first process of its sandbox: that may not yet have asked to end with bubblewrap."""
-    first = gate.first_process if gate else None
+    first = None
+    if gate:
+        with suppress(OSError):
+            first = gate.first_process
     for pid in (process.pid, first):
         if pid:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-    process.communicate()
+    process.wait()
+    for stream in (process.stdout, process.stderr):
+        if stream:
+            stream.close()
     if first:
         with suppress(ChildProcessError):
             os.waitpid(first, 0)

@@ -105,14 +105,22 @@ class Tree:
 
     def _has_ended(self) -> bool:
         """Whether nothing of a sandbox with its own processes is left, by the kernel's list: that takes no look at the whole machine."""
-        if self.group is None or self.first is None:
+        if self.group is None or self.first is None or self._runs_on():
             return False
         deadline = time.monotonic() + SETTLE_SECONDS
-        while (members := self.group.members) or not self._is_reaped(self.first):
-            if self.main in members or time.monotonic() > deadline:
+        while self.group.members or not self._is_reaped(self.first):
+            if time.monotonic() > deadline:
                 return False
             time.sleep(SETTLE_PAUSE_SECONDS)
         return True
+
+    def _runs_on(self) -> bool:
+        """Whether ``main`` runs: then the list is not all, whatever it says."""
+        if self.main is None:
+            return False
+        with suppress(ChildProcessError):  # its starter has reaped it
+            return os.waitid(os.P_PID, self.main, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
+        return False
 
     def _lasting_pids(self) -> set[int]:
         """As :meth:`pids`, without those that are being killed: our own relay to the proxy ends with its program, but a moment later."""

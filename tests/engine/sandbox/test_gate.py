@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from builds.engine.process.ceilings import Ceilings
 from builds.engine.process.cgroup_probe import choose as choose_groups
 from builds.engine.process.cgroups import Group
 from builds.engine.process.command import Completed
+from builds.engine.sandbox import gate
+from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
 from builds.errors import SandboxLost, SandboxUnavailable
@@ -112,10 +116,12 @@ def test_a_sandbox_that_is_killed_before_its_start_is_not_the_manuscripts_fault(
     assert not (tmp_path / "made").exists()
 
 
-def test_a_sandbox_that_can_not_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builds.engine.sandbox.bubblewrap.Bubblewrap._files", lambda self: ("--no-such-option",))
+@pytest.mark.parametrize("option", [("--no-such-option",), ("--ro-bind", "/no/such/folder", "/x")], ids=["at once", "later"])
+def test_a_sandbox_that_can_not_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: tuple[str, ...]) -> None:
+    """Also if it has said which process it has made, and ended before that could be moved."""
+    monkeypatch.setattr("builds.engine.sandbox.bubblewrap.Bubblewrap._files", lambda self: option)
     with pytest.raises(SandboxUnavailable, match="could not be made"):
-        run(tmp_path, ["touch", "made"])
+        run(tmp_path, ["touch", "made"], lambda when, group, pid: time.sleep(0.3))
 
 
 def test_nothing_of_it_is_left_at_its_end(tmp_path: Path) -> None:
@@ -125,6 +131,49 @@ def test_nothing_of_it_is_left_at_its_end(tmp_path: Path) -> None:
         assert run(tmp_path, ["/bin/sh", "-c", "sleep 60 & setsid sleep 60 & exit 3"]).exit_code == 3
     assert not zombies() - before
     assert not GROUPS.strays().get(str(tmp_path).replace("/", "_")[-80:])
+
+
+def test_a_program_that_was_taken_out_of_its_group_is_ended_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Group, "members", set())
+    started_at = time.monotonic()
+    assert run(tmp_path, ["sleep", "60"], deadline_seconds=1).timed_out
+    assert time.monotonic() - started_at < 50
+
+
+@pytest.mark.parametrize(
+    ("said", "has_ended", "problem"),
+    [
+        (b"", False, "did not say which"),
+        (b'{ "child-pid": 12', False, "did not say which"),
+        (b'{ "child-pid": 12', True, "did not say all"),
+        (b"{}", False, "did not say all"),
+    ],
+)
+def test_a_process_that_bubblewrap_has_not_named_is_not_guessed(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, has_ended: bool, problem: str
+) -> None:
+    monkeypatch.setattr(gate, "INFO_SECONDS", 0.1)
+    info, says = os.pipe()
+    os.write(says, said)
+    if has_ended:
+        os.close(says)
+    with pytest.raises(OSError, match=problem):
+        _ = Gate(info, go=-1).first_process
+    for descriptor in (info, *([] if has_ended else [says])):
+        os.close(descriptor)
+
+
+def test_all_that_bubblewrap_says_is_read() -> None:
+    """Otherwise it would end when it says the rest."""
+    info, says = os.pipe()
+    os.write(says, b'{\n    "child-pid": 123,')
+    writer = threading.Timer(0.1, os.write, (says, b'\n    "net-namespace": 1\n}\n'))
+    writer.start()
+    assert Gate(info, go=-1).first_process == 123
+    writer.join()
+    assert not select.select([info], [], [], 0)[0]
+    os.close(info)
+    os.close(says)
 
 
 def test_a_program_that_does_not_end_is_ended(tmp_path: Path) -> None:
