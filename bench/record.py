@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import connection
+
 from bench.table import Table, indexes_made_at_the_end
 
 # About as many lines of this length as a build writes into one batch.
@@ -73,6 +75,7 @@ def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
     )
 
     plan = list(_planned(count, days=days, seed=seed))
+    recent = plan[-WITH_STAGES:]
     with indexes_made_at_the_end():
         Table(
             Submission,
@@ -81,36 +84,14 @@ def fill(count: int, *, days: int = 365, seed: int = 1) -> None:
         ).insert(_submissions(plan))
         Table(
             Build,
-            *(
-                "id",
-                "submission_id",
-                "number",
-                "state",
-                "requested_by",
-                "created_at",
-                "started_at",
-                "finished_at",
-                "worker",
-                "commit",
-            ),
-            *("fault", "cause_code", "cause", "problems"),
+            *("id", "submission_id", "number", "state", "requested_by", "created_at", "started_at", "finished_at"),
+            *("worker", "commit", "fault", "cause_code", "cause", "problems"),
         ).insert(_builds(plan))
         Table(
             Finding,
-            "build_id",
-            "submission_id",
-            "position",
-            "code",
-            "severity",
-            "group",
-            "fault",
-            "text",
-            "advice",
-            "file",
-            "export",
+            *("build_id", "submission_id", "position", "code", "severity", "group", "fault", "text", "advice", "file", "export"),
         ).insert(_findings(plan))
         Table(SearchWords, "submission_id", "words").insert(_search_words(plan))
-        recent = plan[-WITH_STAGES:]
         Table(Stage, "build_id", "name", "state", "started_at", "finished_at").insert(_stages(recent))
         Table(Event, "submission_id", "build_id", "kind", "actor", "at").insert(_events(plan))
         Table(
@@ -243,8 +224,6 @@ def _records(first: int, count: int) -> str:
 
 def _analyse() -> None:
     """As PostgreSQL does by itself, some time after so many rows were written: it reads an index alone only where it has vacuumed."""
-    from django.db import connection  # noqa: PLC0415 - when Django is set up
-
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE" if connection.vendor == "postgresql" else "ANALYZE")
 

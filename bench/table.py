@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from django.db.models import Model
+from django.db import connection, transaction
+from django.db.models import Model
 
 BATCH = 20_000
 # The indexes of our tables that belong to no constraint, and SQLite's triggers, which keep the full-text index.
@@ -30,27 +30,19 @@ class Table:
     """Inserts rows of one model; other columns get the model's defaults."""
 
     def __init__(self, model: type[Model], *columns: str) -> None:
-        from django.db import connection  # noqa: PLC0415 - when Django is set up
-
-        self._connection = connection
         fields = {field.attname: field for field in model._meta.concrete_fields}
-        self._rest = [
-            field.get_db_prep_save(field.get_default(), connection)
-            for name, field in fields.items()
-            if name not in columns and not (field.primary_key and field.get_internal_type() == "BigAutoField")
-        ]
-        named = [*columns, *(n for n, f in fields.items() if n not in columns and f.get_internal_type() != "BigAutoField")]
+        rest = [name for name, field in fields.items() if name not in columns and field.get_internal_type() != "BigAutoField"]
+        self._rest = [fields[name].get_db_prep_save(fields[name].get_default(), connection) for name in rest]
+        named = [*columns, *rest]
         quoted = ", ".join(f'"{fields[name].column}"' for name in named)
         self._table = f'"{model._meta.db_table}" ({quoted})'
         self._marks = ", ".join(["%s"] * len(named))
 
     def insert(self, rows: Iterable[tuple[Any, ...]]) -> None:
-        from django.db import transaction  # noqa: PLC0415 - when Django is set up
-
-        write = self._insert if self._connection.vendor == "sqlite" else self._copy
+        write = self._insert if connection.vendor == "sqlite" else self._copy
         rows = iter(rows)
         while batch := list(islice(rows, BATCH)):
-            with transaction.atomic(), self._connection.cursor() as cursor:
+            with transaction.atomic(), connection.cursor() as cursor:
                 write(cursor, batch)
 
     def _insert(self, cursor: Any, batch: list[tuple[Any, ...]]) -> None:
@@ -75,8 +67,6 @@ def indexes_made_at_the_end() -> Iterator[None]:
 
     Nothing else may use the database meanwhile. If this is interrupted, the database is of no more use.
     """
-    from django.db import connection  # noqa: PLC0415 - when Django is set up
-
     with connection.cursor() as cursor:
         cursor.execute(INDEXES[connection.vendor])
         found = cursor.fetchall()

@@ -19,7 +19,7 @@ SOURCES = BASE_DIR / "builds" / "static"
 COLLECTED = BASE_DIR / "staticfiles"
 COLLECTED_STORAGE = "jobsite.static_serving.Storage"
 PLAIN_STORAGE = "django.contrib.staticfiles.storage.StaticFilesStorage"
-# No page of ours uses these. A web server keeps what it answers for each file in memory.
+# Our pages use none of these files. The web server holds a prepared response for every collected file in memory.
 LEFT_OUT = ("django_rq", "rest_framework", "admin/js/vendor/select2/i18n/[!e]*", "admin/js/vendor/select2/i18n/e[!n]*")
 # What the settings need to be read. Nothing of it is used.
 ENVIRONMENT = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 
 from django.conf import settings
 from redis import Redis
@@ -30,7 +30,7 @@ return 0
 """
 
 
-@lru_cache(maxsize=1)
+@cache
 def connection() -> Redis:
     return connect(
         settings.REDIS_URL,

@@ -62,7 +62,7 @@ def _columns(model: type[Model]) -> list[tuple[Field[Any, Any], str, Any, Any]]:
 def _default(field: Field[Any, Any], database: BaseDatabaseWrapper) -> tuple[Any, Any]:
     """A default, and what the database takes for it. A value that no row has for a field that sets its value when it is written.
 
-    What is made anew for each row, such as an id, is never the same object as this one.
+    A default that is made for each row, such as an id, is another object each time, so it is prepared each time.
     """
     if getattr(field, "auto_now", False) or getattr(field, "auto_now_add", False):
         return SET_WHEN_WRITTEN, None

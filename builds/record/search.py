@@ -210,14 +210,16 @@ class Window:
     after: int | None = None
 
     def of(self, submissions: QuerySet[Submission]) -> QuerySet[Submission]:
-        submissions = submissions if self.before is None else submissions.filter(pk__lt=self.before)
-        return submissions if self.after is None else submissions.filter(pk__gt=self.after)
+        return self._of(submissions, "pk")
 
     def first_of(self, rows: QuerySet[Any, int]) -> list[int]:
         """The first ids of submissions that have one of the ``rows`` or several, read no further than needed."""
-        rows = rows if self.before is None else rows.filter(submission__lt=self.before)
-        rows = rows if self.after is None else rows.filter(submission__gt=self.after)
-        return list(rows.distinct().order_by(f"{self.sign}submission_id")[: self.limit])
+        return list(self._of(rows, "submission").distinct().order_by(f"{self.sign}submission_id")[: self.limit])
+
+    def _of(self, rows: QuerySet[Any, Any], name: str) -> QuerySet[Any, Any]:
+        """The rows whose column ``name``, the id of a submission, is in the window."""
+        rows = rows if self.before is None else rows.filter(**{f"{name}__lt": self.before})
+        return rows if self.after is None else rows.filter(**{f"{name}__gt": self.after})
 
     def between(self, first: int, near: int, far: int) -> Q:
         """More than ``near`` and at most ``far`` ids behind ``first``, in the window's order."""

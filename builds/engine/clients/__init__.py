@@ -7,7 +7,7 @@ from builds.lib.without import without
 # To guess the encoding of a text whose answer does not name one. All texts here are UTF-8.
 with without("chardet", "charset_normalizer"), warnings.catch_warnings():
     warnings.simplefilter("ignore")  # requests reports that neither is there
-    import requests  # noqa: F401
+    import requests  # noqa: F401 - so that it is loaded without them
 
 
 def short_reason(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from builds.service.installed import Installation
 
 
 class Command(BaseCommand):
-    requires_system_checks: list[str] = []  # they are run where the pages are loaded, or by each web process
+    requires_system_checks: list[str] = []  # load_all() runs them
     help = (
         "Run the whole service of one machine until SIGTERM: migrations, queue store (unless REDIS_URL is set), web server, workers, "
         "outbox and reconciler. Exit code 0: it was asked to stop. 1: it could not start or go on."
