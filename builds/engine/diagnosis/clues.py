@@ -29,6 +29,7 @@ from builds.engine.diagnosis.pages import Pages
 from builds.engine.diagnosis.plain_lines import MAX_LINE, PlainLines
 from builds.engine.diagnosis.rule import Fact, Rule, Weight
 from builds.engine.diagnosis.rules import INDEX
+from builds.engine.diagnosis.surplus import without_surplus
 from builds.engine.diagnosis.trace import CRASHED, Trace
 from builds.engine.findings import Finding, Severity
 from builds.engine.process.ceilings import Ceilings
@@ -115,7 +116,8 @@ class Clues:
         A complaint that is not kept any more, because there have been so many, is left out.
         """
         said, clues, says_nothing = PlainLines(lines, self._prefix), [], []
-        for at in needed(SIGNIFICANT.matching(said.data), len(lines), self._is_in_the_middle):
+        data = said.data if self._complaints < MAX_CLUES else without_surplus(said)
+        for at in needed(SIGNIFICANT.matching(data), len(lines), self._is_in_the_middle):
             plain = said[at]
             line = self._looked_at(first + at, lines[at], plain)
             if line.text != plain:
@@ -159,7 +161,7 @@ class Clues:
                     groups := self._complete_groups(number, rule, found)
                 ) is not None:
                     return self._proven(rule, groups.get("host") or ""), groups
-        if raised := self._trace.raised:
+        if line.text and (raised := self._trace.raised):  # of our own project file nothing is said, whatever was raised before
             is_below = raised["colon"] and not raised["reason"]
             return languages.PYTHON_RAISED if is_below else languages.PYTHON_ERROR, raised
         return None

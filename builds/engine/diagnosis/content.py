@@ -287,3 +287,5 @@ FALLBACK_RULES = (
         examples=("⚠️  something new is odd",),
     ),
 )
+# The last of them matches whatever has a sign.
+SOMETHING_ODD = FALLBACK_RULES[-1]

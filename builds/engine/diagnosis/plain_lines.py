@@ -31,6 +31,10 @@ class PlainLines:
         text = without_colour(self._lines[at])
         return (text.replace(self._prefix, "") if self._prefix else text)[:MAX_LINE]
 
+    def is_cut(self, at: int) -> bool:
+        """Whether the line is so long that the rules may read less of it than ``data`` has."""
+        return len(self._lines[at]) > MAX_LINE
+
     def change(self, at: int, text: str) -> None:
         """Show the line as ``text``: it was read as a part of those around it."""
         self._changed[at] = text

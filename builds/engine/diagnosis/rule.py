@@ -137,6 +137,11 @@ class Rule:
         """Whether its line alone says all, and never more than that something is wrong."""
         return self.weight <= Weight.COMPLAINT and not self.follow and not self.reader and self.fact is None
 
+    @property
+    def only_complains(self) -> bool:
+        """The same, and that it does say that."""
+        return self.weight is Weight.COMPLAINT and self.is_only_a_complaint
+
 
 def rule(
     weight: Weight,

@@ -34,6 +34,10 @@ class RuleIndex:
             return self._rules
         return self._found(line)
 
+    def of_any(self, lines: bytes) -> Sequence[Rule]:
+        """The rules for any of several lines, which are UTF-8."""
+        return self._find(lines)
+
     def _find(self, line: bytes) -> Sequence[Rule]:
         return [self._rules[at] for at in self._scan.of(line)]
 
