@@ -55,10 +55,12 @@ def without_colour(text: str) -> str:
     return COLOUR_BYTES.sub(b"", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
-def encodable(text: str) -> str:
-    """``text`` with a question mark for each half of a character that cannot be sent as UTF-8."""
+def storable(text: str) -> str:
+    """``text`` as PostgreSQL takes it: without NUL, and with a question mark for each half of a character."""
     try:
-        text.encode()
+        data = text.encode()
     except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+        data = text.encode("utf-8", "replace")
+        text = data.decode()
+    # In bytes the look takes a thirtieth of the time.
+    return text.replace("\0", "") if b"\0" in data else text

@@ -42,7 +42,9 @@ class PlainLines:
     @cached_property
     def data(self) -> bytes:
         """All lines in UTF-8, uncut, as they are before any change."""
-        data = COLOUR_BYTES.sub(b"", encoded("\n".join(self._lines)))
+        data = encoded("\n".join(self._lines))
+        if b"\x1b" in data:
+            data = COLOUR_BYTES.sub(b"", data)
         return data.replace(encoded(self._prefix), b"") if self._prefix else data
 
     def shown(self) -> bytes:
