@@ -110,8 +110,11 @@ def _send_in_thread(first: StatusUpdate, server: DesciServer) -> None:
 
 def _reserve_next(submission_id: int) -> StatusUpdate | None:
     """Reserve the update that the submission waits with, if it is due and nothing holds it back."""
-    waiting = StatusUpdate.objects.pending().filter(~Exists(OutboxHold.objects.all()), submission=submission_id)
-    oldest = waiting.select_related("submission", "build").order_by("id").first()
+    waiting = StatusUpdate.objects.pending().filter(submission=submission_id)
+    if not waiting.exists():  # mostly: and the query below takes three times as long
+        return None
+    free = waiting.filter(~Exists(OutboxHold.objects.all()))
+    oldest = free.select_related("submission", "build").order_by("id").first()
     return oldest if oldest and oldest.next_try_at <= clock.now() and _reserve_one(oldest) else None
 
 
