@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from builds.engine.findings import Finding, Findings, Group, Kind
 from builds.engine.process.ceilings import Ceilings
+from builds.engine.process.spare import Spare
 from builds.lib.unzip import UnzipLimits
 
 if TYPE_CHECKING:
@@ -143,6 +144,7 @@ class Context:
     sandbox: Sandbox | None = None
     check_sandbox: Callable[[], None] = lambda: None
     groups: Groups | None = None
+    spare: Spare = field(default_factory=Spare)
     unreachable: Callable[[], Sequence[str]] = tuple
     """The listed hosts that the build's proxy could not reach so far."""
     refused: Callable[[], Sequence[str]] = tuple

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -16,6 +16,7 @@ from builds.engine.manuscript.exports import Export
 from builds.engine.manuscript.project import Archive, Project
 from builds.engine.manuscript.settings import read_settings
 from builds.engine.manuscript.url import ManuscriptUrl
+from builds.engine.myst import own_tools
 from builds.engine.stages.build import build
 from builds.engine.stages.collect import collect
 from builds.engine.stages.fetch import fetch
@@ -90,13 +91,15 @@ def run(ctx: Context, source: str, to: Path, progress: Progress, *, project_file
     """
     with progress.stage("fetch"):
         archive = _local(Path(source), project_file, ctx.limits.entries) if is_archive(source) else fetch(ctx)
-    with progress.stage("unpack"):
-        project = unpack(ctx, archive)
-    ctx = _with_exports(ctx, project)
-    with progress.stage("build"):
-        built = build(ctx, project)
-    with progress.stage("collect"):
-        made = collect(ctx, built)
+    with closing(ctx.spare):
+        own_tools.prepare(ctx)  # for the sources, while the archive is unpacked
+        with progress.stage("unpack"):
+            project = unpack(ctx, archive)
+        ctx = _with_exports(ctx, project)
+        with progress.stage("build"):
+            built = build(ctx, project)
+        with progress.stage("collect"):
+            made = collect(ctx, built)
     progress.exports = [_copied(export, to) for export in made]
 
 

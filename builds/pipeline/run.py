@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 from builds import lifecycle
 from builds.engine.manuscript import exports
 from builds.engine.manuscript.exports import Export
+from builds.engine.myst import own_tools
 from builds.engine.stages.build import build
 from builds.engine.stages.collect import collect
 from builds.engine.stages.deliver import deliver
@@ -51,7 +52,8 @@ def _run_stages(run: Run) -> None:
     context.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     if context.require_declared_exports and not exports.select_delivered(context.declared_exports):
         raise ExportsMissing
-    kept = _kept_before(run) or _build_unless_cached(run)
+    with closing(context.spare):
+        kept = _kept_before(run) or _build_unless_cached(run)
     run.make_room()
     with stage(run, StageName.DELIVER):
         deliver(context, kept)
@@ -77,8 +79,15 @@ def _kept_before(run: Run) -> Sequence[Export]:
 def _build_unless_cached(run: Run) -> Sequence[Export]:
     """The exports, from the build cache or from the stages that make them."""
     context, cache = run.context, ResultCache(run)
+
+    def has_result(commit: str, path: str) -> bool:
+        if cache.has_result(commit, path):
+            return True
+        own_tools.prepare(context)  # for the sources, while the archive is downloaded
+        return False
+
     with stage(run, StageName.FETCH):
-        archive = fetch_unless(context, cache.has_result)
+        archive = fetch_unless(context, has_result)
         kept = cache.take()
         if not kept and archive is None:
             archive = fetch(context)
@@ -89,6 +98,7 @@ def _build_unless_cached(run: Run) -> Sequence[Export]:
         archive.path.unlink(missing_ok=True)
     with stage(run, StageName.BUILD):
         built = build(context, project)
+        own_tools.prepare(context)  # for the exports, while the end of this stage is recorded
     with stage(run, StageName.COLLECT):
         return kept_exports.keep(run.build, collect(context, built))
 

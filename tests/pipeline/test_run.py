@@ -19,6 +19,7 @@ from django.db import OperationalError, connection
 from builds import lifecycle, tasks
 from builds.engine.context import Context
 from builds.engine.findings.catalogue.repository import LFS_POINTER
+from builds.engine.process.spare import Spare
 from builds.engine.stages.deliver import deliver
 from builds.lib import release
 from builds.models import Article, Build, EventKind, Mode, State, StatusUpdate, Submission
@@ -81,6 +82,18 @@ def test_a_failure_of_the_manuscript(bench: Bench, before: str, fault: str, code
     assert statuses(submission) == ["FAILED"]
     assert submission.builds.count() == 1, "an author's failure is not retried automatically"
     assert not bench.desci.deliveries["job-1"]
+
+
+def test_a_sandbox_is_made_ahead_twice_and_ended_if_it_is_not_needed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(Spare, "make", lambda self, command: calls.append("make"))
+    monkeypatch.setattr(Spare, "close", lambda self: calls.append("close"))
+    build = bench.run(bench.submission())
+    assert (build.state, calls) == (State.SUCCEEDED, ["make", "make", "close"])
+    calls.clear()
+    bench.archive.add("a", "b", {"README": "no project file"})
+    build = bench.run(submit("job-2"))
+    assert (build.cause_code, calls) == ("project-file-missing", ["make", "close"])
 
 
 TYPST = [{"format": "typst", "output": "exports/a.typ"}]

@@ -42,6 +42,11 @@ class ToolResult:
         return (self.errors or ["no reason given"])[-1]
 
 
+def prepare(ctx: Context) -> None:
+    """Begin to make the sandbox in which the next program runs, if that can run as a fork. Whoever calls this closes ``ctx.spare``."""
+    ctx.spare.make(_command(ctx, ctx.sandbox, FORKED[0], (), {}))
+
+
 def run(
     ctx: Context, sandbox: Sandbox | None, command: tuple[str, ...], *, seconds: float, max_bytes: int, env: Mapping[str, str]
 ) -> ToolResult:
@@ -54,7 +59,19 @@ def run(
     if sandbox:
         sandbox.hand_over()
     name, *arguments = command
-    program = Command(
+    program = _command(ctx, sandbox, name, arguments, env)
+    try:
+        return _run(ctx, program, seconds, max_bytes)
+    except (SandboxLost, SandboxUnavailable) as error:
+        if program.fork is None:
+            raise
+        logger.warning("%s is started by itself, because it could not run as a fork: %s", name, error)
+        fork_server.do_without()
+        return _run(ctx, replace(program, fork=None), seconds, max_bytes)
+
+
+def _command(ctx: Context, sandbox: Sandbox | None, name: str, arguments: Sequence[str], env: Mapping[str, str]) -> Command:
+    return Command(
         [sys.executable, "-I", str(TOOLS / name), *arguments],
         cwd=ctx.workspace,
         env=env,
@@ -65,14 +82,6 @@ def run(
         grace_seconds=0,
         fork=_fork(name, arguments),
     )
-    try:
-        return _run(ctx, program, seconds, max_bytes)
-    except (SandboxLost, SandboxUnavailable) as error:
-        if program.fork is None:
-            raise
-        logger.warning("%s is started by itself, because it could not run as a fork: %s", name, error)
-        fork_server.do_without()
-        return _run(ctx, replace(program, fork=None), seconds, max_bytes)
 
 
 def _run(ctx: Context, program: Command, seconds: float, max_bytes: int) -> ToolResult:
@@ -84,6 +93,7 @@ def _run(ctx: Context, program: Command, seconds: float, max_bytes: int) -> Tool
         on_lines=lambda stream, texts: lines[stream].extend(texts),
         output=OutputAllowance(max_bytes),
         on_used=ctx.report.used,
+        started=ctx.spare.take(program),
     )
     return ToolResult(ended, lines["stdout"], lines["stderr"])
 

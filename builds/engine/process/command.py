@@ -40,10 +40,16 @@ class Command:
         """How it is started: through the sandbox, if it has one."""
         if self.sandbox is None:
             return Launch(list(self.argv))
-        # A fork is not a child of what starts it: without a control group nobody would see its memory.
-        if self.fork and self.groups and (launch := self.sandbox.launch_fork(self.fork, self.cwd)):
-            return launch
+        if self.fork and self.joins:
+            return self.sandbox.launch_fork(self.fork, self.cwd)
         return self.sandbox.launch(self.argv, self.cwd)
+
+    @property
+    def joins(self) -> bool:
+        """Whether it is a fork that joins a sandbox. It is not a child of what starts it: without a control group nobody would see its
+        memory.
+        """
+        return bool(self.fork and self.groups and self.sandbox and self.sandbox.can_be_joined)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ class Bubblewrap(Sandbox):
     """``bwrap`` is bubblewrap's program."""
 
     kind = SandboxKind.BUBBLEWRAP
+    can_be_joined = True
 
     bwrap: str = field(default_factory=find_bubblewrap)
 

@@ -86,6 +86,8 @@ class Sandbox(ABC):
     kind: ClassVar[SandboxKind]
     notice: ClassVar[str] = ""
     """What operators must know where builds run in this kind of sandbox."""
+    can_be_joined: ClassVar[bool] = False
+    """Whether a fork can join this kind of sandbox."""
 
     workspace: Path
     policy: Policy = Policy()
@@ -104,9 +106,9 @@ class Sandbox(ABC):
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
         """The command to start instead of ``argv``, so that it runs in the sandbox."""
 
-    def launch_fork(self, fork: Fork, cwd: Path) -> Launch | None:
-        """How to start ``fork`` in the sandbox. None if this kind of sandbox can't be joined."""
-        return None
+    def launch_fork(self, fork: Fork, cwd: Path) -> Launch:
+        """How to start ``fork`` in a sandbox that can be joined."""
+        raise NotImplementedError
 
     @property
     @abstractmethod
