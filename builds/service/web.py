@@ -12,6 +12,7 @@ from django.core.management import CommandError
 from django.core.wsgi import get_wsgi_application
 
 from builds.record.waiting import limit_waiting
+from builds.service import fork
 from builds.service.preload import load_all
 from builds.service.start import prepare
 from jobsite.web.admission import admit
@@ -29,6 +30,7 @@ def run(listening: socket.socket) -> None:
     """Serve on ``listening`` until SIGTERM."""
     prepare()
     load_all()
+    fork.freeze()  # a process that serve forked has only little left to freeze
     share_one_arena()
     limit_waiting()
     patience = Patience(
