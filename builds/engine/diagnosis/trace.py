@@ -55,9 +55,9 @@ MYST = re.compile(r"/mystmd_py/|myst\.cjs")
 CRASHED = kind(
     "tool-crashed",
     Severity.BROKEN,
-    "A tool crashed by an error of its own, which is not the manuscript's: {kind} {reason}.",
+    "A tool crashed with an internal error, which is not the manuscript's: {kind} {reason}.",
     advice="Retry the submission. If it fails again, report the lines of the log to the operators: an unusual part of the "
-    "manuscript may be why.",
+    "manuscript may be the reason.",
     fault=Fault.UNKNOWN,
     examples=("TypeError: Cannot read properties of undefined (reading 'length')\n    at visit (/x/mystmd_py/myst.cjs:1:2)",),
 )

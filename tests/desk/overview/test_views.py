@@ -181,7 +181,7 @@ def test_durations_are_a_table(viewer: Client) -> None:
 
 
 def test_a_kind_of_finding_is_explained_by_its_text() -> None:
-    assert find_sentence("title-invalid") == "The title in … is not a text, so the paper has no title."
+    assert find_sentence("title-invalid") == "The title in … is not a string, so the paper has no title."
     assert find_sentence("nonsense") == ""
 
 
