@@ -45,7 +45,7 @@ def take(submission: Submission, user: User) -> None:
     """
     lock(submission.pk)
     if handler := handler_of(submission):
-        raise ActionRefused(f"{handler.username} handles it already. Give it away instead.")
+        raise ActionRefused(f"{handler.username} is already handling it. Assign it instead.")
     _hand(submission, user, EventKind.TAKEN, user.username, "")
 
 

@@ -164,7 +164,7 @@ class JobsiteWorker(Worker):
         """
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ does not annotate it
         if release.has_changed():
-            logger.warning("another release was installed: this worker ends, so that one of that release takes its place")
+            logger.warning("another release was installed: this worker ends, and a worker of that release takes its place")
             self.request_stop(signal.SIGTERM, None)
 
     def _write_row(self, write: Callable[[WorkerRow], None]) -> None:
@@ -209,7 +209,7 @@ class JobsiteWorker(Worker):
         except NoSuchJobError:  # its build was cancelled this moment
             return None
         except (DatabaseError, InterfaceError, RedisError) as error:
-            logger.warning("whose turn it is could not be found out, so the oldest job is taken: %s", error)
+            logger.warning("could not find out which build is next, so the oldest job is taken: %s", error)
             return job
         finally:
             connections.close_all()
@@ -325,7 +325,7 @@ class JobsiteWorker(Worker):
     def maintain_heartbeats(self, job: Job, execution: Any) -> None:
         """Supervise the build. A queue store that is not available must not end a build that does not need it."""
         if self.horse_pid and self._must_kill():
-            logger.warning("a build does not end by itself: killing its work-horse", extra={"build": job.id})
+            logger.warning("a build does not end: killing its work-horse", extra={"build": job.id})
             self._kill(self.horse_pid)
         try:
             super().maintain_heartbeats(job, execution)

@@ -171,7 +171,7 @@ def _find_growing_groups() -> list[Alarm]:
     return [
         Alarm(
             kind,
-            f"{counted(lately, 'manuscript')} failed alike in the last hour: {group.code}.",
+            f"{counted(lately, 'manuscript')} failed the same way in the last hour: {group.code}.",
             _describe_group(group),
             serious=False,
             since=group.first_at,

@@ -99,7 +99,7 @@ def test_a_cancel_ends_a_hung_build(bench: Bench, kind: str) -> None:
     assert [(stage.name, stage.state) for stage in build.stages.all()] == [("fetch", Stage.State.CANCELLED)]
     assert lines(build)[0] == "Now it hangs."
     assert lines(build)[-2:] == [
-        "The build did not stop by itself. The worker killed its processes from outside.",
+        "The build did not stop on its own, so the worker killed its processes.",
         "Cancelled by ada: It hangs.",
     ]
     assert build.submission.builds.count() == 1

@@ -39,7 +39,7 @@ source_kind(
     "reference-number-wrong",
     Severity.BROKEN,
     'The reference "{shown}" in {file} is wrong in the PDF {pdf}, where that figure or table has the number {number}.',
-    advice="MyST restarts its numbering on each page. Set `numbering` to `continue: true` for figures and tables, or put everything on one page.",
+    advice="MyST restarts its numbering on each page. Set `numbering` to `continue: true` for figures and tables, or use a single page.",
 )
 source_kind(
     "citation-form",
