@@ -288,7 +288,7 @@ def _reused(build: Build) -> dict[str, Any] | None:
 
 
 def _warnings(build: Build) -> list[str]:
-    """What clients read before there were findings. Attempts of older releases have nothing else."""
+    """The list of texts that clients read before findings existed. Attempts of older releases have only these."""
     return [*build.warnings, *(finding.words for finding in build.findings.all() if finding.group == Group.BUILD)]
 
 

@@ -122,7 +122,7 @@ def reopen(submission: Submission) -> bool:
 
 
 def follow_earlier(submission: Submission) -> None:
-    """The author has submitted a node again of which the desk has handled a submission, in the caller's transaction.
+    """Called when the author has submitted a node again that the desk has handled before, in the caller's transaction.
 
     Submissions that wait for the author come back. Whoever handled the newest one handles this one too, if they still may.
     """

@@ -108,7 +108,7 @@ def waiting_for(build: Build, code: str) -> Waiting | None:
 
 
 def _waiting(build: Build, code: str, codes: set[str], patience: timedelta, first_pause: timedelta) -> Waiting:
-    """Counted are the builds of the present row of automatic ones, this one included, that failed with one of ``codes``."""
+    """Counts the builds in the current run of automatic retries, this one included, that failed with one of ``codes``."""
     ends = [build.finished_at or clock.now()]
     ends += [earlier.finished_at for earlier in _before(build) if earlier.cause_code in codes and earlier.finished_at]
     return Waiting(AWAITED[code], min(ends), min(ends) + patience, first_pause, len(ends))

@@ -1,4 +1,4 @@
-"""Uses the build cache for one running build: what its result depends on, and the result of an earlier build of the same."""
+"""Uses the build cache for one running build: what its result depends on, and the result of an earlier build with the same inputs."""
 
 from __future__ import annotations
 

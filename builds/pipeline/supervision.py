@@ -148,7 +148,7 @@ class Supervision:
             lifecycle.renew(build)
 
     def _seconds_since(self, moment: str) -> float:
-        """How long ago this was called first for ``moment``."""
+        """How long ago this was first called for ``moment``."""
         now = time.monotonic()
         return now - self._first_seen.setdefault(moment, now)
 

@@ -174,7 +174,7 @@ def _fork() -> int:
 
 
 def _prepare() -> None:
-    """A child must not share a connection, nor write again what waits in a buffer."""
+    """A child must not share a connection, nor write buffered output a second time."""
     connections.close_all()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -190,7 +190,7 @@ class JobsiteWorker(Worker):
         return 15
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run the build whose turn it is, which may be another than the one that this job was enqueued for. None, if none may start."""
+        """Run the build that is next in turn, which may not be the one that this job was enqueued for. None if none may start."""
         chosen = self._take_turn(job)
         if chosen is not None:
             toolchain.pixi_version()  # remembered before the fork, so that work-horses need not ask
@@ -264,7 +264,7 @@ class JobsiteWorker(Worker):
         return True
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
-        """Wait for the work-horse to end. Not for ever, once it was killed: its state is then that of a process that SIGKILL ended."""
+        """Wait for the work-horse to end. Once it was killed, do not wait for ever: report the status of a process that SIGKILL ended."""
         pid = self.horse_pid
         while self._killed_at is not None and self._is_running(pid):
             if self._is_stuck(pid):
@@ -364,7 +364,7 @@ class JobsiteWorker(Worker):
 
 
 def _keep_fork_server() -> ForkServer | None:
-    """The fork server for the next work-horse. Without one, each program is started by itself."""
+    """The fork server for the next work-horse. Without one, each program is started as a new process."""
     try:
         return fork_server.keep_running(TOOLS / "fork_server.py") if sys.platform == "linux" else None
     except OSError as error:

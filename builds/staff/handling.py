@@ -25,7 +25,7 @@ else:
 
 
 class NoForm(forms.Form):
-    """Nothing has to be said."""
+    """The form of an action that asks for nothing."""
 
 
 class NoteForm(forms.Form):

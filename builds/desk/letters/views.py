@@ -86,7 +86,7 @@ class LetterForm(forms.Form):
 
     @property
     def letter(self) -> Letter:
-        """What was written, with line ends as everywhere else."""
+        """The text as it was written, with normalised line ends."""
         data = self.cleaned_data
         return Letter(data["recipients"], data["subject"], data["text"].replace("\r\n", "\n"))
 

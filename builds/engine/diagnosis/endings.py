@@ -1,4 +1,4 @@
-"""Says why a command failed where no rule knows a reason: by its exit code, and by the last lines that it printed."""
+"""Explains why a command failed if no rule knows the reason: from its exit code, and the last lines that it printed."""
 
 from __future__ import annotations
 

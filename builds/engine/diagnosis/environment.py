@@ -1,4 +1,4 @@
-"""Rules for what a program says that it lacks in the place where it runs: libraries, interpreters, variables, rights, a screen."""
+"""Rules for what programs print if their environment lacks something: libraries, interpreters, variables, rights, a screen."""
 
 from __future__ import annotations
 

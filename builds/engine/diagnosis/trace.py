@@ -1,4 +1,4 @@
-"""Reads stack traces: where in the author's own code something failed, and whether a tool crashed by itself."""
+"""Reads stack traces: where in the author's own code something failed, and whether a tool itself crashed."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CODE_FAILED = kind(
 
 
 class Trace:
-    """What the lines before an error say of it: the place in the author's own code, the notebook that is run, a host,
+    """What the lines before an error say about it: the place in the author's own code, the notebook that is run, a host,
     and whether it read an environment variable.
 
     ``raised`` has the exception, if the line that was seen last ends a trace of Python.

@@ -1,4 +1,4 @@
-"""Reads what the YAML parser says after a complaint, and says it in words for an author who does not know parsers."""
+"""Reads what the YAML parser says after a complaint, and rephrases it for an author who does not know parsers."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def _not_started(program: str, reason: str | None) -> ToolMissing:
 
 
 def _make_group(command: Command) -> Group | None:
-    """A command whose limits can't be set does not run."""
+    """Make the command's group. Raises if its limits can't be set, so that it does not run without them."""
     try:
         more = FORK_PROCESSES if command.fork else 0
         ceilings = replace(command.ceilings, processes=command.ceilings.processes and command.ceilings.processes + more)
@@ -210,7 +210,7 @@ def _add(group: Group, pid: int) -> None:
 
 @contextmanager
 def _moving(process: subprocess.Popen[bytes], gate: Gate | None) -> Iterator[None]:
-    """Nothing runs that could not be put into its group."""
+    """Kill the process if the block fails, so that nothing runs outside its group."""
     try:
         yield
     except BaseException as error:

@@ -76,7 +76,7 @@ class Server:
         self._poll.register(self._ended, select.POLLIN)
 
     def serve(self) -> None:
-        """Until nobody is left who could ask, or nobody has asked for long."""
+        """Serve until nobody is left who could ask, or nobody has asked for a long time."""
         while events := self._poll.poll(None if self._running else IDLE_SECONDS * 1000):
             for descriptor, happened in events:
                 if descriptor == self._requests.fileno():

@@ -191,7 +191,7 @@ class Text:
         return at >= 0
 
     def _has_apart(self, text: str) -> bool:
-        """Whether a text is there in two parts, the second on the same page or the next."""
+        """Whether a text is there in two parts, the second on the same page or the next one."""
         for number, page in enumerate(self._pages if len(self._pages) > 1 else ()):
             following = "\0".join(self._pages[number : number + 2])
             self._looks -= len(text)
