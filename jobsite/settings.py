@@ -137,7 +137,7 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": ["'none'"],
     },
 }
-# Ten hours a sign-in lasts at most: a working day.
+# A sign-in lasts at most ten hours: a working day.
 SESSION_COOKIE_AGE = 10 * 3600
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 

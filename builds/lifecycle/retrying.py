@@ -36,7 +36,7 @@ from builds.lifecycle.rows import JOBSITE
 from builds.models import Build, EventKind, Mode, Rank, clock
 from builds.record import kept_exports
 
-# So many outages in a row are probably no outages: something about the build makes the database fail.
+# This many outages in a row are probably not outages: something about the build makes the database fail.
 MAX_OUTAGES = 20
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
 # Failures that can pass without anyone's help.

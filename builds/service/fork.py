@@ -76,7 +76,7 @@ class Forked:
         if self.returncode is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # whoever started this process lets the kernel reap its children
+            except ChildProcessError:  # the parent of this process lets the kernel reap its children
                 self.returncode = 0
             else:
                 self.returncode = os.waitstatus_to_exitcode(status) if pid else None

@@ -12,7 +12,7 @@ from builds import lifecycle
 from builds.models import Build, State
 from builds.queue import store
 
-# So many builds in a row that are not in the queue were lost by the queue store. The reconciler puts them back.
+# If this many builds in a row are not in the queue, the queue store has lost them. The reconciler puts them back.
 MAX_MISSING = 20
 
 

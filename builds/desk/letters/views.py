@@ -25,7 +25,7 @@ from builds.models import Build, Event, HandlingState, LetterKind, Submission
 MAX_RECIPIENTS = 20
 # Programs and browsers cut longer links.
 MAX_MAIL_LINK = 8_000
-# The author has to do something.
+# The letters that ask the author to do something.
 ASKING = (LetterKind.FAILED, LetterKind.PROBLEMS)
 LABELS = {
     LetterKind.FAILED: "It can't be built",

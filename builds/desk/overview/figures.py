@@ -29,7 +29,7 @@ FIELDS, CAUSES, PROBLEMS = "fields", "causes", "problems"
 NOT_DELIVERED = {
     error.code for error in (DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, SecretRefused)
 }
-# What is counted of Outcomes, and the filters of the list that shows it.
+# The counts of Outcomes, each with the filters of the list that shows it.
 LISTS = {
     "all": {},
     "succeeded": {"state": State.SUCCEEDED.value},

@@ -69,7 +69,7 @@ def read_error(lines: Sequence[str]) -> Read:
 
 
 def read_place_below(lines: Sequence[str]) -> Read:
-    """The place that one of the next lines names, and what that line says of it."""
+    """The place that one of the next lines names, and what that line says about it."""
     below = [line.strip() for line in lines[:MAX_BELOW] if not line.startswith("make")]
     found = PLACE.search(" ".join(below))
     groups = found.groupdict() if found and not trace.FOREIGN.search(found["file"]) else {}

@@ -13,7 +13,7 @@ from builds.engine.findings import Severity
 from builds.errors import HostFailed, HostRefused, Unexplained
 
 HOST = r"(?:https?://|host='?|[Hh]ost: |to |verify )(?P<host>[\w-]+(?:\.[\w-]+)+)"
-# What a program says before it asks a host: the line with the answer often does not name it.
+# What a program prints before it contacts a host: the line with the answer often does not name the host.
 ASKED = re.compile(
     r"^(?:--\d{4}-\d\d-\d\d [\d:]+--  |trying URL '|Retrieving '|.*\berror sending request for url \()"
     r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)"

@@ -40,7 +40,7 @@ class Command:
         """How it is started: through the sandbox, if it has one."""
         if self.sandbox is None:
             return Launch(list(self.argv))
-        # A fork is not a child of what starts it: without a control group nobody would see its memory.
+        # A fork is not a child of the process that starts it: without a control group its memory would not be counted.
         if self.fork and self.groups and (launch := self.sandbox.launch_fork(self.fork, self.cwd)):
             return launch
         return self.sandbox.launch(self.argv, self.cwd)

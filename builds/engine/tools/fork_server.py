@@ -57,7 +57,7 @@ def main(descriptor: str) -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork would copy the pages of all that was imported
     Server(requests).serve()
-    requests.close()  # at once: who asks from now on learns that nobody answers
+    requests.close()  # at once: a client that asks from now on learns that nobody answers
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Markup that MyST does not know, and prints as it stands: that of LaTeX, Pandoc, Sphinx, a template language, or MyST with a slip."""
+"""Markup that MyST does not know and prints as is: from LaTeX, Pandoc, Sphinx or a template language, or MyST with a typo."""
 
 from __future__ import annotations
 

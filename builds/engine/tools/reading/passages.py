@@ -1,4 +1,4 @@
-"""The passages of a page, and which of them an export lacks: mystmd and templates leave parts out without a word."""
+"""The passages of a page, and which of them an export lacks: mystmd and templates leave parts out silently."""
 
 from __future__ import annotations
 
