@@ -49,8 +49,8 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("ALLOWED_HOSTS", "host names under which Jobsite can be reached, comma-separated. `*`: any"),
         Setting(
             "PROXIES",
-            "number of proxies in front of Jobsite that add to `X-Forwarded-For`. The client's address is then that entry, "
-            "counted from the end. It decides whose sign-in is locked and whose requests are limited",
+            "number of proxies in front of Jobsite that add to `X-Forwarded-For`. The client's address is the entry at that "
+            "position, counted from the end. It decides whose sign-in is locked and whose requests are limited",
             unit="proxies",
         ),
         Setting("WEB_WORKERS", "processes of the web server", unit="processes"),
@@ -66,7 +66,7 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             unit="seconds",
         ),
         Setting("REQUEST_BODY_SECONDS", "time limit for receiving a request's body. A slower client gets 408", unit="seconds"),
-        Setting("REQUEST_HEADERS_MAX", "most headers in a request. More get 431", unit="headers"),
+        Setting("REQUEST_HEADERS_MAX", "maximum number of headers in a request. More get 431", unit="headers"),
         Setting("REQUEST_HEAD_MAX_BYTES", "largest request line and headers together. Larger ones get 431", unit="bytes"),
         Setting("KEEP_ALIVE_SECONDS", "how long a connection stays open without a request", unit="seconds"),
         Setting(
@@ -150,16 +150,18 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("REPORT_COMPLETED", "whether to send `COMPLETED` after desci-server has received the files"),
         Setting(
             "DELIVERY_PATIENCE",
-            "how long desci-server is given to accept the files, from the first failed delivery on. Attempts that only deliver follow "
-            "each other, with pauses of 10 s to 15 min, and keep no worker busy meanwhile. Only then does the submission fail",
+            "how long Jobsite keeps trying to deliver the files after the first failed delivery. Attempts that only deliver follow "
+            "each other, with pauses of 10 s to 15 min in which no worker is busy. After that, the submission fails",
             unit="seconds",
         ),
         Setting(
             "API_RATE_PER_CLIENT",
-            "most API requests per minute from one address (IPv6: from one /64 network). More get 429 with `Retry-After`. `0`: no limit",
+            "maximum API requests per minute from one address (IPv6: from one /64 network). More get 429 with `Retry-After`. `0`: no limit",
             unit="requests a minute",
         ),
-        Setting("API_RATE", "most API requests per minute from all addresses together. `0`: no limit", unit="requests a minute"),
+        Setting(
+            "API_RATE", "maximum API requests per minute from all addresses together. `0`: no limit", unit="requests a minute"
+        ),
         Setting("SUBMISSION_MAX_BYTES", "largest body of an API request. A larger one gets 413", unit="bytes"),
         Setting(
             "REQUIRE_DECLARED_EXPORTS",
@@ -231,13 +233,13 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("LEASE_SECONDS", "a worker that gives no sign of life for this long is considered lost", unit="seconds"),
         Setting(
             "STOP_GRACE",
-            "how long a worker may go on building after it was asked to stop. After that the build is stopped and requeued",
+            "how long a worker may continue building after it was asked to stop. After that the build is stopped and requeued",
             unit="seconds",
         ),
         Setting(
             "AUTOMATIC_RETRIES",
-            "how many times in a row Jobsite retries an attempt that failed for a passing reason, such as an unreachable host. At most 3. "
-            "Deliveries (`DELIVERY_PATIENCE`) and GitHub's rate limit (as long as it says, at most a day) are waited for beside that",
+            "how many times in a row Jobsite retries an attempt that failed for a temporary reason, such as an unreachable host. At most "
+            "3. Retries of deliveries (`DELIVERY_PATIENCE`) and after GitHub's rate limit (when GitHub says, within a day) do not count",
             unit="attempts",
         ),
     ),
@@ -249,19 +251,19 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         ),
         Setting(
             "EXPORTS_KEPT_MAX_BYTES",
-            "most bytes of all kept exports together. Those that were not delivered for longest are removed above it. `0`: no limit",
+            "maximum size of all kept exports together. Above it, the exports delivered least recently are removed. `0`: no limit",
             unit="bytes",
         ),
         Setting(
             "BUILD_CACHE_DAYS",
-            "how long after its end the result of a build is delivered again, without a build, if the same commit is submitted with the "
-            "same recipe and tools. The exports must still be kept. `0`: every submission is built",
+            "how long after its end the result of a build is reused: if the same commit is submitted with the same recipe and tools, its "
+            "exports are delivered without a new build, provided they are still kept. `0`: every submission is built",
             unit="days",
         ),
         Setting(
             "ARCHIVES_KEPT_MAX_BYTES",
-            "most bytes of downloaded repositories that are kept for a week in `DATA_DIR/cache/archives`, so that a commit is downloaded "
-            "once. Those that were not used for longest are removed above it. `0`: none is kept",
+            "maximum size of the downloaded repositories that are kept for a week in `DATA_DIR/cache/archives`, so that a commit is "
+            "downloaded only once. Above it, the least recently used ones are removed. `0`: none are kept",
             unit="bytes",
         ),
         Setting(
@@ -274,12 +276,12 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "EXPORTS_S3_ENDPOINT", "address of the compatible service, for example `https://s3.example.org`", default="Amazon S3"
         ),
         Setting("EXPORTS_S3_REGION", "region of the bucket, if the service has regions"),
-        Setting("EXPORTS_S3_ACCESS_KEY", "access key id. Without it, the places where AWS's tools look for one are tried"),
+        Setting("EXPORTS_S3_ACCESS_KEY", "access key id. Without it, credentials are looked up where AWS's tools look for them"),
         Setting("EXPORTS_S3_SECRET_KEY", "the secret of the access key", secret=True),
         Setting("LOGS_KEPT_DAYS", "how long the log of an attempt is kept after its end. `0`: for ever", unit="days"),
         Setting(
             "LOGS_KEPT_MAX_LINES",
-            "most lines of all logs together. The oldest lines of attempts that have ended are removed above it. `0`: no limit",
+            "maximum number of lines in all logs together. Above it, the oldest lines of ended attempts are removed. `0`: no limit",
             unit="lines",
         ),
         Setting(
@@ -308,10 +310,10 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
             "without any protection if neither works",
         ),
         Setting("BUILD_READABLE", "further folders that builds can read, comma-separated. For example a TeX outside `/usr`"),
-        Setting("BUILD_MEMORY_MAX_BYTES", "most memory of a build's programs together", unit="bytes"),
-        Setting("BUILD_PROCESSES_MAX", "most processes and threads of a build", unit="processes"),
-        Setting("BUILD_DISK_MAX_BYTES", "most disk space for a build's workspace", unit="bytes"),
-        Setting("BUILD_FILES_MAX", "most files in a build's workspace", unit="files"),
+        Setting("BUILD_MEMORY_MAX_BYTES", "maximum memory of all of a build's programs together", unit="bytes"),
+        Setting("BUILD_PROCESSES_MAX", "maximum number of processes and threads in a build", unit="processes"),
+        Setting("BUILD_DISK_MAX_BYTES", "maximum disk space for a build's workspace", unit="bytes"),
+        Setting("BUILD_FILES_MAX", "maximum number of files in a build's workspace", unit="files"),
         Setting("BUILD_FILE_MAX_BYTES", "largest file that a build can write", unit="bytes"),
         Setting("BUILD_CGROUPS", "`auto`: use control groups if the service can create them. `no`: never"),
         Setting(
@@ -322,18 +324,18 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("BUILD_NICE", "without control groups: the niceness of builds, 0 to 19 (see nice(1))"),
         Setting(
             "LOG_MAX_BYTES",
-            "most output of a build's commands together. Each line counts 32 bytes more. A build that writes more is stopped",
+            "maximum output of all of a build's commands together. Each line counts 32 bytes more. A build that writes more is stopped",
             unit="bytes",
         ),
         Setting(
             "LOG_MAX_BYTES_PER_SECOND",
-            "most output per second, averaged over 10 s. A command that writes faster is slowed down. `0`: no limit",
+            "maximum output per second, averaged over 10 s. A command that writes faster is slowed down. `0`: no limit",
             unit="bytes",
         ),
         Setting("ARCHIVE_MAX_BYTES", "largest archive of a repository", unit="bytes"),
         Setting("UNPACKED_MAX_BYTES", "largest repository after unpacking", unit="bytes"),
-        Setting("UNPACKED_MAX_ENTRIES", "most files and folders in a repository", unit="entries"),
-        Setting("EXPORTS_MAX", "most exports that a manuscript can declare", unit="exports"),
+        Setting("UNPACKED_MAX_ENTRIES", "maximum number of files and folders in a repository", unit="entries"),
+        Setting("EXPORTS_MAX", "maximum number of exports that a manuscript can declare", unit="exports"),
         Setting("EXPORTS_MAX_BYTES", "largest delivery: all files together", unit="bytes"),
     ),
     "E-mail and notifications": (
@@ -348,11 +350,11 @@ GROUPS: dict[str, tuple[Setting, ...]] = {
         Setting("EMAIL_FROM", "the sender of e-mail"),
         Setting(
             "NOTIFY_EMAILS",
-            "addresses, comma-separated, that learn of alarms: a failure that is our own fault, work without progress, status updates "
-            "that are not accepted, no worker. They also get the digest",
+            "comma-separated addresses that are notified of alarms: a failure that is our own fault, work without progress, status "
+            "updates that are not accepted, no worker. They also get the digest",
         ),
         Setting("NOTIFY_WEBHOOK_URL", "an address that gets the same messages as JSON, by POST"),
-        Setting("NOTIFY_WEBHOOK_SECRET", "the secret with which these are signed", secret=True),
+        Setting("NOTIFY_WEBHOOK_SECRET", "the secret that these messages are signed with", secret=True),
         Setting(
             "NOTIFY_DIGEST_HOUR", "the hour of the day, in UTC, of the daily digest: `0` to `23`. Without it there is no digest"
         ),

@@ -38,7 +38,7 @@ ROLES = {
 COMMAND = "command"
 # The event of a line that is not a step with a fixed name.
 MESSAGE = "message"
-# Of one text, in characters. The beginning and the end are kept: the end of a traceback names the error.
+# The maximum length of one text. Its beginning and end are kept: the end of a traceback names the error.
 MAX_TEXT, KEPT_START = 8000, 2000
 MAX_DEPTH = 6
 

@@ -137,7 +137,7 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": ["'none'"],
     },
 }
-# Ten hours a sign-in lasts at most: a working day.
+# A sign-in lasts at most ten hours: a working day.
 SESSION_COOKIE_AGE = 10 * 3600
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 
@@ -382,7 +382,7 @@ NOTIFY_DIGEST_HOUR = env.integer("NOTIFY_DIGEST_HOUR", 0, maximum=23) if env.tex
 if NOTIFY_EMAILS and not EMAIL_HOST:
     raise env.WrongSetting("NOTIFY_EMAILS", "needs EMAIL_HOST, the server that sends e-mail")
 if NOTIFY_WEBHOOK_URL and not NOTIFY_WEBHOOK_SECRET:
-    raise env.WrongSetting("NOTIFY_WEBHOOK_URL", "needs NOTIFY_WEBHOOK_SECRET, with which messages are signed")
+    raise env.WrongSetting("NOTIFY_WEBHOOK_URL", "needs NOTIFY_WEBHOOK_SECRET, which messages are signed with")
 
 FILE_UPLOAD_PERMISSIONS = 0o600
 DATA_UPLOAD_MAX_MEMORY_SIZE = None  # the API's parser limits the body and answers in the envelope

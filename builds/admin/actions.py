@@ -67,7 +67,7 @@ class WithActions(AnyModelAdmin):
         return super().render_change_form(request, context, *args, **kwargs)
 
     def _confirm_or_perform(self, request: HttpRequest, action: Action) -> HttpResponse | None:
-        """Show the confirmation page, or perform the confirmed action. None leads back to the list.
+        """Show the confirmation page, or perform the confirmed action. Returns None to go back to the list.
 
         Works on the selected rows even if the list's filters no longer match them, because their state may have changed since.
         """

@@ -110,7 +110,7 @@ class RecordAdmin(ReadOnly, AnyModelAdmin):
 
     @property
     def media(self) -> Media:
-        """The scripts of Django's pages without those of forms, which are half of them, and those of the filter by submission."""
+        """The scripts of Django's pages without those for forms, which are half of them; with those of the filter by submission if used."""
         has_filter = any(isinstance(spec, tuple) and spec[1] is SubmissionFilter for spec in self.list_filter)
         return SCRIPTS + AUTOCOMPLETE if has_filter else SCRIPTS
 

@@ -32,7 +32,7 @@ class LetterTemplateForm(AnyModelForm):
 
 @admin.register(LetterTemplate)
 class LetterTemplateAdmin(AnyModelAdmin):
-    """The texts of letters to authors, where they are not those that Jobsite comes with."""
+    """The texts of letters to authors that admins have changed from those that Jobsite comes with."""
 
     form = LetterTemplateForm
     list_display = ("kind", "subject")

@@ -51,7 +51,7 @@ class NotificationAdmin(RecordAdmin):
 
     @admin.display(description="text")
     def said(self, row: Notification) -> str:
-        """Not that of a password reset: its link opens another person's account."""
+        """The text; never that of a password reset, whose link opens another person's account."""
         return "not shown" if row.kind == RESET_KIND else safe_text(row.text)
 
 

@@ -46,7 +46,7 @@ class CheckBoxAdmin(AnyAdmin):
 
 
 class IdentityInline(AnyInline):
-    """The account's user at the sign-in provider. Erasing it lets another one with the same verified e-mail address take its place."""
+    """The account's user at the sign-in provider. After it is erased, another user with the same verified e-mail address can be linked."""
 
     model = Identity
     readonly_fields = ("issuer", "subject", "email", "linked_at")

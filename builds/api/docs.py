@@ -15,7 +15,7 @@ from builds.api import description, openapi
 @require_safe
 @login_not_required
 def docs(request: HttpRequest) -> HttpResponse:
-    """The page. Without an account only where a setting allows it."""
+    """The page. Readers without an account see it only if a setting allows that."""
     if not settings.API_DOCS_PUBLIC and not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
     schema = openapi.document()

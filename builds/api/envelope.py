@@ -22,7 +22,7 @@ from builds.staff.numbers import is_too_large
 logger = logging.getLogger(__name__)
 
 API_PATHS = re.compile(r"/+(?:v1|healthz|readyz)(?:/|$)")
-WENT_WRONG = "Something went wrong inside Jobsite. Nothing was changed. The operators find the reason in Jobsite's log."
+WENT_WRONG = "Something went wrong inside Jobsite. Nothing was changed. The operators can find the reason in Jobsite's log."
 UNAVAILABLE = "Jobsite can't use its database at the moment. Nothing was changed. Try again later."
 RETRY_AFTER_SECONDS = "5"
 

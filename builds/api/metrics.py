@@ -1,6 +1,6 @@
 """``GET /metrics``: the figures for Prometheus.
 
-What makes them is loaded only where metrics are on. They are off unless a setting turns them on.
+The code that makes them is loaded only where metrics are on. They are off unless a setting turns them on.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Keeps the OpenAPI description, which is made once, and answers it.
+"""Makes the OpenAPI description once, keeps it, and serves it.
 
-What makes it is loaded in a child process that ends, because no other page needs it: it takes 5 MB, and the description itself 55 kB.
+The code that makes it is loaded in a short-lived child process, because no other page needs it: it takes 5 MB, and the
+description itself 55 kB.
 """
 
 from __future__ import annotations

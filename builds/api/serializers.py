@@ -142,7 +142,7 @@ class FindingAnswer(serializers.Serializer[Any]):
     advice = serializers.CharField(allow_blank=True)
     file = serializers.CharField(allow_blank=True, help_text="relative to the repository's root")
     line = serializers.IntegerField(allow_null=True)
-    export = serializers.CharField(allow_blank=True, help_text="the export that it touches; empty for all of them")
+    export = serializers.CharField(allow_blank=True, help_text="the export that it affects; empty if it affects all of them")
     logLine = serializers.IntegerField(
         source="log_line", allow_null=True, help_text="number of the line in the newest attempt's log"
     )
@@ -193,7 +193,7 @@ class AttemptAnswer(serializers.Serializer[Any]):
     processorSeconds = serializers.FloatField(
         source="processor_seconds",
         allow_null=True,
-        help_text="user and system time of the attempt's commands, as far as they have ended",
+        help_text="user and system time of the attempt's commands that have ended",
     )
     reused = ReusedAnswer(
         allow_null=True, help_text="the attempt whose result was delivered without a build, because it had built the same"
@@ -207,7 +207,7 @@ class StatusAnswer(serializers.Serializer[Any]):
     url = serializers.CharField()
     title = serializers.CharField(allow_blank=True)
     state = serializers.ChoiceField(State.choices)
-    cancelRequested = serializers.BooleanField(help_text="somebody has cancelled it, and something of it still runs")
+    cancelRequested = serializers.BooleanField(help_text="it has been cancelled, but some of its processes are still running")
     heldBack = serializers.CharField(
         allow_blank=True, help_text="why a queued submission may not start yet, if its owner has too many builds running"
     )
@@ -288,7 +288,7 @@ def _reused(build: Build) -> dict[str, Any] | None:
 
 
 def _warnings(build: Build) -> list[str]:
-    """What clients read before there were findings. Attempts of older releases have nothing else."""
+    """The list of texts that clients read before findings existed. Attempts of older releases have only these."""
     return [*build.warnings, *(finding.words for finding in build.findings.all() if finding.group == Group.BUILD)]
 
 

@@ -116,7 +116,7 @@ class LogView(APIView):
 
 
 def _lines(build: Build, first: int) -> Iterator[bytes]:
-    """The lines up to the count that X-Next-Line was made from, and none that was written since."""
+    """Only the lines that X-Next-Line counts: none that were written after it was computed."""
     for line in logs.read(build, first):
         if line.number > build.log_lines:
             return

@@ -1,4 +1,4 @@
-"""What every reason of a failed build has: a fault, a stable code, one sentence for the author and, if known, the file and line."""
+"""What every reason for a failed build has: a fault, a stable code, one sentence for the author and, if known, the file and line."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ class ArchiveHostDown(BuildError):
 
 
 class ArchiveHostLimit(ArchiveHostDown):
-    """The repository's host limits how often it is asked."""
+    """The repository's host is limiting requests."""
 
     code = "archive-host-limit"
     advice = "The manuscript needs no change. Jobsite fetches the repository when the host allows it again."
@@ -33,7 +33,7 @@ class ArchiveBroken(BuildError):
 
     fault = Fault.OUTSIDE
     code = "archive-broken"
-    advice = "Nothing has to be changed in the manuscript. Retry the submission."
+    advice = "The manuscript needs no change. Retry the submission."
 
 
 class FetchTimedOut(BuildError):

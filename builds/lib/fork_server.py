@@ -101,7 +101,7 @@ class ForkServer:
 
     @property
     def is_there(self) -> bool:
-        """As far as can be said without asking it for anything."""
+        """Whether the server seems to run, as far as can be told without asking it for anything."""
         hung_up = select.poll()
         hung_up.register(self._socket, 0)
         return not hung_up.poll(0)
@@ -152,7 +152,7 @@ def keep_running(program: Path) -> ForkServer:
 
 
 def do_without() -> None:
-    """Ask no server any more in this process."""
+    """Stop using a server in this process."""
     global _of_this_process
     _of_this_process = None
 

@@ -45,7 +45,7 @@ def take(submission: Submission, user: User) -> None:
     """
     lock(submission.pk)
     if handler := handler_of(submission):
-        raise ActionRefused(f"{handler.username} handles it already. Give it away instead.")
+        raise ActionRefused(f"{handler.username} is already handling it. Assign it instead.")
     _hand(submission, user, EventKind.TAKEN, user.username, "")
 
 
@@ -122,7 +122,7 @@ def reopen(submission: Submission) -> bool:
 
 
 def follow_earlier(submission: Submission) -> None:
-    """The author has submitted a node again of which the desk has handled a submission, in the caller's transaction.
+    """Called when the author has submitted a node again that the desk has handled before, in the caller's transaction.
 
     Submissions that wait for the author come back. Whoever handled the newest one handles this one too, if they still may.
     """

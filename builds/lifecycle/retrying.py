@@ -36,7 +36,7 @@ from builds.lifecycle.rows import JOBSITE
 from builds.models import Build, EventKind, Mode, Rank, clock
 from builds.record import kept_exports
 
-# So many outages in a row are probably no outages: something about the build makes the database fail.
+# This many outages in a row are probably not outages: something about the build makes the database fail.
 MAX_OUTAGES = 20
 RETRY_DELAYS = (timedelta(seconds=10), timedelta(seconds=60), timedelta(minutes=5))
 # Failures that can pass without anyone's help.
@@ -108,7 +108,7 @@ def waiting_for(build: Build, code: str) -> Waiting | None:
 
 
 def _waiting(build: Build, code: str, codes: set[str], patience: timedelta, first_pause: timedelta) -> Waiting:
-    """Counted are the builds of the present row of automatic ones, this one included, that failed with one of ``codes``."""
+    """Counts the builds in the current run of automatic retries, this one included, that failed with one of ``codes``."""
     ends = [build.finished_at or clock.now()]
     ends += [earlier.finished_at for earlier in _before(build) if earlier.cause_code in codes and earlier.finished_at]
     return Waiting(AWAITED[code], min(ends), min(ends) + patience, first_pause, len(ends))

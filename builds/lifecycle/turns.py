@@ -1,4 +1,4 @@
-"""Whose turn it is: the order in which queued builds start, and the limit of running builds per repository owner.
+"""The order in which queued builds start, owner by owner, and the limit of running builds per repository owner.
 
 docs/decisions/fair-turns.md explains the order. It is always computed from the rows of the builds, so nothing can contradict them.
 """
@@ -63,7 +63,7 @@ def running_by_owner(taken: Collection[UUID] = ()) -> Counter[str]:
 
 
 def at_limit(running: Counter[str]) -> set[str]:
-    """The owners of which no more builds may start. Builds without an owner were queued by an older release."""
+    """The owners that may not start any more builds. Builds without an owner were queued by an older release."""
     limit = settings.BUILDS_PER_OWNER
     return {owner for owner, count in running.items() if owner and count >= limit} if limit else set()
 

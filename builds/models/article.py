@@ -1,4 +1,4 @@
-"""What the newest build of a submission says of its article: title, authors, abstract, keywords, licence."""
+"""What the newest build of a submission says about its article: title, authors, abstract, keywords, licence."""
 
 from __future__ import annotations
 

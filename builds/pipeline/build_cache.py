@@ -1,4 +1,4 @@
-"""Uses the build cache for one running build: what its result depends on, and the result of an earlier build of the same."""
+"""Uses the build cache for one running build: what its result depends on, and the result of an earlier build with the same inputs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PROGRAMS = (
 DAMAGED = "The result of {made} is gone or damaged, so this commit is built again."
 REUSED = (
     "{made} has already built this commit with the same recipe, tools and settings, at {at:%Y-%m-%d %H:%M} UTC. Its exports are delivered "
-    "again, without a build. To build it all the same, retry it in the mode clean."
+    "again, without a build. To build it anyway, retry it in the mode clean."
 )
 
 

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 11.0
 # How long a work-horse may take to claim its build, and to remove the workspace after the build's end.
 START_SECONDS, CLEAN_UP_SECONDS = 60.0, 15.0
-FROM_OUTSIDE = "The build did not stop by itself. The worker killed its processes from outside."
+FROM_OUTSIDE = "The build did not stop on its own, so the worker killed its processes."
 
 
 class Supervision:
@@ -148,7 +148,7 @@ class Supervision:
             lifecycle.renew(build)
 
     def _seconds_since(self, moment: str) -> float:
-        """How long ago this was called first for ``moment``."""
+        """How long ago this was first called for ``moment``."""
         now = time.monotonic()
         return now - self._first_seen.setdefault(moment, now)
 

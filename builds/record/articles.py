@@ -1,4 +1,4 @@
-"""Keeps what a build says of its article, so that pages show it without reading the exports."""
+"""Keeps what a build says about its article, so that pages show it without reading the exports."""
 
 from __future__ import annotations
 

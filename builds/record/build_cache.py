@@ -1,4 +1,4 @@
-"""The build cache: finds the kept exports of an earlier build of the same things (docs/decisions/build-cache.md)."""
+"""The build cache: finds the kept exports of an earlier build with the same inputs (docs/decisions/build-cache.md)."""
 
 from __future__ import annotations
 

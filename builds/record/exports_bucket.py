@@ -44,7 +44,7 @@ class ExportsBucket(S3Storage):  # type: ignore[misc]  # the package has no type
     def problem(self) -> str:
         """Why no exports can be kept now; empty if they can. Takes one request, and leaves no connection to a fork of this process.
 
-        The request is one whose answer has words: that of HEAD would be a number only.
+        Not a HEAD request, because the answer to that has a status but no error message.
         """
         client = self.connection.meta.client
         try:

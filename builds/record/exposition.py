@@ -30,7 +30,7 @@ class RecordCollector:
     """Reads everything from the database at each scrape."""
 
     def describe(self) -> Iterable[Metric]:
-        """No names: they are only read to find two collectors with the same name, and there is one."""
+        """Return no names: they only serve to find two collectors with the same name, and there is only one collector."""
         return ()
 
     def collect(self) -> Iterator[Metric]:

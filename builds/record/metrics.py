@@ -48,7 +48,7 @@ class Metric:
 SUBMISSIONS = Metric("jobsite_submissions_total", "Submissions accepted. A repeated request with the same jobId counts once.")
 QUEUED = Metric(
     "jobsite_builds_queued_total",
-    "Builds queued, by why: submitted, submitted-again, retried by a person, or retried-automatically.",
+    "Builds queued, by reason: submitted, submitted-again, retried by a person, or retried-automatically.",
     ("why",),
     [("submitted",), ("submitted-again",), ("retried",), ("retried-automatically",)],
 )
@@ -64,7 +64,7 @@ ENDED = Metric(
     ],
 )
 WAIT = Metric(
-    "jobsite_build_wait_seconds", "From the moment a build could start to its start.", buckets=SECONDS, units=MICROSECONDS
+    "jobsite_build_wait_seconds", "How long builds waited, from the moment they could start.", buckets=SECONDS, units=MICROSECONDS
 )
 STAGE = Metric(
     "jobsite_stage_seconds",
@@ -76,7 +76,7 @@ STAGE = Metric(
 )
 WHOLE = Metric(
     "jobsite_build_seconds",
-    "From the moment a build could start to its end, by its final state.",
+    "How long builds took from the moment they could start, by final state.",
     ("state",),
     [(state,) for state in FINAL],
     SECONDS,
@@ -88,14 +88,14 @@ PROCESSOR = Metric(
 )
 TRIES = Metric(
     "jobsite_status_update_tries_total",
-    "Tries to send a status update to desci-server, by what came of it.",
+    "Tries to send a status update to desci-server, by outcome.",
     ("outcome",),
     [("ok",), ("gone",), ("unauthorized",), ("job-failed",), ("refused",), ("try-again",)],
 )
 LOOKUPS = Metric(
     "jobsite_cache_lookups_total",
-    "What builds looked up in the caches: results of builds, archives of repositories, templates and DOIs. A hit of a result needed no "
-    "build, another hit no download.",
+    "What builds looked up in the caches: results of builds, archives of repositories, templates and DOIs. A hit for a result saves a "
+    "build, any other hit a download.",
     ("cache", "result"),
     [(cache, result) for cache in ("build", "archive", "template", "doi") for result in ("hit", "miss")],
 )

@@ -16,7 +16,7 @@ LOOK_SECONDS = 0.5
 
 @contextmanager
 def migration_lock(connection: BaseDatabaseWrapper, on_wait: Callable[[], None]) -> Iterator[None]:
-    """Hold the lock, which ends with the connection. ``on_wait`` is called once if another process holds it. Other databases have none.
+    """Hold the lock, which ends with the connection. ``on_wait`` is called once if another process holds it. No-op on other databases.
 
     The lock is asked for again and again. CREATE INDEX CONCURRENTLY waits until every older statement has ended, so a statement that waited
     for the lock would wait for the migration, and the migration for it.

@@ -1,4 +1,4 @@
-"""Tells the outbox of this machine that there is a status update to send, so that it need not look for one all the time."""
+"""Tells the outbox of this machine that there is a status update to send, so that it need not poll for one all the time."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def keep(build: Build, packages: Mapping[str, str]) -> None:
 
 
 def find_success(build: Build) -> dict[str, str]:
-    """The packages of the last success of the manuscript before ``build`` that read them: what delivers again does not."""
+    """The packages of the last success of the manuscript before ``build`` that read them. Builds that only deliver again do not."""
     kept = _newest_success(_earlier(build)).values_list("packages", flat=True).first()
     return dict(kept or {})
 

@@ -62,7 +62,7 @@ def raise_alarm(alarm: Alarm) -> None:
 
 @transaction.atomic
 def end_alarm(kind: str) -> None:
-    """Tell that the alarm is over. One that is an event was over at once, so nobody is told."""
+    """Notify that the alarm is over. An alarm that is an event was over at once, so nobody is notified."""
     deleted, _ = RaisedAlarm.objects.filter(key=kind).delete()
     if deleted and not kind.startswith(alarms.OWN_FAILURE):
         text = f"This is over: {kind}.\n\n{settings.PUBLIC_URL}/queue/\n"

@@ -76,7 +76,7 @@ class Forked:
         if self.returncode is None:
             try:
                 pid, status = os.waitpid(self.pid, os.WNOHANG)
-            except ChildProcessError:  # whoever started this process lets the kernel reap its children
+            except ChildProcessError:  # the parent of this process lets the kernel reap its children
                 self.returncode = 0
             else:
                 self.returncode = os.waitstatus_to_exitcode(status) if pid else None
@@ -174,7 +174,7 @@ def _fork() -> int:
 
 
 def _prepare() -> None:
-    """A child must not share a connection, nor write again what waits in a buffer."""
+    """A child must not share a connection, nor write buffered output a second time."""
     connections.close_all()
     sys.stdout.flush()
     sys.stderr.flush()

@@ -53,7 +53,7 @@ def _check() -> None:
 
 
 def _import_named() -> None:
-    """What Django imports by a name in the settings when the first request comes, and what a worker imports at its start if it is there."""
+    """Import what Django loads by a name in the settings at the first request, and what a worker imports at its start if installed."""
     import_module(settings.ROOT_URLCONF)
     import_module(settings.SESSION_ENGINE)
     caches: dict[str, Any] = settings.CACHES
@@ -84,7 +84,7 @@ def _templates(engine: Any) -> Iterator[str]:
 
 
 def _compile(engine: Any, name: str) -> None:
-    """Other packages bring templates that need what is not installed; no page of Jobsite uses them."""
+    """Compile a template. Other packages bring some that need packages which are not installed; no page of Jobsite uses those."""
     try:
         engine.get_template(name)
     except (TemplateDoesNotExist, TemplateSyntaxError, UnicodeDecodeError):

@@ -1,4 +1,4 @@
-"""What programs write themselves, such as the queue store's own log and a crash of the interpreter: one log line for each line."""
+"""Logs what programs print themselves, such as the queue store's own log or a crash of the interpreter: one log line for each line."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from builds.service.loops import attempt
 logger = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 2.0
-# Whoever waits longer for a lock may find a lease that nobody could renew meanwhile.
+# After a longer wait for a lock, a lease may look lapsed only because nobody could renew it meanwhile.
 LOCK_SECONDS = 1.0
 # A row younger than this may still be on its way to the queue store.
 ENQUEUE_GRACE = timedelta(seconds=2)

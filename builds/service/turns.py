@@ -1,4 +1,4 @@
-"""What a worker does with a job that it has taken from the queue: it starts the build whose turn it is.
+"""What a worker does with a job that it has taken from the queue: it starts the build that is next in turn.
 
 A job says that one build can start. The database says which (:mod:`builds.lifecycle.turns`). The worker exchanges its job for that build's,
 so that every job still stands for one build, and the claim still decides whether it starts.
@@ -12,7 +12,7 @@ from builds import lifecycle
 from builds.models import Build, State
 from builds.queue import store
 
-# So many builds in a row that are not in the queue were lost by the queue store. The reconciler puts them back.
+# If this many builds in a row are not in the queue, the queue store has lost them. The reconciler puts them back.
 MAX_MISSING = 20
 
 

@@ -164,7 +164,7 @@ class JobsiteWorker(Worker):
         """
         super().run_maintenance_tasks()  # type: ignore[no-untyped-call]  # RQ does not annotate it
         if release.has_changed():
-            logger.warning("another release was installed: this worker ends, so that one of that release takes its place")
+            logger.warning("another release was installed: this worker ends, and a worker of that release takes its place")
             self.request_stop(signal.SIGTERM, None)
 
     def _write_row(self, write: Callable[[WorkerRow], None]) -> None:
@@ -190,7 +190,7 @@ class JobsiteWorker(Worker):
         return 15
 
     def execute_job(self, job: Job, queue: Queue) -> None:
-        """Run the build whose turn it is, which may be another than the one that this job was enqueued for. None, if none may start."""
+        """Run the build that is next in turn, which may not be the one that this job was enqueued for. None if none may start."""
         chosen = self._take_turn(job)
         if chosen is not None:
             toolchain.pixi_version()  # remembered before the fork, so that work-horses need not ask
@@ -209,7 +209,7 @@ class JobsiteWorker(Worker):
         except NoSuchJobError:  # its build was cancelled this moment
             return None
         except (DatabaseError, InterfaceError, RedisError) as error:
-            logger.warning("whose turn it is could not be found out, so the oldest job is taken: %s", error)
+            logger.warning("could not find out which build is next, so the oldest job is taken: %s", error)
             return job
         finally:
             connections.close_all()
@@ -264,7 +264,7 @@ class JobsiteWorker(Worker):
         return True
 
     def wait_for_horse(self) -> tuple[int | None, int | None, Any]:
-        """Wait for the work-horse to end. Not for ever, once it was killed: its state is then that of a process that SIGKILL ended."""
+        """Wait for the work-horse to end. Once it was killed, do not wait for ever: report the status of a process that SIGKILL ended."""
         pid = self.horse_pid
         while self._killed_at is not None and self._is_running(pid):
             if self._is_stuck(pid):
@@ -325,7 +325,7 @@ class JobsiteWorker(Worker):
     def maintain_heartbeats(self, job: Job, execution: Any) -> None:
         """Supervise the build. A queue store that is not available must not end a build that does not need it."""
         if self.horse_pid and self._must_kill():
-            logger.warning("a build does not end by itself: killing its work-horse", extra={"build": job.id})
+            logger.warning("a build does not end: killing its work-horse", extra={"build": job.id})
             self._kill(self.horse_pid)
         try:
             super().maintain_heartbeats(job, execution)
@@ -364,7 +364,7 @@ class JobsiteWorker(Worker):
 
 
 def _keep_fork_server() -> ForkServer | None:
-    """The fork server for the next work-horse. Without one, each program is started by itself."""
+    """The fork server for the next work-horse. Without one, each program is started as a new process."""
     try:
         return fork_server.keep_running(TOOLS / "fork_server.py") if sys.platform == "linux" else None
     except OSError as error:

@@ -49,7 +49,7 @@ class OptionalReasonForm(ReasonForm):
 
 
 class RetryForm(OptionalReasonForm):
-    mode = forms.ChoiceField(choices=MODES, widget=forms.RadioSelect, initial=Mode.LATEST, label="What is built")
+    mode = forms.ChoiceField(choices=MODES, widget=forms.RadioSelect, initial=Mode.LATEST, label="What to build")
     field_order = ("mode", "reason")
 
     def offer(self, submission: Submission) -> None:

@@ -1,4 +1,4 @@
-"""What is wrong with the service now: the queue page shows it, and notifications tell it."""
+"""What is wrong with the service now: the queue page shows it, and notifications report it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Alarm:
 
     @property
     def is_event(self) -> bool:
-        """Whether it tells what has happened. It needs no time to be certain, and its end means nothing."""
+        """Whether it reports an event. Such an alarm is certain at once, and its end means nothing."""
         return self.kind.startswith(OWN_FAILURE)
 
 
@@ -171,7 +171,7 @@ def _find_growing_groups() -> list[Alarm]:
     return [
         Alarm(
             kind,
-            f"{counted(lately, 'manuscript')} failed alike in the last hour: {group.code}.",
+            f"{counted(lately, 'manuscript')} failed the same way in the last hour: {group.code}.",
             _describe_group(group),
             serious=False,
             since=group.first_at,

@@ -22,7 +22,7 @@ MAX_GROWING = 20
 
 
 def count_open(fingerprints: Iterable[str]) -> dict[str, int]:
-    """How many submissions of each group fail like this now and are not put away. The words of the index submission_open_alike."""
+    """How many submissions of each group fail like this now and are not put away. Matches the index submission_open_alike."""
     found = Submission.objects.filter(~Q(fingerprint=""), fingerprint__in=list(fingerprints), state=State.FAILED, put_away=False)
     return dict(found.order_by().values_list("fingerprint").annotate(Count("pk")))
 

@@ -25,7 +25,7 @@ else:
 
 
 class NoForm(forms.Form):
-    """Nothing has to be said."""
+    """The form of an action that asks for nothing."""
 
 
 class NoteForm(forms.Form):
@@ -123,7 +123,7 @@ def never(build: Build) -> str:
 
 def take_refusal(build: Build) -> str:
     handler = _known_handler(build)
-    return f"{handler.username} handles it already. Give it away instead." if handler else ""
+    return f"{handler.username} is already handling it. Assign it instead." if handler else ""
 
 
 def drop_refusal(build: Build) -> str:

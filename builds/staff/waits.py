@@ -59,7 +59,7 @@ def explain(builds: list[Build], running: Counter[str], obstacle: str, free: int
 
 
 def _find_services(builds: list[Build]) -> dict[tuple[int, int], str]:
-    """The services that automatic retries wait for, by submission and number. The failure of the build before tells."""
+    """The services that automatic retries wait for, by submission and number. Known from the failure of the build before."""
     submissions = [build.submission_id for build in builds if build.automatic]
     failed = Build.objects.filter(submission__in=submissions, cause_code__in=lifecycle.AWAITED)
     causes = failed.values_list("submission_id", "number", "cause_code")

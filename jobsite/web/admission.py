@@ -14,7 +14,7 @@ HEADER_NAME = HEADER.upper().replace("-", "_")  # as waitress names it
 
 
 def admit(path: str, headers: Mapping[str, str]) -> Refusal | None:
-    """The refusal of a large body, before it is read; None where it is welcome."""
+    """The refusal of a large body, before it is read; None if it is allowed."""
     if not f"/{path.lstrip('/')}".startswith(API):
         return Refusal(413)
     if not settings.INTERNAL_SERVICE_SECRETS:

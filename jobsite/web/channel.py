@@ -80,11 +80,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self._answered_at = time.monotonic()
 
     def may_stream(self) -> bool:
-        """In a thread: whether the answer to the first request in line can go on."""
+        """In a thread: whether the response to the first request in line can stay open."""
         return bool(self.connected) and len(self.requests) == 1 and self.request is None and not self.server.is_stopping
 
     def received(self, data: bytes) -> bool:
-        """As waitress does. A client that sends a request while its answer goes on is disconnected: the next answer could never be sent."""
+        """As waitress does. A client that sends a request during a streaming response is cut off: the next answer could never be sent."""
         if self.stream is None:
             return bool(super().received(data))
         self.drop()

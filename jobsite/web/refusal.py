@@ -16,7 +16,7 @@ SENTENCES = {
     414: "The address is too long.",
     417: "The Expect header asks for something that is not supported.",
     431: "The request has too many headers, or headers that are too large.",
-    500: "Something went wrong inside Jobsite; its operators find the reason in its log.",
+    500: "Something went wrong inside Jobsite; its operators can find the reason in its log.",
     501: "The request uses a transfer encoding that is not supported.",
     503: "Jobsite is busy at the moment. Try again.",
 }

@@ -1,4 +1,4 @@
-"""Answers that go on after their view has returned, so that no thread waits for news (docs/decisions/live-log.md)."""
+"""Streaming responses that stay open after their view has returned, so that no thread waits for news (docs/decisions/live-log.md)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_UNREAD_BYTES = 1 << 20
 
 
 class Stream:
-    """An answer that goes on. Any thread may use it: the server's loop does the work, in the order of the calls."""
+    """A response that stays open. Any thread may use it: the server's loop does the work, in the order of the calls."""
 
     def __init__(self, channel: Channel, *, is_chunked: bool) -> None:
         self._channel, self._is_chunked = channel, is_chunked
@@ -68,7 +68,7 @@ def _in_loop(streams: Sequence[Stream], act: Callable[[Stream], None]) -> None:
 
 
 class StreamableTask(WSGITask):  # type: ignore[misc]  # waitress has no types
-    """waitress's task of a view, whose answer can go on."""
+    """waitress's task of a view, whose response can stay open."""
 
     _begin: Callable[[Stream], None] | None = None
 

@@ -51,7 +51,7 @@ def test_a_failure_is_untouched_until_a_person_touches_it() -> None:
 def test_one_person_takes_it_and_another_does_not_take_it_away(ann: User) -> None:
     submission, ben = failed(), User.objects.create_user("ben")
     lifecycle.take(submission, ann)
-    with pytest.raises(ActionRefused, match="ann handles it already"):
+    with pytest.raises(ActionRefused, match="ann is already handling it"):
         lifecycle.take(submission, ben)
     lifecycle.give(submission, ben, actor="ann")
     assert newest_event(submission) == ("given to", "ann", "ben")

@@ -99,7 +99,7 @@ def test_a_cancel_ends_a_hung_build(bench: Bench, kind: str) -> None:
     assert [(stage.name, stage.state) for stage in build.stages.all()] == [("fetch", Stage.State.CANCELLED)]
     assert lines(build)[0] == "Now it hangs."
     assert lines(build)[-2:] == [
-        "The build did not stop by itself. The worker killed its processes from outside.",
+        "The build did not stop on its own, so the worker killed its processes.",
         "Cancelled by ada: It hangs.",
     ]
     assert build.submission.builds.count() == 1
@@ -121,7 +121,7 @@ def test_a_time_limit_ends_a_hung_build(bench: Bench, kind: str, setting: str, s
     assert (build.state, build.cause_code, build.cause) == (State.FAILED, "fetch-timeout", sentence)
     assert not horse.is_running()
     assert [(stage.name, stage.state) for stage in build.stages.all()] == [("fetch", Stage.State.FAILED)]
-    assert lines(build)[-2].endswith("The worker killed its processes from outside.")
+    assert lines(build)[-2].endswith("so the worker killed its processes.")
     assert lines(build)[-1].startswith(sentence)
     again = build.submission.newest_build()
     assert (again.state, again.automatic, bool(again.not_before)) == (State.QUEUED, True, True), (

@@ -159,7 +159,7 @@ def test_a_group_of_failures_that_grows_is_told_once_and_its_end_too(webhook: We
     assert subjects() == []
     many(2, start=GROWS_FROM, retried=retried)
     clock.watch_for(watch, 2 * PATIENCE_SECONDS)
-    assert subjects() == ["Jobsite: 6 manuscripts failed alike in the last hour: desci-server-down."]
+    assert subjects() == ["Jobsite: 6 manuscripts failed the same way in the last hour: desci-server-down."]
     [message] = Notification.objects.all()
     group = FailureGroup.objects.get()
     assert f"/failures/{group.pk}/" in message.text
@@ -187,7 +187,7 @@ def test_neither_the_authors_failures_nor_a_planned_stop_is_such_an_alarm(webhoo
     many(2 * GROWS_FROM, error)
     clock = Clock()
     clock.watch_for(AlarmWatch(clock), 2 * PATIENCE_SECONDS)
-    assert not [subject for subject in subjects() if "failed alike" in subject]
+    assert not [subject for subject in subjects() if "failed the same way" in subject]
 
 
 def test_one_manuscript_that_fails_again_and_again_is_no_growth(webhook: Webhook) -> None:

@@ -19,7 +19,7 @@ echo made
 """
 
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
-# A page with a figure of which GitHub's archive has only a pointer, so that the figure is missing in the exports.
+# A page with a figure of which GitHub's archive has only a pointer, so that the figure is missing from the exports.
 WITHOUT_FIGURE = {"index.md": "# Title\n\n![A figure](fig.png)\n", "fig.png": POINTER}
 
 

@@ -82,7 +82,7 @@ def _offer(action: Action, group: FailureGroup, open_now: int) -> Offer:
 
 
 def read_page(fault: str, before: str) -> tuple[list[FailureGroup], str]:
-    """The groups that grew last after the group ``before``, and the last of them if there are more."""
+    """One page of groups, most recently grown first, after the group ``before``; and the key of its last group if there are more."""
     groups = FailureGroup.objects.order_by("-last_at", "fingerprint")
     groups = groups.filter(fault=fault) if fault else groups
     found = list(_after(groups, before)[: PAGE_SIZE + 1])

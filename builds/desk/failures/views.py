@@ -47,7 +47,7 @@ def failure_group(request: StaffRequest, fingerprint: str) -> HttpResponse:
 
 
 def _read_attempts(group: FailureGroup) -> list[Build]:
-    """The newest attempts that failed like this. The words of the index build_failed_alike."""
+    """The newest attempts that failed like this. The query repeats the condition of the index build_failed_alike."""
     alike = Build.objects.filter(~Q(fingerprint=""), fingerprint=group.pk).order_by("-finished_at").select_related("submission")
     columns = (*ATTEMPT, "submission", *(f"submission__{name}" for name in OF_SUBMISSION))
     return list(alike.only(*columns)[:MAX_ATTEMPTS])

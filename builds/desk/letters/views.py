@@ -25,7 +25,7 @@ from builds.models import Build, Event, HandlingState, LetterKind, Submission
 MAX_RECIPIENTS = 20
 # Programs and browsers cut longer links.
 MAX_MAIL_LINK = 8_000
-# The author has to do something.
+# The letters that ask the author to do something.
 ASKING = (LetterKind.FAILED, LetterKind.PROBLEMS)
 LABELS = {
     LetterKind.FAILED: "It can't be built",
@@ -86,7 +86,7 @@ class LetterForm(forms.Form):
 
     @property
     def letter(self) -> Letter:
-        """What was written, with line ends as everywhere else."""
+        """The text as it was written, with normalised line ends."""
         data = self.cleaned_data
         return Letter(data["recipients"], data["subject"], data["text"].replace("\r\n", "\n"))
 

@@ -55,7 +55,7 @@ class Reader:
 
 
 def go_on(request: StaffRequest, build: Build, seen: Progress) -> None:
-    """Let the answer to a request go on after the progress that it has ``seen``, if the web server can do that. The request was checked."""
+    """Keep the response to a request open after the progress that it has ``seen``, if the web server can. The request was checked."""
     keep = request.META.get(STREAM)
     if keep is not None:
         session, user, password = str(request.session.session_key), int(request.user.pk or 0), request.user.password

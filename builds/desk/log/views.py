@@ -1,7 +1,7 @@
 """The log of one attempt: the page, the lines and searches that its script requests, and the whole log as text.
 
 The page works without a script: it shows several hundred lines, and forms and links lead to the others. The script requests lines by
-number, and follows an attempt that goes on by one answer that does, too (docs/decisions/live-log.md).
+number, and follows a running attempt by one streaming response (docs/decisions/live-log.md).
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def log_lines(request: HttpRequest, pk: int, number: int) -> JsonResponse:
 @require_GET
 @desk_page()
 def follow_log(request: StaffRequest, pk: int, number: int) -> StreamingHttpResponse:
-    """An answer that goes on: the attempt's state, with the lines ``after`` a number, and then every change until the attempt ends.
+    """A streaming response: the attempt's state, with the lines ``after`` a number, and then every change until the attempt ends.
 
     Each is a line of JSON as of :func:`log_lines`. The answer ends after the first one where the web server cannot go on, or if ``once``
     is in the query string: the script then asks again.

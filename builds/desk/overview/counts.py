@@ -74,7 +74,7 @@ class Times:
 
 @dataclass(frozen=True)
 class FailedBy:
-    """A cause: the submissions of which it failed an attempt, and those that still fail by it."""
+    """A cause: the submissions that had an attempt fail by it, and those that still fail by it."""
 
     code: str
     fault: str

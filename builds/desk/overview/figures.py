@@ -29,7 +29,7 @@ FIELDS, CAUSES, PROBLEMS = "fields", "causes", "problems"
 NOT_DELIVERED = {
     error.code for error in (DeliveryTimedOut, DesciServerDown, DesciServerJobFailed, DesciServerRefused, SecretRefused)
 }
-# What is counted of Outcomes, and the filters of the list that shows it.
+# The counts of Outcomes, each with the filters of the list that shows it.
 LISTS = {
     "all": {},
     "succeeded": {"state": State.SUCCEEDED.value},
@@ -87,7 +87,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Cause(Code):
-    """``still`` submissions still fail by it. Of these, nobody has put away ``on_the_desk``. ``remedy`` may help them all at once."""
+    """``still`` submissions still fail by it; ``on_the_desk`` of these are not put away. ``remedy`` may help them all at once."""
 
     still: int
     still_link: str

@@ -55,7 +55,7 @@ class Durations:
 
 
 def measure(period: Period) -> Durations:
-    """Each duration of the period beside its median of the period before, those that nothing took left out."""
+    """Each duration of the period, with the median of the period before. Leaves out what was not measured."""
     now, is_sample = _measure(period)
     before, _ = _measure(period.before)
     spreads = [spread for name, values in now.items() if (spread := measure_spread(name, values, before[name]))]

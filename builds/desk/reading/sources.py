@@ -39,7 +39,7 @@ class Sources:
     _read: dict[str, Sequence[str]] = field(default_factory=dict)
 
     def words_at(self, file: str, line: int | None) -> Iterator[tuple[str, bool]]:
-        """Words that the article may show at a line, those of the line first, and whether they only stand near it, before it."""
+        """Words that the article may show at a line, the line's own first, and whether they are only from lines before it."""
         if not line or not file.endswith(SUFFIXES):
             return
         lines = self._lines(file)

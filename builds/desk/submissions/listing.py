@@ -56,7 +56,7 @@ def submission_list(request: StaffRequest) -> HttpResponse:
 
 
 def _count(request: StaffRequest) -> dict[str, str]:
-    """How many submissions the views have that a person empties. No number instead of zero."""
+    """How many submissions are in the views that a person works off. A view without any has no number."""
     mine = handled_by(request.user).order_by()[:MAX_COUNTED].count()
     counts = {NEEDS_ME: count_needing(MAX_COUNTED), MINE: mine}
     return {view: f"{MAX_COUNTED - 1}+" if count >= MAX_COUNTED else str(count or "") for view, count in counts.items()}

@@ -84,7 +84,7 @@ class _TryAgain(Exception):
         """The error if no time is left to wait here."""
         if self.is_limit:
             asked = "" if self.wait is None else f" and asks to wait {units.duration(self.wait)}"
-            return ArchiveHostLimit(f"The archive host limits how often it is asked: {self.what}{asked}.", retry_after=self.wait)
+            return ArchiveHostLimit(f"The archive host is limiting requests: {self.what}{asked}.", retry_after=self.wait)
         return ArchiveHostDown(f"The repository could not be fetched: {self.what}.", retry_after=self.wait)
 
 

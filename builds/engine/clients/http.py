@@ -106,7 +106,7 @@ class DeadlineSession(requests.Session):
         self.close()
 
     def resolve_redirects(self, *args: Any, **options: Any) -> Iterator[requests.Response]:
-        """Even if it is not to follow a redirect, requests reads its whole body and its address. Neither is of use here."""
+        """Do nothing: even where requests must not follow a redirect, it would read the whole body and the address."""
         return iter(())
 
     def close(self) -> None:

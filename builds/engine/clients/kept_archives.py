@@ -125,7 +125,7 @@ def _link(path: Path, to: Path) -> None:
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Make ``path`` what ``write`` writes, at once: nobody sees half of it."""
+    """Replace ``path`` atomically with what ``write`` writes: nobody sees a partial file."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     new.unlink(missing_ok=True)
     write(new)

@@ -76,7 +76,7 @@ IMAGE_LFS = kind(
 IMAGE_EMPTY = kind(
     "image-empty",
     Severity.BROKEN,
-    "The image {name}, which {file} shows in line {line}, is an empty file.",
+    "The image {name}, which {file} shows on line {line}, is an empty file.",
     advice="Save the image again, and commit it.",
 )
 

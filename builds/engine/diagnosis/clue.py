@@ -15,15 +15,16 @@ from builds.errors import BuildError, Fault
 START = "Failed to build the repo files: "
 SOMEWHERE = "The manuscript"  # instead of a file that is not known
 # Words that begin a sentence and are written small in its middle.
-SMALL = ("A ", "An ", "The ", "This ", "There ", "In ", "Two ")
-WITHOUT_LINE = (
-    " in line {line} of {file}",
-    "In line {line} of {file}",
-    " (in line {line} of {file})",
-    ", in line {line}",
-    ", line {line}",
-    " in line {line}",
-)
+SMALL = ("A ", "An ", "The ", "This ", "There ", "In ", "On ", "Two ")
+# How a text names a place, and what is left of that without a line.
+WITHOUT_LINE = {
+    " (on line {line} of {file})": "",
+    " on line {line} of {file}": " in {file}",
+    "On line {line} of {file}": "In {file}",
+    ", on line {line}": "",
+    ", line {line}": "",
+    " on line {line}": "",
+}
 
 
 # What a word that a line had not leaves before a punctuation mark.
@@ -69,8 +70,8 @@ class Clue:
         """What happened, as a sentence of its own."""
         template = self.template
         if self.line is None:
-            for part in WITHOUT_LINE:
-                template = template.replace(part, part.replace("line {line} of ", "") if part in WITHOUT_LINE[:2] else "")
+            for part, left in WITHOUT_LINE.items():
+                template = template.replace(part, left)
         groups = {name: value or "" for name, value in self.groups.items()}
         place = {"file": self.file or SOMEWHERE, "line": self.line or ""}
         text = " ".join(template.format_map(_Words({**self.words, **groups, **place})).split())

@@ -48,7 +48,7 @@ ALWAYS_BROKEN = (
     "front-matter-of-wrong-type",
 )
 
-# Errors that a tool has by itself, if its own code raised them. Others it raises to say what is wrong with the manuscript.
+# Internal errors of a tool, if its own code raised them. It raises other errors to say what is wrong with the manuscript.
 CAN_CRASH = ("python-error", "javascript-error")
 
 # What says more than a line that only says that another program failed.

@@ -17,14 +17,14 @@ SYNTAX_RULES = (
     complaint(
         "directive-unknown",
         r"unknown directive: (?P<name>.+)",
-        "{file} uses the directive {name!r} in line {line}, which MyST does not know, so the paper lacks it.",
+        "{file} uses the directive {name!r} on line {line}, which MyST does not know, so the paper lacks it.",
         advice="Correct its name, or add the plugin that provides it, then submit again.",
         examples=("⛔️ index.md:9 unknown directive: figur",),
     ),
     complaint(
         "role-unknown",
         r"unknown role: (?P<name>.+)",
-        "{file} uses the role {name!r} in line {line}, which MyST does not know, so the paper lacks it.",
+        "{file} uses the role {name!r} on line {line}, which MyST does not know, so the paper lacks it.",
         advice="Correct its name, or add the plugin that provides it, then submit again.",
         examples=("⛔️ index.md:9:3 unknown role: smallcaps2",),
     ),
@@ -32,8 +32,8 @@ SYNTAX_RULES = (
         "table-without-table",
         r"(?:required body not provided for directive: (?:table|list-table|csv-table)\b|(?:list"
         r"|csv)-table directive \w* ?must )(?P<reason>.*)",
-        "The table in line {line} of {file} holds no table, so the paper lacks it.",
-        advice="Write the table's rows into it, or remove it, then submit again.",
+        "The table directive on line {line} of {file} contains no table, so the paper lacks it.",
+        advice="Add the table's rows, or remove the directive, then submit again.",
         examples=(
             "⛔️ index.md:9 required body not provided for directive: table",
             "⛔️ a.md:3 list-table directive must have one list as body",
@@ -44,7 +44,7 @@ SYNTAX_RULES = (
         r"(?:required (?P<what>argument|body) not provided|no (?:parsed )?content"
         r"|number not provided) for (?:required )?(?:\w+ of )?(?:directive|role):? "
         r"(?P<name>\S+).*",
-        "In line {line} of {file}, `{name}` lacks its {what}, so the paper lacks it.",
+        "On line {line} of {file}, `{name}` has no {what}, so the paper lacks it.",
         examples=(
             "⛔️ index.md:9 required argument not provided for directive: figure",
             "⛔️ a.md:2 required body not provided for role: ref",
@@ -53,13 +53,13 @@ SYNTAX_RULES = (
     complaint(
         "directive-option-missing",
         r"required option \"(?P<option>[^\"]*)\" not provided \(in (?P<name>[^)]+)\)",
-        "In line {line} of {file}, `{name}` lacks its option `{option}`, so the paper lacks it.",
+        "On line {line} of {file}, `{name}` lacks the option `{option}`, so the paper lacks it.",
         examples=('⛔️ index.md:9 required option "src" not provided (in iframe)',),
     ),
     notice(
         "directive-option-unknown",
         r"(?:unexpected|duplicate|Conflicting) options? (?:for directive: \[)?\"(?P<option>[^\"]*)\".*",
-        "In line {line} of {file}, the option `{option}` is not one that MyST uses there.",
+        "On line {line} of {file}, the option `{option}` is not one that MyST uses there.",
         examples=(
             '⚠️  index.md:9 unexpected option "widht" provided (in figure)',
             '⚠️  a.md:3 duplicate option "name" declared (in figure)',
@@ -69,7 +69,7 @@ SYNTAX_RULES = (
         "directive-option-invalid",
         r"(?:value is not a \w+|number not provided|content is parsed from non-string value) for (?P<name>.+)|"
         r"(?:Invalid emphasize-lines|Unknown (?:code option|lines match)|Cannot use both|tags in code-cell|Could not load tags|option ).*",
-        "In line {line} of {file}, the value of an option is not valid {name}.",
+        "On line {line} of {file}, the value of an option is not valid {name}.",
         examples=(
             "⚠️  index.md:9 value is not a boolean for option: no-subfigures",
             '⚠️  a.md:3 Invalid emphasize-lines value "x"',
@@ -78,20 +78,20 @@ SYNTAX_RULES = (
     notice(
         "directive-content-unexpected",
         r"unexpected (?P<what>argument|body) provided for (?:directive|role): (?P<name>.+)",
-        "In line {line} of {file}, MyST ignores the {what} of `{name}`.",
+        "On line {line} of {file}, MyST ignores the {what} of `{name}`.",
         examples=("⚠️  index.md:9 unexpected argument provided for directive: note",),
     ),
     complaint(
         "directive-not-closed",
         r"(?:Gated node is not closed|Gate close).*",
-        "A directive in line {line} of {file} is opened but not closed, or the other way round.",
+        "A directive on line {line} of {file} is opened but not closed, or closed but not opened.",
         examples=("⛔️ index.md:9 Gated node is not closed, expected a {exercise-end} directive.",),
     ),
     complaint(
         "index-entry-invalid",
         r"(?:Unable to parse index|Too many colons encountered in index|Unknown index entry|No entries parsed from index"
         r"|Index entry definitions).*",
-        "An index entry in line {line} of {file} can't be read.",
+        "An index entry on line {line} of {file} can't be read.",
         severity=Severity.NOTICE,
         examples=('⛔️ index.md:9 Unable to parse index "pair" entry "a"',),
     ),
@@ -104,7 +104,7 @@ SYNTAX_RULES = (
     notice(
         "code-block-unclear",
         r"(?:Language is not defined for code block|Both children and value defined for inline code|unknown format for raw content).*",
-        "A block of code in line {line} of {file} has no language that MyST knows.",
+        "A block of code on line {line} of {file} has no language that MyST knows.",
         examples=("⚠️  index.md:9 unknown format for raw content: rtf",),
     ),
 )
@@ -132,7 +132,7 @@ INCLUDE_RULES = (
     complaint(
         "embed-missing",
         r"(?:Cannot embed \"(?P<name>[^\"]*)\"|Embed target for \"(?P<label>[^\"]*)\" not found)",
-        "{file} embeds {name}{label} in line {line}, which is nowhere in the project, so the paper lacks it.",
+        "{file} embeds {name}{label} on line {line}, which is nowhere in the project, so the paper lacks it.",
         advice="Correct the label, or give it to a figure, table or notebook cell, then submit again.",
         examples=('⛔️ index.md:9 Embed target for "fig:none" not found',),
     ),
@@ -145,7 +145,7 @@ INCLUDE_RULES = (
     complaint(
         "part-missing",
         r"(?:Part file does not exist|Failed to fetch remote part file): (?P<name>.+)",
-        "{name}, which {file} names as a part of the paper, is not there.",
+        "{name}, which {file} names as a part of the paper, does not exist.",
         advice=ADD_FILE,
         examples=("⚠️  index.md Part file does not exist: abstract.md",),
     ),
@@ -180,7 +180,7 @@ NOTEBOOK_RULES = (
     notice(
         "notebook-output-text",
         r"(?:Removing|Output contains) (?P<what>std(?:err|out)|matplotlib string).*",
-        "A cell in line {line} of {file} prints {what} beside its results.",
+        "The output of the cell on line {line} of {file} includes {what}.",
         advice="",
         examples=("⚠️  nb.ipynb Output contains stderr",),
     ),
@@ -218,15 +218,15 @@ FILE_RULES = (
         Weight.BLOCKED,
         "front-matter-of-wrong-type",
         STOP + r"(?P<file>\S+\.(?:md|ipynb|tex)|.+?\.(?:md|ipynb|tex)) Error reading file: TypeError: (?P<reason>.+)",
-        "{file} can't be read, so the paper lacks it: an entry of its front matter is not of the kind that MyST expects there ({reason}).",
-        advice="Check the front matter: a list where a list belongs, and texts in quotes. Then submit again.",
+        "{file} can't be read, so the paper lacks it: an entry of its front matter does not have the type that MyST expects ({reason}).",
+        advice="Check the front matter: write lists where lists belong, and put strings in quotes. Then submit again.",
         examples=("⛔️ fm3.md Error reading file: TypeError: value.match is not a function",),
     ),
     rule(
         Weight.BLOCKED,
         "page-format-unknown",
         STOP + r"(?P<file>\S+|.+?\.\w{1,5}) Unrecognized extension",
-        "{file} is not of a format that MyST reads, so the paper lacks it.",
+        "{file} is not in a format that MyST reads, so the paper lacks it.",
         advice="Convert it to Markdown (.md), a notebook (.ipynb) or LaTeX (.tex), then submit again.",
         examples=("⛔️ old.rst Unrecognized extension",),
     ),

@@ -1,4 +1,4 @@
-"""Says why a command failed where no rule knows a reason: by its exit code, and by the last lines that it printed."""
+"""Explains why a command failed if no rule knows the reason: from its exit code, and the last lines that it printed."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.
 FROM_SHELL = 128  # to this a shell adds the number of the signal
 TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127  # of `timeout`, and of a shell
 SAID_BY_CODE = {
-    TIMED_OUT: "a program called `timeout` gives this code when its time limit is over",
-    NOT_EXECUTABLE: "a shell gives this code for a program that can't be run",
-    NOT_FOUND: "a shell gives this code for a program that is not installed",
+    TIMED_OUT: "the program `timeout` exits with this code when its time limit has passed",
+    NOT_EXECUTABLE: "a shell exits with this code if a program can't be run",
+    NOT_FOUND: "a shell exits with this code if a program is not installed",
 }
 MAX_KEPT = 40
 MAX_SHOWN = 3
@@ -136,7 +136,7 @@ def error_of(ending: Ending, lines: LastLines, *, within: str = "") -> BuildErro
     at = shown[-1][0] if shown else None
     said = lines.complaint
     if ending.is_crash:
-        crashed = f"{START}{ending.words}: a tool crashed by an error of its own, which is not the manuscript's"
+        crashed = f"{START}{ending.words}: a tool crashed with an internal error, which is not the manuscript's"
         return Unexplained(crashed, advice=CRASHED.advice, log_line=at, code=CRASHED.code)
     if not ending.by_author or not ending.exit_code:
         at = said[0] if said else at

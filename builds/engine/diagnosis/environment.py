@@ -1,4 +1,4 @@
-"""Rules for what a program says that it lacks in the place where it runs: libraries, interpreters, variables, rights, a screen."""
+"""Rules for what programs print if their environment lacks something: libraries, interpreters, variables, rights, a screen."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ HEADLESS = (
     "again."
 )
 SET_VARIABLE = (
-    "Give the variable a value in the repository, or let the script do without it. Builds get no secrets. Then submit again."
+    "Give the variable a value in the repository, or make the script work without it. Builds get no secrets. Then submit again."
 )
 FIRST_LINE = (
     "Correct the first line of the script (such as `#!/usr/bin/env python3`), or add the program to the build's own environment. "
     "Then submit again."
 )
-AS_BATCH = "Let the command run without questions (such as with `--yes`) and without a password, then submit again."
+AS_BATCH = "Make the command run without questions (such as with `--yes`) and without a password, then submit again."
 AS_FILE = (
     "Open the file on your machine. If it is in Git LFS, GitHub's archive holds only a pointer: commit it as an ordinary file. "
     "Then submit again."
@@ -37,7 +37,7 @@ VARIABLE_MISSING = rule(
     Weight.THROWN,
     "variable-missing",
     r"^(?P<file>[^\s:]+): (?:line )?(?P<line>\d+): (?P<name>\w+): (?:unbound variable|parameter (?:null or )?not set)",
-    "The code in line {line} of {file} needs the variable {name}, which has no value.",
+    "The code on line {line} of {file} needs the variable {name}, which has no value.",
     advice=SET_VARIABLE,
     examples=("scripts/build.sh: line 4: DATA_DIR: unbound variable", "./run.sh: 3: TOKEN: parameter not set"),
 )
@@ -116,7 +116,7 @@ RIGHT_RULES = (
         "administrator-needed",
         r"^sudo: (?P<reason>.+)|(?P<said>are you root\?|must be (?:run as )?root|requires (?:root|superuser) privileges.*)",
         "The build needs administrator rights, which builds do not have: {reason}{said}",
-        advice="Let the build do without them: put programs into its own environment (such as the pixi manifest), then submit again.",
+        advice="Make the build work without them: put programs into its own environment (such as the pixi manifest), then submit again.",
         searched=CALLS,
         examples=("sudo: a password is required", "E: Unable to lock directory /var/lib/apt/lists/, are you root?"),
     ),
@@ -127,7 +127,7 @@ RIGHT_RULES = (
         r"|singularity|apptainer): "
         r"(?:command )?not found|(?:sh: )(?:line )?(?:\d+: )?(?P<zsh>docker|podman|singularity"
         r"|apptainer): (?:command )?not found",
-        "The build uses {name}{listed}{zsh}, and builds can't start containers.",
+        "The build uses {name}{listed}{zsh}, but builds can't start containers.",
         advice="Add the programs that the container has to the build's own environment (such as the pixi manifest), then submit again.",
         searched=CALLS,
         examples=("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?",),
@@ -155,7 +155,7 @@ RIGHT_RULES = (
         r"(?i)(?:could not connect to|can(?:'t|not) (?:open|connect to)|unable to open|unable to (?:init|connect to)"
         r"|no) (?:x |x11 )?"
         r"(?:display|server)\b|no display name|\$DISPLAY|no Qt platform plugin|Could not load the Qt platform plugin",
-        "A program of the build wants to open a window, and builds have no screen.",
+        "A program of the build tries to open a window, but builds have no screen.",
         advice=HEADLESS,
         examples=(
             "qt.qpa.xcb: could not connect to display",
@@ -171,7 +171,7 @@ RIGHT_RULES = (
         r"|Authentication failed for|^\s*HTTP error 401\b"
         r"|(?i:\b401\b.{0,20}unauthori[sz]ed|(?:missing|invalid|no) (?:api[ -]?key|access token"
         r"|credentials))",
-        "The build fetches something that needs a password or a key, and builds have neither.",
+        "The build fetches something that needs a password or a key, but builds have neither.",
         advice="Use an address that is open to all, or put what the build fetches into the repository. Then submit again.",
         searched=CALLERS,
         examples=(
@@ -186,7 +186,7 @@ RIGHT_RULES = (
         "input-expected",
         r"^EOFError: EOF when reading a line|terminal is required|input device is not a TTY"
         r"|[Ii]nappropriate ioctl for device|not a (?:tty|terminal)\b",
-        "A program of the build asks a question, and nobody is there to answer.",
+        "A program of the build asks a question, but nobody is there to answer.",
         advice=AS_BATCH,
         searched=CODE,
         examples=(
@@ -199,7 +199,7 @@ RIGHT_RULES = (
         "",
         r"^(?:(?P<file>[^\s:]+): (?:line )?(?P<line>\d+): *\d* *)?Terminated(?: +\S.*)?$"
         r"|^timeout: sending signal \w+ to command",
-        "A program of the build was ended by another one, as `timeout` does at a time limit.",
+        "A program of the build was stopped by another one, as `timeout` does when a time limit has passed.",
         CommandEnded,
         advice=CommandEnded.advice,
         examples=("Terminated", "timeout: sending signal TERM to command 'python'"),
@@ -218,8 +218,7 @@ DATA_RULES = (
         r"|ArrowInvalid)\b.*?(?:'(?P<listed>[\w./~+-]+\.\w+)')?"
         r"|file signature not found|invalid load key|Magic (?:bytes|number) .*(?:not found|wrong|incorrect)"
         r"|bad restore file magic number",
-        "A program of the build can't read a data file {name}{listed}: it is damaged, or it is not of the format that its name "
-        "promises.",
+        "A program of the build can't read a data file {name}{listed}: it is damaged, or its format does not match its name.",
         advice=AS_FILE,
         searched=CODE,
         examples=(
@@ -240,7 +239,7 @@ FILE_MISSING = rule(
     rf"[\"'`‘]?(?P<name>{PATH})|\bno such file or directory\b\W{{0,5}}(?:open\b|rb_sysopen\b)?\W{{0,5}}(?P<listed>{PATH})"
     rf"|(?:^|[\s'\"`‘])(?P<needed>{PATH})['\"`’]?:? (?:file )?(?:(?:was |is |does )?not (?:found|exist)|is missing"
     rf"|matched no files|no such file))",
-    "A program of the build does not find the file {name}{listed}{needed}.",
+    "A program of the build can't find the file {name}{listed}{needed}.",
     advice="Add the file to the repository, or correct its name or the folder in which the command runs. Then submit again.",
     reader=languages.read_error,
     searched=CALLERS,

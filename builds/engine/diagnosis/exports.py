@@ -12,7 +12,7 @@ notice = partial(complaint, severity=Severity.NOTICE)
 
 FIX_TOC = "Correct `toc` in the project file or add the page, then submit again."
 NO_BREAK = "Begin a new paragraph, or write a space in place of the break."
-WRITE_OTHERWISE = "Write it in another way that this format can show, then submit again."
+WRITE_OTHERWISE = "Write it in a form that this format can show, then submit again."
 
 
 EXPORT_RULES = (
@@ -124,7 +124,7 @@ EXPORT_RULES = (
     notice(
         "jats-line-left-out",
         r"The use of thematic breaks should be restricted .*",
-        "The JATS article in the MECA leaves out a line across the page.",
+        "The JATS article in the MECA leaves out a horizontal rule.",
         names_file=False,
         advice="Use a heading to divide the text.",
         roles=MECA,
@@ -183,7 +183,7 @@ EXPORT_RULES = (
         "tex-source-without-node",
         r"(?:Unhandled TEX conversion for node of \"(?P<node>[^\"]*)\"|Unknown SI unit: \"(?P<what>[^\"]*)\""
         r"|SI Units do not currently parse (?P<other>groups)).*",
-        "MyST does not know {node}{what}{other} in line {line} of {file}, so the paper lacks it.",
+        "MyST does not know {node}{what}{other} on line {line} of {file}, so the paper lacks it.",
         advice=WRITE_OTHERWISE,
         examples=('⛔️ paper.tex:9 Unhandled TEX conversion for node of "macro_foo"',),
     ),

@@ -37,7 +37,7 @@ IMAGE_RULES = (
     complaint(
         "svg-not-converted",
         r"To convert \.svg images to \.pdf, you must install \w+",
-        "An SVG image in line {line} of {file} could not be converted for LaTeX, so the PDF may lack it.",
+        "An SVG image on line {line} of {file} could not be converted for LaTeX, so the PDF may lack it.",
         advice="Save the image as PDF or PNG too, then submit again.",
         roles=PDF,
         examples=("⚠️  index.md:4 To convert .svg images to .pdf, you must install inkscape.",),
@@ -54,7 +54,7 @@ IMAGE_RULES = (
     complaint(
         "image-format-unknown",
         r"Unsupported image extension \"(?P<name>[^\"]*)\" may not correctly render",
-        "{file} shows an image of the format {name} in line {line}, which MyST can't show.",
+        "{file} shows an image of the format {name} on line {line}, which MyST can't show.",
         advice=AS_PNG,
         examples=('⛔️ index.md:9 Unsupported image extension ".bmp" may not correctly render.',),
     ),
@@ -67,21 +67,21 @@ IMAGE_RULES = (
     complaint(
         "figure-empty",
         r"(?:container of kind (?P<what>\w+) contains no valid content|Figure with no non-caption content|Figure container must have).*",
-        "The figure or table in line {line} of {file} holds nothing but its caption.",
+        "The figure or table on line {line} of {file} contains only a caption.",
         examples=("⛔️ index.md:9 container of kind figure contains no valid content besides caption",),
     ),
     complaint(
         "figure-malformed",
         r"(?:container has multiple|container includes unexpected|unexpected figure content|Unable to render typst figure inside table|"
         r"Table container must have).*",
-        "The figure or table in line {line} of {file} holds what can't be shown there.",
+        "The figure or table on line {line} of {file} contains something that can't be shown there.",
         examples=("⛔️ index.md:9 container has multiple captions",),
     ),
     complaint(
         "table-uneven",
         r"(?:Uneven table found|Table row of size|Table alignment argument|Non-empty placeholder cell"
         r"|Unable to count table columns|invalid table).*",
-        "The table in line {line} of {file} has rows of different lengths, so it may be printed wrongly.",
+        "The table on line {line} of {file} has rows of different lengths, so it may be printed incorrectly.",
         examples=("⚠️  index.md:9 Uneven table found, please check your rows to get an even table.",),
     ),
 )
@@ -90,14 +90,14 @@ MATH_RULES = (
     complaint(
         "math-command-unknown",
         r"Undefined control sequence: (?P<name>\\\S+) at position.*",
-        "A formula in line {line} of {file} uses {name}, which MyST does not know, so it is not printed as written.",
+        "A formula on line {line} of {file} uses {name}, which MyST does not know, so it is not printed as written.",
         advice="Use another command, or define it under `math` in the front matter, then submit again.",
         examples=("⛔️ index.md:9 Undefined control sequence: \\foo at position 1: \\underline{\\foo}",),
     ),
     complaint(
         "math-empty",
         r"No input for math node",
-        "A formula in line {line} of {file} is empty.",
+        "A formula on line {line} of {file} is empty.",
         examples=("⚠️  index.md:9 No input for math node",),
     ),
     complaint(
@@ -106,7 +106,7 @@ MATH_RULES = (
         r"|Limit controls .*|Function .*|"
         r"Unsupported .*|No such environment: .*|\\\w+ .*|Can't use function .*|Too many .*|Mismatch.*|Unexpected .*"
         r"|Accepting .*|.*) at (?:position \d+|end of input).*)",
-        "A formula in line {line} of {file} can't be read, so it is not printed as written: {reason}",
+        "A formula on line {line} of {file} can't be read, so it is not printed as written: {reason}",
         advice="Correct the formula, then submit again.",
         examples=(
             "⛔️ index.md:9 Expected 'EOF', got '}' at position 4: a^2}̲",
@@ -118,14 +118,14 @@ MATH_RULES = (
         r"(?:Replacing \\begin|Wrapping with \\begin|Alignment of \"|Unexpected AMS environment"
         r"|Mismatching begin/end environment|Math node is already labeled|"
         r"Labelling an unnumbered math|Cannot use \"\\label).*",
-        "MyST changed or ignored a part of the formula in line {line} of {file}.",
+        "MyST changed or ignored a part of the formula on line {line} of {file}.",
         examples=("⚠️  index.md:9 Replacing \\begin{eqnarray} with \\begin{align*}",),
     ),
     notice(
         "math-doubtful",
         r"(?P<reason>(?:unicodeTextInMathMode|mathVsTextAccents|mathVsTextUnits|commentAtEnd|newLineInDisplayMode"
         r"|htmlExtension|unknownSymbol), .*)",
-        "A formula in line {line} of {file} may be printed wrongly: {reason}",
+        "A formula on line {line} of {file} may be printed incorrectly: {reason}",
         examples=('⚠️  index.md:9 unicodeTextInMathMode, Unicode text character "é" used in math mode',),
     ),
 )

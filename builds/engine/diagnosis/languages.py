@@ -69,7 +69,7 @@ def read_error(lines: Sequence[str]) -> Read:
 
 
 def read_place_below(lines: Sequence[str]) -> Read:
-    """The place that one of the next lines names, and what that line says of it."""
+    """The place that one of the next lines names, and what that line says about it."""
     below = [line.strip() for line in lines[:MAX_BELOW] if not line.startswith("make")]
     found = PLACE.search(" ".join(below))
     groups = found.groupdict() if found and not trace.FOREIGN.search(found["file"]) else {}
@@ -90,7 +90,7 @@ CELL_RULES = (
         r"|DeadKernelError|TimeoutError(?=: Cell execution timed out)): ?"
         r"(?:An error occurred while executing the following cell:)?(?P<said>.*)"
         r"|^An error occurred while executing the following cell:",
-        "The code in line {line} of {file} failed: {said} {reason}",
+        "The code on line {line} of {file} failed: {said} {reason}",
         severity=Severity.BROKEN,
         advice=trace.CODE_FAILED.advice,
         reader=trace.read_run_cell,
@@ -128,20 +128,20 @@ PYTHON_ERROR = rule(
     Weight.THROWN,
     "python-error",
     r"^(?:Uncaught )?(?:\w+\.)*?(?P<kind>[A-Z]\w*?(?:Error|Exception)): (?P<reason>.+)",
-    "The code in line {line} of {file} failed: {kind}: {reason}",
+    "The code on line {line} of {file} failed: {kind}: {reason}",
     advice=OWN,
     reader=read_first(NAMED_PLACE),
     searched=CODE,
     examples=("ValueError: x is negative", "pandas.errors.ParserError: Error tokenizing data"),
 )
 # The same after a trace, where the message begins in the next line.
-PYTHON_RAISED = replace(PYTHON_ERROR, text="The code in line {line} of {file} failed: {kind}: {because}", reader=read_message)
+PYTHON_RAISED = replace(PYTHON_ERROR, text="The code on line {line} of {file} failed: {kind}: {because}", reader=read_message)
 PYTHON_RULES = (
     rule(
         Weight.THROWN,
         "python-error",
         r"^(?:\w+: )?(?P<kind>\w*Error): (?P<reason>.+?) \((?P<file>[\w./+-]+\.py), line (?P<line>\d+)\)$",
-        "The code in line {line} of {file} can't be read: {kind}: {reason}.",
+        "The code on line {line} of {file} can't be read: {kind}: {reason}.",
         advice=OWN,
         examples=("Sorry: IndentationError: unexpected indent (fig.py, line 8)",),
     ),
@@ -150,7 +150,7 @@ PYTHON_RULES = (
         "python-error",
         r"^(?:[a-z_]\w*\.)+(?P<kind>(?=[A-Z])\w*?(?:Killed|NotFound|Missing|Timeout|Failed|Failure|Invalid|Denied|Refused)\w*): "
         r"(?P<reason>.+)",
-        "The code in line {line} of {file} failed: {kind}: {reason}",
+        "The code on line {line} of {file} failed: {kind}: {reason}",
         advice=OWN,
         searched=CODE,
         examples=("distributed.scheduler.KilledWorker: all those workers died while running the task",),
@@ -177,7 +177,7 @@ R_ERROR = rule(
     Weight.THROWN,
     "r-error",
     rf"^(?:Quitting .*\) )?{R_ERROR_IN} (?P<call>.+?) ?: ?(?P<reason>.*)$",
-    "The R code in line {line} of {file} failed: {reason} {because}.",
+    "The R code on line {line} of {file} failed: {reason} {because}.",
     advice=OWN,
     reader=read_r,
     searched=CODE,
@@ -201,14 +201,14 @@ R_RULES: tuple[Rule, ...] = (
         Weight.THROWN,
         "r-error",
         rf"^{R_ERROR_IN} (?:source|parse)\(.*?\) ?: ?(?P<file>[^\s:]+):(?P<line>\d+):\d+: (?P<reason>.+)",
-        "The R code in line {line} of {file} failed: {reason}",
+        "The R code on line {line} of {file} failed: {reason}",
         examples=('Error in source("R/plot.R") : R/plot.R:787:3: unexpected symbol',),
     ),
     rule(
         Weight.THROWN,
         "r-error",
         r"^Error(?: in `[^`]*`)?:\s*$",
-        "The R code in line {line} of {file} failed: {because}.",
+        "The R code on line {line} of {file} failed: {because}.",
         reader=read_bang,
         reads=30,
         searched=CODE,
@@ -231,7 +231,7 @@ OTHER_RULES = (
         Weight.THROWN,
         "julia-error",
         r"^ERROR: (?:LoadError: |(?=\w+Error: ))(?P<reason>.+)",
-        "The Julia code in line {line} of {file} failed: {reason}",
+        "The Julia code on line {line} of {file} failed: {reason}",
         advice=OWN,
         reader=trace.read_frames,
         reads=MAX_TRACE,
@@ -251,7 +251,7 @@ OTHER_RULES = (
         Weight.THROWN,
         "javascript-error",
         r"^(?:Uncaught )?(?P<kind>\w*Error) \[\w+\]: (?P<reason>.+)",
-        "The JavaScript code in line {line} of {file} failed: {kind} {reason}.",
+        "The JavaScript code on line {line} of {file} failed: {kind} {reason}.",
         advice=OWN,
         reader=trace.read_frames,
         examples=("AssertionError [ERR_ASSERTION]: 3 figures lack alt text\n    at x (/w/repository/tools/check.js:30:8)",),
@@ -271,7 +271,7 @@ OTHER_RULES = (
         r"^(?:Uncaught )?(?P<kind>TypeError|RangeError|ReferenceError|SyntaxError): (?P<reason>Cannot (?:read|set) propert.*|"
         r"Cannot (?:destructure|access|convert undefined) .*|[^'\s]+ is not (?:a function|iterable|defined|a constructor)\b.*|"
         r"Maximum call stack.*|Invalid (?:string|array) length)",
-        "The JavaScript code in line {line} of {file} failed: {kind} {reason}.",
+        "The JavaScript code on line {line} of {file} failed: {kind} {reason}.",
         advice=OWN,
         reader=trace.read_stack,
         examples=(
@@ -283,7 +283,7 @@ OTHER_RULES = (
         "javascript-error",
         r"^(?P<kind>SyntaxError): (?P<reason>(?:Unexpected (?:token|identifier|end|string|number|strict|reserved)|Invalid or unexpected"
         r"|Identifier '|Missing (?:initializer|catch)|missing \)|Cannot use import|The requested module|Unterminated|Illegal ).*)",
-        "The JavaScript code in line {line} of {file} can't be read: {kind} {reason}.",
+        "The JavaScript code on line {line} of {file} can't be read: {kind} {reason}.",
         advice=OWN,
         examples=("SyntaxError: Unexpected token ','",),
     ),

@@ -13,7 +13,7 @@ from builds.engine.findings import Severity
 from builds.errors import HostFailed, HostRefused, Unexplained
 
 HOST = r"(?:https?://|host='?|[Hh]ost: |to |verify )(?P<host>[\w-]+(?:\.[\w-]+)+)"
-# What a program says before it asks a host: the line with the answer often does not name it.
+# What a program prints before it contacts a host: the line with the answer often does not name the host.
 ASKED = re.compile(
     r"^(?:--\d{4}-\d\d-\d\d [\d:]+--  |trying URL '|Retrieving '|.*\berror sending request for url \()"
     r"https?://(?P<host>[\w-]+(?:\.[\w-]+)+)"
@@ -33,7 +33,7 @@ BROKEN_OFF = (
     r"|[Cc]onnection reset by peer|\bECONNRESET\b|\bRemoteDisconnected\b|\bIncompleteRead\b|\bChunkedEncodingError\b"
     r"|connection closed before message completed|transfer closed with \d+ bytes remaining)"
 )
-LOOK = "Look in the log which address was asked, and whether it is right."
+LOOK = "Check in the log which address was requested, and whether it is correct."
 
 NETWORK_RULES = (
     measured(
@@ -109,8 +109,8 @@ NETWORK_RULES = (
         ),
         Fact.HOST_WAS_ASKED,
         "host-not-found-said",
-        "A program reports that it could not find the host {host}. A build reaches other hosts through the service's "
-        "proxy only, and did not ask it for this one.",
+        "A program reports that it could not find the host {host}. A build reaches other hosts only through the "
+        "service's proxy, and this build did not ask it for this one.",
         error=Unexplained,
         advice=LOOK,
     ),
@@ -146,8 +146,8 @@ NETWORK_RULES = (
         ),
         Fact.HOST_WAS_ASKED,
         "host-not-found-said",
-        "A program reports that it could not find the host {host}. A build reaches other hosts through the service's "
-        "proxy only, and did not ask it for this one.",
+        "A program reports that it could not find the host {host}. A build reaches other hosts only through the "
+        "service's proxy, and this build did not ask it for this one.",
         error=Unexplained,
         advice=LOOK,
     ),
@@ -155,7 +155,7 @@ NETWORK_RULES = (
         Weight.THROWN,
         "host-not-found-said",
         f"^{UNKNOWN_NAME}",
-        "A program reports that it could not find a host. A build reaches other hosts through the service's proxy only.",
+        "A program reports that it could not find a host. A build reaches other hosts only through the service's proxy.",
         Unexplained,
         severity=Severity.BROKEN,
         advice=LOOK,
@@ -166,7 +166,7 @@ NETWORK_RULES = (
             Weight.FATAL,
             "",
             rf"^(?=(?:.*?{HOST})?){BROKEN_OFF}",
-            "The connection to {host} broke off.",
+            "The connection to {host} was lost.",
             HostFailed,
             examples=(
                 "trying URL 'https://data.example.org/a.zip'\ncurl: (18) transfer closed with 901 bytes remaining to read",
@@ -174,7 +174,7 @@ NETWORK_RULES = (
         ),
         Fact.HOST_WAS_ASKED,
         "connection-broken-said",
-        "A program reports that its connection to {host} broke off, but the build did not ask that host through the service's proxy.",
+        "A program reports that its connection to {host} was lost, but the build did not ask that host through the service's proxy.",
         error=Unexplained,
         advice=LOOK,
     ),
@@ -202,16 +202,16 @@ NETWORK_RULES = (
         Weight.THROWN,
         "lfs-quota-said",
         r"(?i)\brepository (?:is over its data quota|exceeded its LFS budget)",
-        "A program reports that a repository from which the build fetches files has used up its quota of Git LFS.",
+        "A program reports that a repository from which the build fetches files has used up its Git LFS quota.",
         Unexplained,
-        advice="Fetch the files from another place, or wait until the owner of that repository has a new quota.",
+        advice="Fetch the files from somewhere else, or wait until the owner of that repository has more quota.",
         examples=("Smudge error: Error downloading a.csv: batch response: This repository is over its data quota.",),
     ),
     rule(
         Weight.THROWN,
         "connection-broken-said",
         f"^{BROKEN_OFF}",
-        "A program reports that its connection to another host broke off.",
+        "A program reports that its connection to another host was lost.",
         Unexplained,
         severity=Severity.BROKEN,
         advice=LOOK,

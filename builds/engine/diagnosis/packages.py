@@ -9,9 +9,9 @@ from itertools import takewhile
 from builds.engine.diagnosis.rule import CALLS, CODE, MANIFESTS, Read, Weight, find_first, read_first, rule
 
 SOLVE = "Fix the list of packages until they can be installed on Linux, then submit again."
-LOCK = "Renew the lock file with the program that wrote it, commit it, then submit again."
+LOCK = "Regenerate the lock file with the program that wrote it, commit it, then submit again."
 BUILD_PACKAGE = (
-    "Use a version of the package that is offered ready-made for Linux, or add what building it needs to the build's own "
+    "Use a version of the package that is available prebuilt for Linux, or add what is needed to build it to the build's own "
     "environment. "
     "Then submit again."
 )
@@ -85,7 +85,7 @@ FOUND_RULES = (
         "web-file-missing",
         r"^(?=(?:.*?https?://(?P<host>[\w-]+(?:\.[\w-]+)+))?).*?\b(?:ERROR 404: Not Found|404 Client Error"
         r"|HTTP Error 404|returned error: 404|HTTP 404 NOT FOUND|status client error \(404)",
-        "What the build fetches from the web is not there: a request{to} was answered with the status 404.",
+        "A file that the build fetches from the web does not exist: a request{to} was answered with the status 404.",
         advice="Correct the address, or put the file into the repository. Then submit again.",
         searched=CALLS,
         examples=(
@@ -110,7 +110,7 @@ INSTALL_RULES = (
         r"|^Note: This error originates from the build backend, and is likely not a problem with poetry but with (?P<backend>[\w.-]+)"
         r"|^ERROR: (?:LoadError: )?Error building [`'](?P<failed>\w+)|^npm (?:ERR!|error) gyp (?:ERR!"
         r"|info it worked if it ends with|err)",
-        "The package {name}{listed}{module}{needed}{failed}{backend}, which the build installs, could not be built from its source.",
+        "The package {name}{listed}{module}{needed}{failed}{backend}, which the build installs, could not be built from source.",
         advice=BUILD_PACKAGE,
         searched=MANIFESTS,
         examples=(
@@ -135,8 +135,7 @@ INSTALL_RULES = (
         r"|^npm (?:ERR!|error) notsup (?P<said>Unsupported engine.*)"
         r"|^(?P<because>.*?(?:numpy\.\w+ size changed|compiled using NumPy 1\.x cannot be run|compiled against (?:API"
         r"|ABI) version).*)",
-        "A package that the build needs is installed in a version that does not fit: {name} "
-        "{reason}{why}{conflict}{said}{because}.",
+        "A package that the build needs is installed in an incompatible version: {name} {reason}{why}{conflict}{said}{because}.",
         advice=SOLVE,
         searched=MANIFESTS,
         examples=(
@@ -176,10 +175,10 @@ INSTALL_RULES = (
         Weight.THROWN,
         "package-hash-wrong",
         r"THESE PACKAGES DO NOT MATCH THE HASHES",
-        "A package differs from the one whose checksum line {line} of {file} gives.",
+        "A package does not match its checksum on line {line} of {file}.",
         advice=SOLVE,
         reader=read_first(FROM_FILE),
-        else_="A package differs from the one whose checksum the list of packages gives.",
+        else_="A package does not match its checksum in the list of packages.",
         examples=("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.\n  x (from -r a.txt (line 3)):",),
     ),
 )
@@ -189,7 +188,7 @@ TEX_RULES = (
         Weight.THROWN,
         "latex-packages-not-installed",
         r"^\S*tlmgr: (?P<reason>(?:Remote repository is newer|Local TeX Live .* is older|Remote database .* older).*)",
-        "Packages of LaTeX can't be installed, because its installation has another age than the server with the packages: {reason}.",
+        "Packages of LaTeX can't be installed, because the installation and the package server are from different years: {reason}.",
         advice="Install packages from the archive of that year's TeX Live, or use a Typst template. Then submit again.",
         searched=CODE,
         examples=("tlmgr: Remote repository is newer than local (2017 < 2018)",),

@@ -96,7 +96,7 @@ PIXI_RULES = (
         "pixi-error",
         r"^(?:(?:Error:)?\s*× (?!No solution found)|Error:\s+x |error: (?=failed to parse \S+\.toml from ))"
         r"(?=(?:.*?(?P<file>[\w./-]{1,200}\.(?:toml|lock)))?)(?=(?:.*?at line (?P<line>\d+))?)(?=(?:.*?'(?P<name>[^'/]+)')?)(?P<reason>.+)",
-        "The program pixi reports: {reason} {why} (in line {line} of {file}).",
+        "The program pixi reports: {reason} {why} (on line {line} of {file}).",
         advice=FIX_PIXI,
         reader=read,
         else_="The program pixi reports: {reason}",

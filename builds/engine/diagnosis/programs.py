@@ -25,7 +25,7 @@ CRASH_RULES = (
         r"|^Fatal Python error: "
         r"|^terminate called (?:after|without)|^\*\*\* stack smashing|^(?:free|malloc|realloc)\(\): |^double free or corruption"
         r"|internal compiler error|^panic: (?!.*no such file)|^fatal error: all goroutines",
-        "A tool crashed by an error of its own, which is not the manuscript's.",
+        "A tool crashed with an internal error, which is not the manuscript's.",
         Unexplained,
         examples=(
             "thread 'main' panicked at src/main.rs:3:5:",
@@ -101,7 +101,7 @@ SERVICE_RULES = (
         ),
         Fact.PROGRAM_IS_MISSING,
         "node-not-found",
-        "A program did not find the Node.js that it needs.",
+        "A program could not find the Node.js that it needs.",
         programs=("node",),
         advice="Use the service's Node.js, or add a newer one to the build's own environment (such as the pixi manifest).",
     ),
@@ -116,7 +116,7 @@ SERVICE_RULES = (
         ),
         Fact.PROGRAM_IS_MISSING,
         "pixi-not-found",
-        "A command of the build did not find pixi.",
+        "A command of the build could not find pixi.",
         programs=("pixi",),
         advice="Keep the PATH that the build was started with, then submit again.",
     ),

@@ -54,7 +54,7 @@ CONFIG_RULES = (
         Weight.FATAL,
         "project-file-not-yaml",
         r"Error: Unable to read config file (?P<file>.+?) as YAML",
-        "{file} is not valid YAML: {reason}, in line {line}.",
+        "{file} is not valid YAML: {reason}, on line {line}.",
         ProjectFileInvalid,
         advice=FIX_CONFIG,
         reader=yaml.read,
@@ -185,7 +185,7 @@ CONFIG_RULES = (
         Weight.FATAL,
         "front-matter-unreadable",
         r"^TypeError: (?P<reason>Cannot convert undefined or null to object)$",
-        "MyST can't read `{empty}` in line {line} of {file}: one of its entries is empty or has the wrong type.",
+        "MyST can't read `{empty}` on line {line} of {file}: one of its entries is empty or has the wrong type.",
         ProjectFileInvalid,
         advice=FIX_CONFIG,
         reader=read_validator,
@@ -206,9 +206,9 @@ FRONT_MATTER_RULES = (
     complaint(
         "front-matter-not-yaml",
         r"Invalid YAML frontmatter",
-        "The front matter of {file} can't be read, so the paper lacks all that it says: {reason}, in line {line}.",
+        "The front matter of {file} can't be read, so the paper lacks everything in it: {reason}, on line {line}.",
         reader=yaml.read,
-        else_="The front matter of {file} can't be read, so the paper lacks all that it says.",
+        else_="The front matter of {file} can't be read, so the paper lacks everything in it.",
         line_offset=1,  # MyST counts from the line after the opening dashes
         examples=("⛔️ index.md Invalid YAML frontmatter\n   expected a document (2:13)",),
     ),
@@ -282,7 +282,7 @@ FRONT_MATTER_RULES = (
     complaint(
         "author-name-unclear",
         r"'[\w.]+' (?:unexpected comma|No (?:given|family) name for name|contributor |\"name\" and)(?P<reason>.*?)" + AT + "$",
-        "A name of an author in {file} may be printed wrongly.",
+        "The name of an author in {file} may be printed incorrectly.",
         severity=Severity.NOTICE,
         advice="Give the name as `given` and `family` under `name`.",
         examples=(
@@ -310,7 +310,7 @@ FRONT_MATTER_RULES = (
     complaint(
         "title-invalid",
         r"'(?P<key>title)' (?P<reason>must be .+?)" + AT + "$",
-        "The title in {file} is not a text, so the paper has no title.",
+        "The title in {file} is not a string, so the paper has no title.",
         advice="Put the title in quotes, then submit again.",
         examples=("⛔️ myst.yml 'title' must be string (at myst.yml#config.project)",),
     ),

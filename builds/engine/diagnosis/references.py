@@ -11,7 +11,7 @@ notice = partial(complaint, severity=Severity.NOTICE)
 
 ADD_ENTRY = "Correct the key, or add the entry to a .bib file of the project, then submit again."
 ADD_DOI = "Check the DOI. If it is right, add the reference to a .bib file of the project, then submit again."
-ADD_LABEL = "Correct the label, or give it to what is meant, then submit again."
+ADD_LABEL = "Correct the label, or add it to what it should refer to, then submit again."
 
 REFERENCE_RULES = (
     complaint(
@@ -20,7 +20,7 @@ REFERENCE_RULES = (
         "The JATS article in the MECA does not list a reference that a page cites.",
         weight=Weight.ECHO,  # the comparison of the JATS with the pages finds it, with its place
         names_file=False,
-        advice="MyST lists only those that the first page cites. Cite them there too, or write one page.",
+        advice="MyST lists only those that the first page cites. Cite them there too, or put everything on one page.",
         roles=MECA,
         examples=("⛔️ _build/temp/mystX/article.xml unknown citation ref-4",),
     ),
@@ -28,7 +28,7 @@ REFERENCE_RULES = (
         "citation-unknown",
         r"(?:Could not link citation with label \"(?P<cited>[^\"]*)\"|unknown citation (?P<name>\S+)"
         r"|Citation failed to render for label: (?P<label>\S+)).*",
-        "The citation {cited}{name}{label} in {file} is in no bibliography of the project, so the paper lacks the reference.",
+        "The citation {cited}{name}{label} in {file} is not in any bibliography of the project, so the paper lacks the reference.",
         advice=ADD_ENTRY,
         examples=(
             '⚠️  index.md:9:53 Could not link citation with label "home_page".',
@@ -56,7 +56,7 @@ REFERENCE_RULES = (
     notice(
         "citation-duplicate",
         r"Duplicate citation with id: (?P<name>.+)",
-        "The key {name} stands in two bibliographies of the project, {file} is one of them. MyST uses one of the two entries.",
+        "The key {name} is in two bibliographies of the project, one of them {file}. MyST uses only one of the two entries.",
         advice="Keep one of the two.",
         examples=("⚠️  more.bib Duplicate citation with id: knuth1984",),
     ),
@@ -71,7 +71,7 @@ REFERENCE_RULES = (
         "cross-reference-unresolved",
         r"(?:Cross reference target was not found: (?P<name>.+)|No target for internal reference \"(?P<label>[^\"]*)\" was found|"
         r"Cross-reference without an identifier|Link did not resolve to valid cross-reference: (?P<key>.+)).*",
-        "The reference {name}{label}{key} in line {line} of {file} leads nowhere: nothing in the project has that label.",
+        "The reference {name}{label}{key} on line {line} of {file} leads nowhere: nothing in the project has that label.",
         advice=ADD_LABEL,
         examples=(
             "⚠️  index.md:9:5 Cross reference target was not found: fig:none",
@@ -81,7 +81,7 @@ REFERENCE_RULES = (
     complaint(
         "reference-without-number",
         r"Reference for \"(?P<name>[^\"]*)\" uses .* in the template, but node is not numbered",
-        "The reference {name} in line {line} of {file} is printed as ?? because what it refers to has no number.",
+        "The reference {name} on line {line} of {file} is printed as ?? because what it refers to has no number.",
         advice="Turn its numbering on, or refer to it by its title, then submit again.",
         examples=('⚠️  index.md:9 Reference for "sec" uses %s in the template, but node is not numbered.',),
     ),
@@ -95,7 +95,7 @@ REFERENCE_RULES = (
     complaint(
         "link-text-empty",
         r"(?:Link text|Cross reference text) is empty for <(?P<name>[^>]*)>",
-        "The link to {name} in line {line} of {file} has no text, so the paper shows none.",
+        "The link to {name} on line {line} of {file} has no text, so the paper shows none.",
         advice="Write a text into the brackets, then submit again.",
         examples=("⚠️  index.md:9 Link text is empty for <https://x.org>",),
     ),
@@ -104,7 +104,7 @@ REFERENCE_RULES = (
         r"(?:Could not parse url for \"(?P<name>[^\"]*)\"|Unknown project \"(?P<label>[^\"]*)\" for link"
         r"|\"(?P<key>[^\"]*)\" not found in (?:MyST project|intersphinx)|"
         r"Link has no URL|(?:RRID|ROR) is not valid: (?P<url>\S+)|Could not find ROR \"(?P<ror>[^\"]*)\").*",
-        "The link {name}{label}{key}{url}{ror} in line {line} of {file} leads nowhere.",
+        "The link {name}{label}{key}{url}{ror} on line {line} of {file} leads nowhere.",
         advice="Correct the link, then submit again.",
         examples=(
             '⛔️ index.md:9 Unknown project "numpy" for link: xref:numpy#a',
@@ -123,28 +123,28 @@ REFERENCE_RULES = (
     notice(
         "link-unreachable",
         r"Link for \"(?P<name>[^\"]*)\" did not resolve.*",
-        "The link to {name} in line {line} of {file} could not be opened.",
+        "The link to {name} on line {line} of {file} could not be opened.",
         advice="Check the link.",
         examples=('⛔️ index.md:9 Link for "https://x.org" did not resolve. (404, Not Found)',),
     ),
     notice(
         "link-style",
         r"(?:Linking \"|Legacy syntax used for link|Usage of the \{doc\} role|\"myst:\" prefix is deprecated|Wikipedia pagenames).*",
-        "The link in line {line} of {file} is written in a way that may stop working.",
+        "The link on line {line} of {file} is written in a way that may stop working.",
         advice="Write it as MyST's documentation says.",
         examples=("⚠️  index.md:9 Legacy syntax used for link target, please prepend a '#' to your link url: \"a\"",),
     ),
     complaint(
         "label-duplicate",
         r"(?:Duplicate identifier in (?:file|project) \"(?P<name>[^\"]*)\"|duplicate label \"(?P<label>[^\"]*)\" replacement).*",
-        "The label {name}{label} stands at two places, {file} is one of them, so references to it may lead to the wrong one.",
+        "The label {name}{label} is used in two places, one of them in {file}, so references to it may lead to the wrong one.",
         advice="Give one of the two another label, then submit again.",
         examples=('⚠️  index.md:9 Duplicate identifier in file "fig:a"', '⚠️  two.md Duplicate identifier in project "fig:a"'),
     ),
     notice(
         "label-replaced",
         r"label \"(?P<name>[^\"]*)\" replaced with \"(?P<label>[^\"]*)\"",
-        "In line {line} of {file}, the label {name} was replaced by {label}.",
+        "On line {line} of {file}, the label {name} was replaced by {label}.",
         advice="Keep one of the two labels.",
         examples=('⚠️  index.md:9 label "a" replaced with "b"',),
     ),
@@ -152,7 +152,7 @@ REFERENCE_RULES = (
         "footnote-without-text",
         r"(?:No footnoteDefinition found for (?P<name>\S+)|FootnoteReference does not have an identifier"
         r"|Unknown footnote identifier \"(?P<label>[^\"]*)\").*",
-        "The footnote {name}{label} in line {line} of {file} has no text.",
+        "The footnote {name}{label} on line {line} of {file} has no text.",
         advice="Add its text, as `[^name]: …`, then submit again.",
         examples=("⚠️  index.md:9 No footnoteDefinition found for note1",),
     ),
@@ -160,14 +160,14 @@ REFERENCE_RULES = (
         "term-unknown",
         r"(?:Unknown (?:glossary entry|abbreviation entry) identifier \"(?P<name>[^\"]*)\""
         r"|Unknown \{term\} role with body: \"(?P<label>[^\"]*)\").*",
-        "The term {name}{label} in line {line} of {file} is in no glossary.",
+        "The term {name}{label} on line {line} of {file} is not in any glossary.",
         advice="Add it to the glossary, then submit again.",
         examples=('⛔️ index.md:9 Unknown glossary entry identifier "drying time"',),
     ),
     complaint(
         "glossary-malformed",
         r"(?:Unexpected node as a child of a glossary|Definition term has no associated description|Unexpected child in definitionList).*",
-        "The glossary in line {line} of {file} holds what is not a term with its meaning.",
+        "The glossary on line {line} of {file} contains something other than terms with their meanings.",
         examples=("⛔️ index.md:9 Unexpected node as a child of a glossary, expected only `definitionList` children",),
     ),
 )

@@ -1,4 +1,4 @@
-"""Reads stack traces: where in the author's own code something failed, and whether a tool crashed by itself."""
+"""Reads stack traces: where in the author's own code something failed, and whether a tool itself crashed."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ MYST = re.compile(r"/mystmd_py/|myst\.cjs")
 CRASHED = kind(
     "tool-crashed",
     Severity.BROKEN,
-    "A tool crashed by an error of its own, which is not the manuscript's: {kind} {reason}.",
+    "A tool crashed with an internal error, which is not the manuscript's: {kind} {reason}.",
     advice="Retry the submission. If it fails again, report the lines of the log to the operators: an unusual part of the "
-    "manuscript may be why.",
+    "manuscript may be the reason.",
     fault=Fault.UNKNOWN,
     examples=("TypeError: Cannot read properties of undefined (reading 'length')\n    at visit (/x/mystmd_py/myst.cjs:1:2)",),
 )
@@ -72,7 +72,7 @@ CODE_FAILED = kind(
 
 
 class Trace:
-    """What the lines before an error say of it: the place in the author's own code, the notebook that is run, a host,
+    """What the lines before an error say about it: the place in the author's own code, the notebook that is run, a host,
     and whether it read an environment variable.
 
     ``raised`` has the exception, if the line that was seen last ends a trace of Python.

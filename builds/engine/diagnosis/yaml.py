@@ -1,4 +1,4 @@
-"""Reads what the YAML parser says after a complaint, and says it in words for an author who does not know parsers."""
+"""Reads what the YAML parser says after a complaint, and rephrases it for an author who does not know parsers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _yaml(code: str, text: str, advice: str, *examples: str) -> Kind:
 
 COLON = _yaml(
     "colon-in-text",
-    "{file} can't be read: the text in line {line} has a colon, so it has to be in quotes.",
+    "{file} can't be read: the text on line {line} has a colon, so it has to be in quotes.",
     'Put the text after the first colon in double quotes ("…")',
     "bad indentation of a mapping entry (3:15)\n\n 1 | version: 1\n 2 | project:\n 3 |   title: Paint: a study of "
     "drying\n-------------------^",
@@ -54,13 +54,13 @@ NULL = _yaml(
 )
 QUOTE = _yaml(
     "quote-open",
-    "{file} can't be read: a quotation mark or bracket before or in line {line} is not closed.",
+    "{file} can't be read: a quotation mark or bracket on or before line {line} is not closed.",
     "Close it",
     "unexpected end of the stream within a double quoted scalar (9:1)\n\n 8 |   x: y",
 )
 CHARACTER = _yaml(
     "special-character",
-    "{file} can't be read: the text in line {line} begins or goes on with a character that has a meaning of its own, so it "
+    "{file} can't be read: the text on line {line} begins or goes on with a character that has a meaning of its own, so it "
     "has to be in quotes.",
     'Put the text in double quotes ("…")',
     'unidentified alias "x" (4:12)\n\n 4 |   title: *x',
@@ -78,7 +78,7 @@ NO_COLON = _yaml(
 )
 INDENTATION = _yaml(
     "indentation",
-    "{file} can't be read: line {line} is not indented as the lines around it.",
+    "{file} can't be read: line {line} is not indented like the lines around it.",
     "Give lines of the same level the same number of spaces in front, without tabs",
     "bad indentation of a mapping entry (9:5)\n\n  8 |         - Example Institute\n  9 |     license: CC-BY-4.0\n----------^",
 )

@@ -1,4 +1,4 @@
-"""What a built page says of its article: title, authors, abstract, keywords, licence. It is untrusted, and may contain anything."""
+"""What a built page says about its article: title, authors, abstract, keywords, licence. It is untrusted, and may contain anything."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ YAML_SECONDS = 90
 # A build asks for the same value of the same file again and again, and each time would start a process.
 MAX_KEPT, MAX_KEPT_LENGTH = 32, 10_000
 _picked: dict[tuple[bytes, str], str] = {}
-# JSON has no references that grow when they are read: so much of it takes less than a tenth of a second and a few MB, whatever it holds.
+# JSON has no references that grow when they are read: this much takes less than a tenth of a second and a few MB, whatever it holds.
 SHORT_BYTES = 64 * 1024
 # The programs that every build runs. They may run as forks of the process's fork server.
 FORKED = ("read_text.py",)

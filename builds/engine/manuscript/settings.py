@@ -97,7 +97,7 @@ def _read(text: str) -> dict[str, Any]:
 
 def _too_complex(project: Project) -> ProjectFileInvalid:
     return ProjectFileInvalid(
-        f"Failed to build the repo files: {project.file.name} is too complex to read: it is very large, nested very deep, or its "
+        f"Failed to build the repo files: {project.file.name} is too complex to read: it is very large, nested very deeply, or its "
         "aliases stand for too many values.",
         file=project.file.name,
     )

@@ -82,12 +82,12 @@ def _parts(text: str) -> tuple[str, str, tuple[str, ...]]:
     except ValueError as error:
         raise InvalidManuscriptUrl(f"This is not a valid address: {error}.") from error
     if url.scheme not in ("http", "https") or host not in HOSTS or port not in (None, 80, 443):
-        raise InvalidManuscriptUrl(f"The address must be that of a file on GitHub, like {EXAMPLE}.")
+        raise InvalidManuscriptUrl(f"The address must point to a file on GitHub, like {EXAMPLE}.")
     if url.username is not None or url.password is not None:
         raise InvalidManuscriptUrl("The address must not contain a user name or a password.")
     segments = [unquote(segment) for segment in url.path.split("/")[1:]]
     if len(segments) < 5 or segments[2] != "blob":
-        raise InvalidManuscriptUrl(f"The address must be that of a file on GitHub, like {EXAMPLE}.")
+        raise InvalidManuscriptUrl(f"The address must point to a file on GitHub, like {EXAMPLE}.")
     if any("/" in segment for segment in segments):
         segments = "/".join(segments).split("/")
     return segments[0], segments[1], tuple(segments[3:])

@@ -20,7 +20,7 @@ READER_MEMORY_BYTES = 3 << 30
 MAX_RESULT = 500
 FROM_ROOT = ("text-in-no-page",)
 """The codes whose findings name the file from the repository's root, and not from the project's folder."""
-DUPLICATE = re.compile(r"The label (?P<name>\S+) stands at two places")
+DUPLICATE = re.compile(r"The label (?P<name>\S+) is used in two places")
 OUTCOMES = (Severity.PASSED, Severity.ADVISED, Severity.FAILED)
 
 

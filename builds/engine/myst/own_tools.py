@@ -65,7 +65,7 @@ def run(
     except (SandboxLost, SandboxUnavailable) as error:
         if program.fork is None:
             raise
-        logger.warning("%s is started by itself, because it could not run as a fork: %s", name, error)
+        logger.warning("%s is started as a new process, because it could not run as a fork: %s", name, error)
         fork_server.do_without()
         return _run(ctx, replace(program, fork=None), seconds, max_bytes)
 

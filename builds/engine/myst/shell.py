@@ -101,7 +101,7 @@ class Shell:
             )
         if completed.exit_code and self._was_crowded_out(completed):
             raise ProcessesFull(
-                "Failed to build the repo files: the service could not start any more processes, and most of them were not this build's."
+                "Failed to build the repo files: the service could not start any more processes, mostly because of other builds."
             )
         if completed.timed_out:
             raise command_timed_out(self.context.limits)

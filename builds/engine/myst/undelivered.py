@@ -86,7 +86,7 @@ def _report_pages(ctx: Context, project: Project, by_pages: Sequence[tuple[Path,
 
 
 def _line(project: Project, export: Declared) -> int | None:
-    """The line of the project file that names the export's output, or else its format. An unknown format is the first thing to see."""
+    """The line of the project file that names the export's output, or else its format; for an unknown format the other way round."""
     try:
         lines = read_text(project, project.file).splitlines()
     except (OSError, ValueError):

@@ -28,7 +28,7 @@ END_SECONDS = 30.0
 EQUAL_WEIGHT, EQUAL_SHARES = 100, 1024
 # The most memory that the kernel requests at once: a group can be full while this much of its limit is unused.
 LARGEST_PAGES = 4 << 20
-# Waits for a line on its input, then becomes the command. The shell sets these variables, which the command must not get.
+# Waits for a line on its input, then becomes the command. Unsets the variables that the shell itself has set.
 WAIT = ("/bin/sh", "-c", 'read -r go && unset go PWD OLDPWD SHLVL && exec "$@" </dev/null', "jobsite")
 
 

@@ -46,8 +46,8 @@ class Command:
 
     @property
     def joins(self) -> bool:
-        """Whether it is a fork that joins a sandbox. It is not a child of what starts it: without a control group nobody would see its
-        memory.
+        """Whether it is a fork that joins a sandbox. A fork is not a child of the process that starts it: without a control group its
+        memory would not be counted.
         """
         return bool(self.fork and self.groups and self.sandbox and self.sandbox.can_be_joined)
 

@@ -143,7 +143,7 @@ def close_descriptors(launch: Launch) -> None:
 
 
 def _make_group(command: Command) -> Group | None:
-    """A command whose limits can't be set does not run."""
+    """Make the command's group. Raises if its limits can't be set, so that it does not run without them."""
     try:
         more = FORK_PROCESSES if command.fork else 0
         ceilings = replace(command.ceilings, processes=command.ceilings.processes and command.ceilings.processes + more)
@@ -181,7 +181,7 @@ def _add(group: Group, pid: int) -> None:
 
 @contextmanager
 def _moving(process: subprocess.Popen[bytes], gate: Gate | None) -> Iterator[None]:
-    """Nothing runs that could not be put into its group."""
+    """Kill the process if the block fails, so that nothing runs outside its group."""
     try:
         yield
     except BaseException as error:

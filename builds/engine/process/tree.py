@@ -104,7 +104,7 @@ class Tree:
         return count
 
     def _has_ended(self) -> bool:
-        """Whether nothing of a sandbox with its own processes is left, by the kernel's list: that takes no look at the whole machine."""
+        """Whether nothing of a sandbox with its own processes is left, by the kernel's list: that needs no scan of the whole machine."""
         if self.group is None or self.first is None or self._runs_on():
             return False
         deadline = time.monotonic() + SETTLE_SECONDS

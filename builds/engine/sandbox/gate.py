@@ -1,4 +1,4 @@
-"""Where bubblewrap waits: it has made the sandbox by then, and nothing runs in it yet."""
+"""Makes bubblewrap wait once it has made the sandbox, before anything runs in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INFO_SECONDS = 20.0
 
 @dataclass(frozen=True)
 class Gate:
-    """``info`` can be read, and brings what bubblewrap says of the sandbox. What is written to ``go`` lets bubblewrap go on."""
+    """``info`` can be read, and has what bubblewrap reports about the sandbox. What is written to ``go`` lets bubblewrap go on."""
 
     info: int
     go: int

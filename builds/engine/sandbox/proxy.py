@@ -92,8 +92,8 @@ def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "")
 def _start(proxy: Proxy, *lists: str) -> Forked | _Process:
     """Start the proxy, which takes connections at once.
 
-    As a fork of the fork server it has nothing to import. Without one it is started by itself, and becomes the filtering program with the
-    first connection, because most commands ask for nothing.
+    As a fork of the fork server it has nothing to import. Without one it is started as a new process, and becomes the filtering program
+    with the first connection, because most commands never use the network.
     """
     with (
         socket.socket(socket.AF_UNIX) as listening,

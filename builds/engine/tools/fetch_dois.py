@@ -78,7 +78,7 @@ class Fetching:
         try:
             value = json.loads(answer)
         except (ValueError, RecursionError) as error:
-            raise Unusable("its registrar has no metadata of it") from error
+            raise Unusable("its registrar has no metadata for it") from error
         return [clean(value, doi)]
 
     def _ask(self, address: str, seconds: float) -> bytes:
@@ -87,7 +87,7 @@ class Fetching:
             if answer.status_code in (404, 410):
                 raise Unusable("it is not registered", missing=True)
             if answer.status_code in (204, 406):
-                raise Unusable("its registrar has no metadata of it")
+                raise Unusable("its registrar has no metadata for it")
             if not answer.ok:
                 raise Refused(f"{self._service} answered with {answer.status_code}")
             data = b""
@@ -101,7 +101,7 @@ class Fetching:
 def clean(value: Any, doi: str) -> dict[str, Any]:
     """The fields that a reference is printed from, each of the form that CSL wants. Raises Unusable."""
     if not isinstance(value, dict):
-        raise Unusable("its registrar has no metadata of it")
+        raise Unusable("its registrar has no metadata for it")
     kind = value.get("type")
     cleaned: dict[str, Any] = {"type": kind if isinstance(kind, str) and len(kind) < 60 else "article"}
     for field in TEXTS + FIRST:
@@ -110,7 +110,7 @@ def clean(value: Any, doi: str) -> dict[str, Any]:
         if isinstance(text, str | int) and str(text).strip():
             cleaned[field] = " ".join(str(text).split())[:MAX_TEXT]
     if "title" not in cleaned:
-        raise Unusable("its registrar has no title of it")
+        raise Unusable("its registrar has no title for it")
     for field in NAMES:
         if names := [name for each in _listed(value.get(field))[:MAX_NAMES] if (name := _name(each))]:
             cleaned[field] = names

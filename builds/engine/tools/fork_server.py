@@ -57,7 +57,7 @@ def main(descriptor: str) -> None:
     gc.collect()
     gc.freeze()  # a collection in a fork would copy the pages of all that was imported
     Server(requests).serve()
-    requests.close()  # at once: who asks from now on learns that nobody answers
+    requests.close()  # at once: a client that asks from now on learns that nobody answers
     os._exit(0)
 
 
@@ -76,7 +76,7 @@ class Server:
         self._poll.register(self._ended, select.POLLIN)
 
     def serve(self) -> None:
-        """Until nobody is left who could ask, or nobody has asked for long."""
+        """Serve until nobody is left who could ask, or nobody has asked for a long time."""
         while events := self._poll.poll(None if self._running else IDLE_SECONDS * 1000):
             for descriptor, happened in events:
                 if descriptor == self._requests.fileno():

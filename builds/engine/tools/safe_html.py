@@ -1,4 +1,4 @@
-"""Keeps of pandoc's HTML only the elements and attributes that are listed here. Used by render_article.py, within its limits."""
+"""Reduces pandoc's HTML to the elements and attributes that are listed here. Used by render_article.py, within its limits."""
 
 import html
 import posixpath
@@ -87,7 +87,7 @@ ROLES = {"doc-endnotes", "doc-noteref", "doc-backlink"}
 
 
 def clean(written: str, folder: str) -> str:
-    """The HTML with nothing in it but the elements and attributes that are allowed."""
+    """The HTML with only the allowed elements and attributes."""
 
     def allowed(tag: str, attribute: str, value: str) -> str | None:
         if attribute == "src":
@@ -127,7 +127,7 @@ def figure_address(folder: str, source: str) -> str | None:
 
 
 def finish(cleaned: str, labels: dict[str, str]) -> str:
-    """The HTML with the numbers of equations, which pandoc leaves out. Each image has a text, and is loaded when it is looked at."""
+    """The HTML with the numbers of equations, which pandoc leaves out. Each image has an alternative text, and is loaded lazily."""
     shown = count(1)
 
     def add(found: re.Match[str]) -> str:

@@ -136,7 +136,7 @@ def _confine(plan: dict[str, Any], syscall_filter: bytes) -> None:
 
 
 def _drop_capabilities() -> None:
-    """All of them: whoever joins a user namespace of its own user has every capability in it."""
+    """Drop all of them: a process that joins a user namespace of its own user has every capability in it."""
     for capability in range(enter.LAST_CAPABILITY + 1):
         LIBC.prctl(enter.PR_CAPBSET_DROP, capability, 0, 0, 0)
     LIBC.prctl(PR_CAP_AMBIENT, CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)

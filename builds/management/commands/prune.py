@@ -12,9 +12,7 @@ from builds.record import kept_exports, retention
 
 
 class Command(BaseCommand):
-    help = (
-        "Remove what the settings *_KEPT_DAYS and LOGS_KEPT_MAX_LINES no longer keep. The reconciler does so by itself, slowly."
-    )
+    help = "Remove what the settings *_KEPT_DAYS and LOGS_KEPT_MAX_LINES no longer keep. The reconciler does so automatically, but slowly."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")

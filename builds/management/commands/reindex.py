@@ -1,4 +1,4 @@
-"""``manage.py reindex``: makes the search words of submissions anew."""
+"""``manage.py reindex``: rebuilds the search words of submissions."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from builds.record import search
 
 
 class Command(BaseCommand):
-    help = "Make the search words of all submissions anew, so that what an older release accepted is found as this one finds it."
+    help = "Rebuild the search words of all submissions, so that those accepted by an older release are found in the same way as new ones."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--batch", type=int, default=200, help="submissions in one transaction (default: 200)")
         parser.add_argument(
-            "--after", type=int, default=0, help="begin after the submission with this id, to go on where a run ended"
+            "--after", type=int, default=0, help="start after the submission with this id, to continue an interrupted run"
         )
         parser.add_argument("--pause", type=float, default=0.1, help="seconds between two batches (default: 0.1)")
 

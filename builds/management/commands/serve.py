@@ -16,7 +16,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # load_all() runs them
     help = (
         "Run the whole service of one machine until SIGTERM: migrations, queue store (unless REDIS_URL is set), web server, workers, "
-        "outbox and reconciler. Exit code 0: it was asked to stop. 1: it could not start or go on."
+        "outbox and reconciler. Exit code 0: it was asked to stop. 1: it could not start or continue."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -13,8 +13,8 @@ from builds.service import web
 class Command(BaseCommand):
     requires_system_checks: list[str] = []  # load_all() runs them
     help = (
-        "Serve pages and the API with one process, until SIGTERM. It then finishes the requests that have begun. "
-        "Exit code 0: it was asked to stop. 1: it could not start or go on."
+        "Serve pages and the API with one process, until SIGTERM. It then finishes the requests in progress. "
+        "Exit code 0: it was asked to stop. 1: it could not start or continue."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -16,7 +16,7 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # they load every page: 20 MB that this process never uses
     help = (
         "Take builds from the queue, one at a time, until SIGTERM. The running build then gets STOP_GRACE seconds to finish; after "
-        "that it is stopped and queued again. Exit code 0: it was asked to stop. 1: it could not start or go on."
+        "that it is stopped and queued again. Exit code 0: it was asked to stop. 1: it could not start or continue."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -127,7 +127,7 @@ def test_every_chart_has_its_table(viewer: Client) -> None:
     text, today = words(page), f"{timezone.now():%a} {timezone.now().day} {timezone.now():%b %Y}"
     assert f"{today} 3 2 1 1 0 0 0" in text
     assert f"{today} 2 1 0" in text
-    assert page.text.count('<svg class="chart"') == page.text.count("<summary>The same as a table</summary>") == 2
+    assert page.text.count('<svg class="chart"') == page.text.count("<summary>Show as a table</summary>") == 2
     bars = re.findall(r"<title>[^<]*: (\d+ [^<]+)</title>", page.text)
     assert bars == ["1 succeeded", "1 succeeded, with problems", "1 failed", "2 succeeded", "1 failed"]
 
@@ -181,14 +181,14 @@ def test_durations_are_a_table(viewer: Client) -> None:
 
 
 def test_a_kind_of_finding_is_explained_by_its_text() -> None:
-    assert find_sentence("title-invalid") == "The title in … is not a text, so the paper has no title."
+    assert find_sentence("title-invalid") == "The title in … is not a string, so the paper has no title."
     assert find_sentence("nonsense") == ""
 
 
 def test_an_empty_record_says_so(viewer: Client) -> None:
     text = words(viewer.get("/overview/"))
     assert "No attempt finished in these 30 days." in text
-    assert "Nothing that was submitted in these 30 days or in those before has failed." in text
+    assert "Nothing submitted in these 30 days or the 30 days before has failed." in text
 
 
 @pytest.mark.parametrize(("asked", "shown"), [("7", 7), ("90", 90), ("", 30), ("8", 30), ("x", 30), ("١", 30)])

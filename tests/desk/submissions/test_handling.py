@@ -41,7 +41,7 @@ def card(client: Client, submission: Submission) -> str:
 def test_a_person_takes_it_gives_it_away_and_another_drops_it(editor: Client, failure: Submission) -> None:
     assert "<dd>nobody</dd>" in card(editor, failure)
     assert "Take it: done. editors-0 handles it." in act(editor, failure, "take")
-    assert "editors-0 handles it already." in act(editor, failure, "take")
+    assert "editors-0 is already handling it." in act(editor, failure, "take")
     admin = User.objects.create_superuser("ben")
     User.objects.create_user("viewer")
     choices = editor.get(f"/submissions/{failure.pk}/act/give/").text
@@ -133,7 +133,7 @@ def test_more_submissions_to_take_need_no_more_queries(
     lifecycle.take(others[0], user)
     with django_assert_num_queries(len(asked)):
         page = editor.get("/submissions/act/", {"act": "take", "id": [str(one.pk) for one in (failure, *others)]}).text
-    assert ("1 submission?" in page, page.count("handles it already")) == (True, 2)
+    assert ("1 submission?" in page, page.count("is already handling it")) == (True, 2)
 
 
 def test_a_viewer_reads_the_card_and_has_no_buttons(editor: Client, viewer: Client, failure: Submission) -> None:

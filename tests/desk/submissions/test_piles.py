@@ -90,7 +90,7 @@ def test_mine_has_only_what_i_handle(editor: Client) -> None:
     assert titles(editor, f"{MINE}&state=succeeded") == []
     page = editor.get(LIST).text
     assert "handled by <bdi>ben</bdi>" in page
-    assert "You handle nothing" not in page
+    assert "You are not handling anything" not in page
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="PostgreSQL plans by what is in the tables, and here they are empty")

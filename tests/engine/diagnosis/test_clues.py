@@ -41,7 +41,7 @@ def see(lines: str, **options: Any) -> list[Clue]:
     [
         (
             ["Error: Unable to read config file /w/repository/myst.yml as YAML", "  bad indentation (3:5)"],
-            "myst.yml can't be read: line 3 is not indented as the lines around it.",
+            "myst.yml can't be read: line 3 is not indented like the lines around it.",
             "yaml-indentation",
         ),
         (["Error: Unable to read config file myst.yml as YAML"], "myst.yml can't be read as YAML.", "project-file-not-yaml"),
@@ -53,7 +53,7 @@ def see(lines: str, **options: Any) -> list[Clue]:
         (['⛔️ a.md:7 Cannot find image "x.png"'], "a.md shows the image x.png, which is not in the repository.", "image-missing"),
         (
             ["⛔️ a.md:7:1 unknown directive: foo"],
-            "a.md uses the directive 'foo' in line 7, which MyST does not know",
+            "a.md uses the directive 'foo' on line 7, which MyST does not know",
             "directive-unknown",
         ),
         (
@@ -62,7 +62,7 @@ def see(lines: str, **options: Any) -> list[Clue]:
             "pixi-lock-outdated",
         ),
         (["sh: 1: quarto: not found"], "the program quarto, which the build calls, is not installed.", "program-missing"),
-        (["sh: 1: pixi: not found"], "a command of the build did not find pixi.", "pixi-not-found"),
+        (["sh: 1: pixi: not found"], "a command of the build could not find pixi.", "pixi-not-found"),
         (["! LaTeX Error: File `x.sty' not found"], "this PDF needs the LaTeX file x.sty", "latex-file-missing"),
         (
             ["Error: request to https://x/t.zip failed, reason: connect ECONNREFUSED 127.0.0.1:9"],
@@ -197,7 +197,7 @@ def test_typst_s_message_gets_the_place_of_mysts_first_complaint() -> None:
         role="pdf",
     )
     assert error.sentence.endswith(
-        "Typst reports: unknown variable: x. MyST's first complaint about a formula: a formula in line 3 of index.md uses \\x, which MyST "
+        "Typst reports: unknown variable: x. MyST's first complaint about a formula: a formula on line 3 of index.md uses \\x, which MyST "
         "does not know, so it is not printed as written."
     )
     assert (error.file, error.line) == ("index.md", 3)

@@ -1,4 +1,4 @@
-"""What a built page says of its article."""
+"""What a built page says about its article."""
 
 from __future__ import annotations
 

@@ -140,8 +140,8 @@ def test_a_doi_that_does_not_exist_is_a_finding_with_its_place(make: Make, servi
     [
         (Fault("reset"), "could not be reached"),
         (Fault("answer", answer=Answer(503)), "answered with 503"),
-        (Fault("answer", answer=Answer.text(200, "<html>")), "its registrar has no metadata of it"),
-        (Fault("answer", answer=Answer.json(200, {"title": ["", 7], "author": 7})), "its registrar has no title of it"),
+        (Fault("answer", answer=Answer.text(200, "<html>")), "its registrar has no metadata for it"),
+        (Fault("answer", answer=Answer.json(200, {"title": ["", 7], "author": 7})), "its registrar has no title for it"),
         (Fault("huge"), "its metadata is too large"),
     ],
 )

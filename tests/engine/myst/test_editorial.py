@@ -76,8 +76,8 @@ def test_what_is_missing_is_kept_once_and_explains_what_myst_says(tmp_path: Path
         ("typst-without-node", "The PDF leaves out a part of the paper that MyST calls details.", "", None),
         ("typst-without-node", "The PDF leaves out a part of the paper that MyST calls aside.", "", None),
         ("footnote-unused", "A note.", "docs/a.md", 9),
-        ("label-duplicate", "The label Used stands at two places, a.md is one of them.", "", None),
-        ("label-duplicate", "The label cell stands at two places, a.md is one of them.", "", None),
+        ("label-duplicate", "The label Used is used in two places, one of them in a.md.", "", None),
+        ("label-duplicate", "The label cell is used in two places, one of them in a.md.", "", None),
     ):
         ctx.keep(Finding(code, Severity.BROKEN, text, file=file, line=line))
     folder = ctx.workspace / "docs"

@@ -47,7 +47,7 @@ def test_the_errors_of_a_log_are_read_once_and_lead_to_the_template(tmp_path: Pa
     clue = clues.explain(role="pdf")
     assert clue is not None
     assert (clue.code, clue.fault, clue.file, clue.line) == ("template-code-failed", Fault.TEMPLATE, "template/template.tex", 2)
-    assert clue.sentence.endswith("fails in line 2 of template/template.tex: Undefined control sequence.")
+    assert clue.sentence.endswith("fails on line 2 of template/template.tex: Undefined control sequence.")
 
 
 def test_a_log_with_many_errors_does_not_fill_the_builds_log(tmp_path: Path) -> None:

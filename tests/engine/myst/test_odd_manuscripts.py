@@ -121,7 +121,7 @@ def test_our_own_pdf_contains_the_declared_pages(tmp_path: Path) -> None:
             {"index.md": "# T\n\n$\\undefined{x}$\n"},
             [{"format": "typst", "output": "c.pdf"}, MECA],
             {},
-            r"a formula in line 3 of index.md uses \undefined",
+            r"a formula on line 3 of index.md uses \undefined",
             "index.md",
             3,
         ),

@@ -71,7 +71,7 @@ def test_it_is_started_where_the_server_does_not_fork_it(
     monkeypatch.setattr(fork_server.ForkServer, "is_there", True)  # it has ended a moment later
     with caplog.at_level(logging.WARNING):
         assert read_page(context) == FINE
-    assert "read_exports.py is started by itself" in caplog.text
+    assert "read_exports.py is started as a new process" in caplog.text
     assert fork_server.current() is None
 
 

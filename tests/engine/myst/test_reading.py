@@ -61,7 +61,7 @@ def test_a_notebook_that_cannot_be_read_ends_the_build(context: Context) -> None
         read_sources(context, manuscript, runs_code=False)
     cause = caught.value.cause
     assert (cause.code, cause.file, cause.line, cause.fault) == ("nb-conflict", "a.ipynb", 2, Fault.MANUSCRIPT)
-    assert cause.sentence.startswith("Failed to build the repo files: The notebook a.ipynb contains conflict markers")
+    assert cause.sentence.startswith("Failed to build the repo files: The notebook a.ipynb contains Git conflict markers")
 
 
 def answered(ctx: Context, monkeypatch: pytest.MonkeyPatch, *lines: str) -> KeptLog:

@@ -1,2 +1,2 @@
-"""The kinds of findings that checks of our own lead to, by what they are about. Those that are read from output stand with their
+"""The kinds of findings that our own checks make, by topic. Kinds that are recognised in output are defined with their
 patterns, in :mod:`builds.engine.diagnosis`."""

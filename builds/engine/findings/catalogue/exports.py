@@ -86,19 +86,19 @@ NOT_DELIVERED = kind(
     "export-not-delivered",
     Severity.NOTICE,
     "The export {name} was made. {where}",
-    advice="Only the first export of each of the formats pdf, typst and meca is delivered by itself.",
+    advice="Only the first export of each of the formats pdf, typst and meca is delivered on its own.",
 )
 PAGE_EXPORTS = kind(
     "page-exports-not-delivered",
     Severity.NOTICE,
-    "Exports that pages declare are not delivered by themselves: {names}.",
+    "Exports that pages declare are not delivered on their own: {names}.",
     advice="Declare what the journal needs under `exports` in the project file.",
 )
 JATS_PAGE_MISSING = kind(
     "jats-page-missing",
     Severity.BROKEN,
     "The JATS article in the MECA does not contain the page {file}.",
-    advice="Name no `articles` in the `meca` export, so that its JATS holds every page of `toc`.",
+    advice="Leave `articles` out of the `meca` export, so that its JATS contains every page of `toc`.",
 )
 JATS_BODY_EMPTY = kind(
     "jats-body-empty",
@@ -113,21 +113,21 @@ JATS_SECTION_MISSING = kind(
 JATS_NODE_DROPPED = kind(
     "jats-without-node",
     Severity.BROKEN,
-    "The JATS article in the MECA lacks what `{name}`{where} holds: mystmd can't convert it.",
-    advice="Write that content in another way, such as in the page itself.",
+    "The JATS article in the MECA lacks the content of `{name}`{where}: mystmd can't convert it.",
+    advice="Write that content differently, for example in the page itself.",
     is_shared=True,
 )
 JATS_TEXT_MISSING = kind(
     "jats-text-missing",
     Severity.BROKEN,
     'The JATS article in the MECA lacks "{name}" ({file}{place}).',
-    advice="Write it in another way, such as in the text itself.",
+    advice="Write it differently, for example in the text itself.",
 )
 JATS_REFERENCE_MISSING = kind(
     "jats-reference-missing",
     Severity.BROKEN,
     "The JATS article in the MECA does not list the references that {file} cites: {name}.",
-    advice="MyST lists only those that the first page cites. Cite them there too, or write one page.",
+    advice="MyST lists only those that the first page cites. Cite them there too, or put everything on one page.",
     is_shared=True,
 )
 JATS_BREAK = kind(

@@ -16,7 +16,7 @@ EMPTY = source_kind(
 CONFLICT = source_kind(
     "nb-conflict",
     Severity.BROKEN,
-    "The notebook {file} contains conflict markers of git in line {line}, so it can't be read.",
+    "The notebook {file} contains Git conflict markers on line {line}, so it can't be read.",
     advice="Resolve the conflict (for example with `nbdime`), open the notebook in Jupyter, save and commit it, then submit again.",
 )
 NOT_JSON = source_kind(
@@ -36,14 +36,14 @@ source_kind(
 source_kind(
     "nb-no-outputs",
     Severity.BROKEN,
-    "{file} was saved without outputs, so the results of its cells are missing in the exports.",
+    "{file} was saved without outputs, so the results of its cells are missing from the exports.",
     advice=RUN,
 )
 source_kind("nb-not-run", Severity.NOTICE, "{file} was saved without having been run.", advice=RUN)
 source_kind(
     "nb-widget-output",
     Severity.BROKEN,
-    "An output of {file} works only in a browser (a widget or an interactive plot), so it is missing in the PDF.",
+    "An output of {file} works only in a browser (a widget or an interactive plot), so it is missing from the PDF.",
     advice='Show a picture too: for Plotly, `fig.show(renderer="png")` or plotly.io\'s renderer "plotly_mimetype+png".',
 )
 
@@ -51,12 +51,12 @@ UNREADABLE = (EMPTY, CONFLICT, NOT_JSON)
 source_kind(
     "nb-old-format",
     Severity.BROKEN,
-    "The notebook {file} has the format of before 2015 (nbformat 3), which MyST can't read, so it is empty in the exports.",
+    "The notebook {file} is in a format from before 2015 (nbformat 3), which MyST can't read, so it is empty in the exports.",
     advice="Open it in Jupyter and save it again, or run `jupyter nbconvert --to notebook --inplace` on it.",
 )
 source_kind(
     "nb-output-unprinted",
     Severity.BROKEN,
-    "An output in line {line} of {file} is a formula or Markdown, which MyST can't print, so it is missing in the PDF.",
+    "An output on line {line} of {file} is a formula or Markdown, which MyST can't print, so it is missing from the PDF.",
     advice="Write it into a Markdown cell.",
 )

@@ -18,7 +18,7 @@ source_kind(
 source_kind(
     "page-not-utf8",
     Severity.BROKEN,
-    "{file} is not saved as UTF-8: some characters in line {line} and after it can't be read.",
+    "{file} is not saved as UTF-8: some characters on line {line} and after it can't be read.",
     advice=AS_UTF8,
 )
 source_kind(
@@ -36,13 +36,13 @@ source_kind(
 source_kind(
     "conflict-markers",
     Severity.BROKEN,
-    "{file} contains conflict markers of git from line {line} on: both versions of the text are in it.",
+    "{file} contains Git conflict markers from line {line} on: both versions of the text are in it.",
     advice="Keep one version, and delete the lines with <<<<<<<, ======= and >>>>>>>.",
 )
 source_kind(
     "project-file-conflict",
     Severity.BROKEN,
-    "{file} contains conflict markers of git from line {line} on, so it can't be read.",
+    "{file} contains Git conflict markers from line {line} on, so it can't be read.",
     advice="Keep one version, and delete the lines with <<<<<<<, ======= and >>>>>>>. Then submit again.",
 )
 source_kind(
@@ -60,7 +60,7 @@ source_kind(
 source_kind(
     "front-matter-not-first",
     Severity.BROKEN,
-    "The front matter of {file} begins in line {line}. It has to begin in line 1; so it is printed as text.",
+    "The front matter of {file} begins on line {line}. It has to begin on line 1, so it is printed as text.",
     advice="Delete the empty lines above the first line of three dashes (---).",
 )
 source_kind(
@@ -69,38 +69,38 @@ source_kind(
 source_kind(
     "page-front-matter-only",
     Severity.BROKEN,
-    "{file}, the manuscript's first page, has front matter but no text: the exports are hollow.",
+    "{file}, the manuscript's first page, has front matter but no text: the exports have no content.",
     advice="Write the text below the front matter, then submit again.",
 )
 source_kind("page-empty-too", Severity.NOTICE, "{file} has no text.", advice="Write the text, or take the page out of `toc`.")
 source_kind(
     "toc-page-missing",
     Severity.BROKEN,
-    "{name}, a page of the contents list in {file}, is not in the repository, so it is missing in the exports.{near}",
+    "{name}, a page in the table of contents in {file}, is not in the repository, so it is missing from the exports.{near}",
     advice="Correct `toc`, or add the page.",
 )
 source_kind(
     "toc-names-folder",
     Severity.BROKEN,
-    "{name}, an entry of the contents list in {file}, is a folder, so its pages are missing in the exports.",
+    "{name}, an entry in the table of contents in {file}, is a folder, so its pages are missing from the exports.",
     advice="List its pages one by one, or write `pattern:` with the folder and /** in place of `file:`.",
 )
 source_kind(
     "two-project-files",
     Severity.NOTICE,
-    "There is a {other} beside {file}. Only {file} was used.",
+    "There is a {other} next to {file}. Only {file} was used.",
     advice="Delete the one that is out of date.",
 )
 source_kind(
     "image-missing",
     Severity.BROKEN,
-    "The picture {name} is not in the repository, so it is missing in the exports.{near}",
+    "The picture {name} is not in the repository, so it is missing from the exports.{near}",
     advice="Correct the name in the text, or add the file.",
 )
 source_kind(
     "image-copied",
     Severity.NOTICE,
-    "MyST does not find the picture {name}, because of a space or an accented letter in its name. This build copied it to {copy}.",
+    "MyST can't find the picture {name}, because of a space or an accented letter in its name. This build copied it to {copy}.",
     advice="Name the file with plain letters, digits and hyphens.",
 )
 source_kind(
@@ -121,7 +121,7 @@ source_kind(
 source_kind(
     "image-eps",
     Severity.BROKEN,
-    "The picture {name} is an EPS file, and this service has no Ghostscript to convert it, so it is missing in the exports.",
+    "The picture {name} is an EPS file, and this service has no Ghostscript to convert it, so it is missing from the exports.",
     advice="Convert it to PDF, SVG or PNG.",
 )
 source_kind(
@@ -133,25 +133,25 @@ source_kind(
 source_kind(
     "image-lfs-pointer",
     Severity.BROKEN,
-    "{file} is in Git LFS: GitHub's archive holds only a pointer and not the file, which is missing in the exports ({user}).",
+    "{file} is in Git LFS: GitHub's archive holds only a pointer and not the file, which is missing from the exports ({user}).",
     advice="Commit it as an ordinary file: `git lfs untrack`, then `git add --renormalize` and commit.",
 )
 source_kind(
     "include-missing",
     Severity.BROKEN,
-    "The file {name}, which the page includes, is not in the repository, so its text is missing in the exports.{near}",
+    "The file {name}, which the page includes, is not in the repository, so its text is missing from the exports.{near}",
     advice="Correct the name in the text, or add the file.",
 )
 source_kind(
     "embed-missing",
     Severity.BROKEN,
-    "Nothing in the manuscript has the label {label}, so what the page embeds is missing in the exports.",
+    "Nothing in the manuscript has the label {label}, so what the page embeds is missing from the exports.",
     advice="Correct the label, or add it to the figure, table or notebook cell.",
 )
 source_kind(
     "eval-without-value",
     Severity.BROKEN,
-    "The value of `{expression}` is missing in the exports: MyST computes it only when the build runs the code.",
+    "The value of `{expression}` is missing from the exports: MyST computes it only when the build runs the code.",
     advice="Write the value itself, or let the build run the code (`myst build --execute` in its command).",
 )
 source_kind(
@@ -163,7 +163,7 @@ source_kind(
 source_kind(
     "web-only",
     Severity.BROKEN,
-    "What the directive `{kind}` shows is only on the web: a PDF and the JATS do not have it.",
+    "The directive `{kind}` works only on the web: its content is missing from PDFs and the JATS.",
     advice=STATIC,
 )
 source_kind(
@@ -175,19 +175,19 @@ source_kind(
 source_kind(
     "title-label",
     Severity.NOTICE,
-    "The label {label} belongs to the page's title. Links to it lead to the page, and the PDF and JATS have no target for them.",
+    "The label {label} belongs to the page's title. Links to it lead to the page, but the PDF and JATS have no target for them.",
     advice="Put the label on a section.",
 )
 source_kind(
     "orcid-invalid",
     Severity.NOTICE,
-    "The ORCID of author {number}, {orcid}, is not valid: its digits don't fit its check digit.",
+    "The ORCID of author {number}, {orcid}, is not valid: its check digit does not match.",
     advice="Copy the ORCID from the author's page on orcid.org.",
 )
 source_kind(
     "date-nonexistent",
     Severity.BROKEN,
-    "The date {date} does not exist. MyST publishes {shown} in its place.",
+    "The date {date} does not exist. MyST publishes {shown} instead.",
     advice="Write the date as YYYY-MM-DD.",
 )
 source_kind(
@@ -199,42 +199,42 @@ source_kind(
 source_kind(
     "glyphs-missing",
     Severity.BROKEN,
-    "The fonts of {name} lack characters of {file}, which are blank or boxes there: {characters}.",
-    advice="Use a template with a font that has them, or write them otherwise.",
+    "The fonts of {name} lack characters of {file}, which show up as blanks or boxes: {characters}.",
+    advice="Use a template with a font that has them, or write them differently.",
 )
 SOURCES_UNCHECKED = source_kind(
     "sources-unchecked",
     Severity.NOTICE,
-    "Not all pages could be checked before the build, because they are very large or nested very deep ({why}).",
+    "Not all pages could be checked before the build, because they are very large or nested very deeply ({why}).",
 )
 source_kind(
     "footnote-unused",
     Severity.BROKEN,
-    "Nothing in {file} refers to the footnote {label} of line {line}, so MyST leaves it out.",
+    "Nothing in {file} refers to the footnote {label} on line {line}, so MyST leaves it out.",
     advice="Refer to it by its name in square brackets where it belongs, or delete it.",
 )
 source_kind(
     "footnote-twice",
     Severity.BROKEN,
-    "The footnote {label} has a text in line {line} of {file} and another one before it. Only one of them is printed.",
+    "The footnote {label} has a text on line {line} of {file} and another one further up. Only one of them is printed.",
     advice="Give each footnote its own name.",
 )
 TABLE_COMMENT = source_kind(
     "table-comment",
     Severity.BROKEN,
-    "A comment stands between the rows of an HTML table in line {line} of {file}. The JATS export of MyST fails at it, so the MECA lacks "
+    "There is a comment between the rows of an HTML table on line {line} of {file}. MyST's JATS export fails on it, so the MECA lacks "
     "pages or is not made.",
     advice="Put the comment before or after the table, or delete it. Then submit again.",
 )
 source_kind(
     "fence-open",
     Severity.BROKEN,
-    "Nothing closes what begins in line {line} of {file}, so all that follows is taken for a part of it.",
-    advice="Write the same marks (such as ::: or ```) in a line of their own where it ends.",
+    "Nothing closes the block that begins on line {line} of {file}, so everything after it is treated as part of it.",
+    advice="Write the same marks (such as ::: or ```) on a line of their own where it ends.",
 )
 source_kind(
     "fence-stray",
     Severity.BROKEN,
-    "Line {line} of {file} ends nothing: MyST takes all that follows for code, and prints it as it stands.",
-    advice="Delete that line, or begin the outer directive with more colons than those inside of it.",
+    "Line {line} of {file} closes nothing: MyST takes everything after it for code, and prints it as is.",
+    advice="Delete that line, or begin the outer directive with more colons than those inside it.",
 )

@@ -8,13 +8,13 @@ from builds.engine.findings.finding import Severity
 source_kind(
     "bib-key-twice",
     Severity.BROKEN,
-    "The key {key} stands twice in the bibliography (also in {other}), for different entries. Only one of them is cited.",
+    "The key {key} is in the bibliography twice (also in {other}), for different entries. Only one of them is cited.",
     advice="Give each entry its own key, and cite the one that is meant.",
 )
 source_kind(
     "bib-key-repeated",
     Severity.NOTICE,
-    "The key {key} stands twice in the bibliography (also in {other}).",
+    "The key {key} is in the bibliography twice (also in {other}).",
     advice="Delete one of the two entries.",
 )
 source_kind(

@@ -9,7 +9,7 @@ source_kind(
     "pdf-text-missing",
     Severity.BROKEN,
     'The PDF {pdf} lacks "{text}" ({file}{where}).',
-    advice="Write it in another way, such as in the text itself, or use a template that shows it.",
+    advice="Write it differently, for example in the text itself, or use a template that shows it.",
 )
 source_kind(
     "pdf-part-missing",
@@ -20,26 +20,26 @@ source_kind(
 source_kind(
     "text-in-no-page",
     Severity.BROKEN,
-    'MyST leaves out "{words}" in line {line} of {file}, so no export has it.',
-    advice="Look at how the line is written: a tag in < >, a cell too many, or a note that nothing refers to. Then submit again.",
+    'MyST leaves out "{words}" on line {line} of {file}, so no export has it.',
+    advice="Check the line for a tag in < >, an extra table cell, or a note that nothing refers to. Then submit again.",
 )
 source_kind(
     "markup-printed",
     Severity.BROKEN,
-    "{markup} in {file} is printed as it stands, because it is {kind}, which MyST does not read.",
+    "{markup} in {file} is printed as is, because it is {kind}, which MyST does not read.",
     advice="Write it in MyST Markdown; put it into backticks if it is meant to be printed.",
 )
 source_kind(
     "text-as-formula",
     Severity.BROKEN,
     'The words "{words}" in {file} are between two dollar signs, so they are printed as a formula.',
-    advice="Write a backslash before each dollar sign that is not of a formula.",
+    advice="Write a backslash before each dollar sign that is not part of a formula.",
 )
 source_kind(
     "reference-number-wrong",
     Severity.BROKEN,
     'The reference "{shown}" in {file} is wrong in the PDF {pdf}, where that figure or table has the number {number}.',
-    advice="MyST counts anew in each page. Set `numbering` to `continue: true` for figures and tables, or write one page.",
+    advice="MyST restarts its numbering on each page. Set `numbering` to `continue: true` for figures and tables, or use a single page.",
 )
 source_kind(
     "citation-form",
@@ -50,6 +50,6 @@ source_kind(
 source_kind(
     "pdf-source-printed",
     Severity.BROKEN,
-    "The PDF {pdf} shows source code of Typst in place of a part of the paper: {source}",
-    advice="A figure may hold something else than pictures and a caption, such as a label between its pictures. Write it in another way.",
+    "The PDF {pdf} shows Typst source code in place of a part of the paper: {source}",
+    advice="A figure may contain something other than pictures and a caption, such as a label between its pictures. Write it differently.",
 )

@@ -1,4 +1,4 @@
-"""BibTeX files: entries without a key, and keys that stand there twice."""
+"""BibTeX files: entries without a key, and duplicate keys."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Entry:
 
     @property
     def content(self) -> str:
-        """The entry without spaces and without what may differ in a copy of it."""
+        """The entry without spaces and without the parts that may differ between copies."""
         return re.sub(r"[\s,]+", "", self.text).lower()
 
 

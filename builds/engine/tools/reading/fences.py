@@ -36,7 +36,7 @@ def check(lines: Sequence[str]) -> Iterator[tuple[str, int]]:
 
 
 def _swallows(lines: Sequence[str], info: str) -> bool:
-    """Whether what follows is more than what the fence is for: a page may end in a fence that nothing closes."""
+    """Whether what follows is more than the fence's own content: a page may properly end in a fence that nothing closes."""
     heading = HEADING if info.startswith("{") else LOWER_HEADING  # a comment of code looks like a heading
     return any(heading.match(line) or ((fence := FENCE.match(line)) and fence["info"]) for line in lines)
 

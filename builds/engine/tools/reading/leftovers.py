@@ -1,4 +1,4 @@
-"""Markup that MyST does not know, and prints as it stands: that of LaTeX, Pandoc, Sphinx, a template language, or MyST with a slip."""
+"""Markup that MyST does not know and prints as is: from LaTeX, Pandoc, Sphinx or a template language, or MyST with a typo."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ KINDS = (
         ),
     ),
     ("a directive that MyST does not see", re.compile(r"^\s*(?::{3,}|`{3,})\s*\{?[\w{}.:-]*.*$", re.MULTILINE)),
-    ("a link without its address", re.compile(r"(?<!\w)\[(?=[^\]]*[A-Za-z]{3})[^\[\]\n]{1,80}\]\[[^\[\]\n]{0,80}\]")),
-    ("a box of MkDocs", re.compile(r"^\s*(?:!!!|\?\?\?\+?) [a-z]+\b.*", re.MULTILINE)),
+    ("a link without an address", re.compile(r"(?<!\w)\[(?=[^\]]*[A-Za-z]{3})[^\[\]\n]{1,80}\]\[[^\[\]\n]{0,80}\]")),
+    ("an MkDocs admonition", re.compile(r"^\s*(?:!!!|\?\?\?\+?) [a-z]+\b.*", re.MULTILINE)),
     ("a heading without a space", re.compile(r"^#{2,6}[A-Za-z].*", re.MULTILINE)),
-    ("a text that is struck through", re.compile(r"~~\S[^~\n]*\S~~")),
+    ("strikethrough text", re.compile(r"~~\S[^~\n]*\S~~")),
 )
 # Words of a text, of which a formula has no three in a row.
 PROSE = re.compile(r"(?:^|\s)[A-Za-z]{2,}\s+[A-Za-z]{1,}\s+[A-Za-z]{3,}(?:\s|$)")

@@ -114,7 +114,7 @@ def is_interactive_only(data: dict[str, Any]) -> bool:
 
 
 def is_unprintable(data: dict[str, Any]) -> bool:
-    """Whether the PDF shows nothing of an output but the name of a Python object: MyST prints no formula and no Markdown of an output."""
+    """Whether the PDF shows at most the name of a Python object for an output: MyST prints no formula and no Markdown of an output."""
     if any(kind.startswith(("image/", "application/pdf", "text/html")) for kind in data):
         return False
     text = joined(data.get("text/plain")).strip()

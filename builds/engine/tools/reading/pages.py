@@ -1,4 +1,4 @@
-"""Checks of pages: what mystmd drops or prints as it stands, mostly without a word."""
+"""Checks of pages: what mystmd drops or prints as is, mostly without a message."""
 
 from __future__ import annotations
 

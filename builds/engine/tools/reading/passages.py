@@ -1,4 +1,4 @@
-"""The passages of a page, and which of them an export lacks: mystmd and templates leave parts out without a word."""
+"""The passages of a page, and which of them an export lacks: mystmd and templates leave parts out silently."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ class Text:
         return at >= 0
 
     def _has_apart(self, text: str) -> bool:
-        """Whether a text is there in two parts, the second on the same page or the next."""
+        """Whether a text is there in two parts, the second on the same page or the next one."""
         for number, page in enumerate(self._pages if len(self._pages) > 1 else ()):
             following = "\0".join(self._pages[number : number + 2])
             self._looks -= len(text)

@@ -97,7 +97,7 @@ class Project:
 
 
 def near_name(root: Path, path: Path, suffixes: tuple[str, ...] = ()) -> str:
-    """The words that name a file whose name is like that of ``path``, a file that is not there. Empty if there is none."""
+    """A sentence that names a file with a name similar to that of the missing file ``path``. Empty if there is none."""
     try:
         names = [each.name for each in path.parent.iterdir()]
         wanted = path.name.casefold()

@@ -1,4 +1,4 @@
-"""Reads a text file, and stores it as UTF-8 where that is safe: mystmd reads everything else without a word as damaged text."""
+"""Reads a text file, and stores it as UTF-8 where that is safe: mystmd silently reads anything else as damaged text."""
 
 from __future__ import annotations
 
