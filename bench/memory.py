@@ -58,13 +58,15 @@ def name_of(process: psutil.Process) -> str:
 
 def job(service: Service) -> float:
     """The private memory of the work-horse of a running build, in MB. The programs that it starts are the build's."""
+    workers = [process for process in processes(service) if name_of(process) == "worker"]
     held = f"echo held; while [ ! -e {service.gates / HELD} ]; do sleep 0.1; done"
     service.archive.add("bench", HELD, quick.repository(held))
     service.post(submission(HELD, f"bench/{HELD}", exports=quick.EXPORTS))
     while "held" not in service.log(HELD):
         time.sleep(0.1)
-    workers = [process for process in processes(service) if name_of(process) == "worker"]
-    sizes = [measure(process.pid).private for process in workers if process.parent() in workers]
+    # Not the children of a work-horse: one that has not yet become its program looks like a worker too.
+    horses = [child for worker in workers for child in worker.children() if name_of(child) == "worker"]
+    sizes = [measure(horse.pid).private for horse in horses]
     (service.gates / HELD).touch()
     service.wait(HELD, "succeeded")
     [size] = sizes

@@ -51,6 +51,16 @@ def in_queue() -> list[str]:
     return queue.build_queue().get_job_ids()
 
 
+def test_a_round_with_nothing_to_repair_writes_nothing(store: Redis) -> None:
+    """On SQLite, a statement that changes no row waits for the lock too, and gives up after a second."""
+    queued(1)
+    for repair in reconciler.repairs():
+        with CaptureQueriesContext(connection) as asked:
+            repair()
+        words = [query["sql"].split()[0] for query in asked.captured_queries]
+        assert not {"INSERT", "UPDATE", "DELETE"} & {*words}, repair.__name__
+
+
 # --- lapsed leases
 
 
