@@ -23,9 +23,8 @@ from bench.results import Aim, Result, report
 from builds.engine.clients.desci import DesciServer as Client
 from builds.engine.clients.multipart import FilePart, Multipart
 from builds.engine.stages.deliver import meca_files
-from tests.e2e.conftest import SECRET
-from tests.standins import DesciServer
 
+SECRET = "s" * 40
 FILES, BYTES = 5_000, 100_000
 ROUNDS = 3
 ADDRESS = "{}/v1/nodes/node./finalize-myst-import/{}/receiveFiles"
@@ -95,6 +94,8 @@ def main() -> None:
     if len(sys.argv) > 1:
         send(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
         return
+    from tests.standins import DesciServer  # noqa: PLC0415 - not in the processes that are measured
+
     with tempfile.TemporaryDirectory() as folder, DesciServer(SECRET, keep_files=False) as desci:
         path = Path(folder) / "article.zip"
         make(path)
