@@ -6,7 +6,6 @@ import json
 import logging
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +17,6 @@ from builds.engine.context import Context
 from builds.engine.myst import own_tools
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
-from builds.engine.tools import TOOLS
 from builds.errors import SandboxLost
 from builds.lib import fork_server
 from builds.lib.fork_server import ForkServer
@@ -29,14 +27,6 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(not CHOICE.allowed, reason="bubblewrap does not work on this machine"),
 ]
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
-    monkeypatch.setattr(fork_server, "_of_this_process", None)
-    running = fork_server.keep_running(TOOLS / "fork_server.py")
-    yield running
-    running.close()
 
 
 @pytest.fixture
@@ -59,15 +49,15 @@ def read_page(context: Context) -> list[str]:
 FINE = ['{"export": 0, "problem": ""}']
 
 
-def test_it_runs_as_a_fork(context: Context, server: ForkServer, caplog: pytest.LogCaptureFixture) -> None:
+def test_it_runs_as_a_fork(context: Context, running_fork_server: ForkServer, caplog: pytest.LogCaptureFixture) -> None:
     assert read_page(context) == FINE
-    assert (fork_server.current(), caplog.records) == (server, [])
+    assert (fork_server.current(), caplog.records) == (running_fork_server, [])
 
 
 def test_it_is_started_where_the_server_does_not_fork_it(
-    context: Context, server: ForkServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    context: Context, running_fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    os.kill(server.pid, signal.SIGKILL)
+    os.kill(running_fork_server.pid, signal.SIGKILL)
     monkeypatch.setattr(fork_server.ForkServer, "is_there", True)  # it has ended a moment later
     with caplog.at_level(logging.WARNING):
         assert read_page(context) == FINE
@@ -76,7 +66,7 @@ def test_it_is_started_where_the_server_does_not_fork_it(
 
 
 def test_a_sandbox_that_is_lost_in_both_ways_is_the_services_fault(
-    context: Context, server: ForkServer, monkeypatch: pytest.MonkeyPatch
+    context: Context, running_fork_server: ForkServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lose(*arguments: Any, **options: Any) -> None:
         raise SandboxLost("lost")

@@ -25,10 +25,8 @@ from builds.engine.process.cgroups import Group, Groups
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
 from builds.engine.terminal import Progress
-from builds.engine.tools import TOOLS
 from builds.errors import ArchiveUnsafe
 from builds.lib import fork_server
-from builds.lib.fork_server import ForkServer
 from tests.support.stage_context import make_context
 from tests.support.waiting import wait_until
 
@@ -36,18 +34,11 @@ GROUPS = choose_groups("auto")
 CHOICE = choose("bubblewrap", Policy())
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.usefixtures("running_fork_server"),
     pytest.mark.skipif(not CHOICE.allowed, reason="bubblewrap does not work on this machine"),
     pytest.mark.skipif(not GROUPS, reason=" ".join(GROUPS.problems) or "none"),
 ]
 FINE = ['{"export": 0, "problem": ""}']
-
-
-@pytest.fixture(autouse=True)
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
-    monkeypatch.setattr(fork_server, "_of_this_process", None)
-    running = fork_server.keep_running(TOOLS / "fork_server.py")
-    yield running
-    running.close()
 
 
 @pytest.fixture
