@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TextIO
@@ -91,7 +91,7 @@ def run(ctx: Context, source: str, to: Path, progress: Progress, *, project_file
     """
     with progress.stage("fetch"):
         archive = _local(Path(source), project_file, ctx.limits.entries) if is_archive(source) else fetch(ctx)
-    with closing(ctx.spare):
+    with ctx.spare:
         own_tools.prepare(ctx)  # for the sources, while the archive is unpacked
         with progress.stage("unpack"):
             project = unpack(ctx, archive)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 
 from builds import lifecycle
 from builds.engine.manuscript import exports
@@ -52,7 +52,7 @@ def _run_stages(run: Run) -> None:
     context.workspace.mkdir(mode=0o700, parents=True, exist_ok=True)
     if context.require_declared_exports and not exports.select_delivered(context.declared_exports):
         raise ExportsMissing
-    with closing(context.spare):
+    with context.spare:
         kept = _kept_before(run) or _build_unless_cached(run)
     run.make_room()
     with stage(run, StageName.DELIVER):

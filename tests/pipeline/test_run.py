@@ -89,7 +89,7 @@ def test_a_sandbox_is_made_ahead_twice_and_ended_if_it_is_not_needed(bench: Benc
     monkeypatch.setattr(Spare, "make", lambda self, command: calls.append("make"))
     monkeypatch.setattr(Spare, "close", lambda self: calls.append("close"))
     build = bench.run(bench.submission())
-    assert (build.state, calls) == (State.SUCCEEDED, ["make", "make", "close"])
+    assert (build.state, calls) == (State.SUCCEEDED, ["make", "close", "make", "close"])  # before the command, and at the end
     calls.clear()
     bench.archive.add("a", "b", {"README": "no project file"})
     build = bench.run(submit("job-2"))

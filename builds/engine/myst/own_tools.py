@@ -43,7 +43,7 @@ class ToolResult:
 
 
 def prepare(ctx: Context) -> None:
-    """Begin to make the sandbox in which the next program runs, if that can run as a fork. Whoever calls this closes ``ctx.spare``."""
+    """Begin to make the sandbox in which the next program runs, if that can run as a fork. Call it inside ``with ctx.spare``."""
     ctx.spare.make(_command(ctx, ctx.sandbox, FORKED[0], (), {}))
 
 

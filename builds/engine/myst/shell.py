@@ -68,6 +68,7 @@ class Shell:
             ToolMissing: the program does not exist.
         """
         self.context.log.line(f"$ {shown or shlex.join(argv)}")
+        self.context.spare.close()  # its processes carry the same marker as the command's
         if self.context.sandbox:
             self.context.sandbox.hand_over()
         self._processes = UserProcesses(self.context.sandbox, has_groups=bool(self.context.groups))

@@ -10,20 +10,34 @@ import logging
 import threading
 from concurrent.futures import Future
 from dataclasses import replace
+from types import TracebackType
+from typing import Self
 
 from builds.engine.process.command import Command
 from builds.engine.process.start import Started, Starting
-from builds.errors import BuildError
+from builds.errors import ProcessesLeft
 
 logger = logging.getLogger(__name__)
 
 
 class Spare:
-    """At most one sandbox. Only the thread that makes it may take it or close it."""
+    """At most one sandbox. Only the thread that makes it may take it or close it. At the end of a ``with`` block it is closed."""
 
     def __init__(self) -> None:
         self._command: Command | None = None
         self._made: Future[Started] = Future()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """An error that has ended the block is not replaced by one of closing."""
+        try:
+            self.close()
+        except Exception:
+            if error is None:
+                raise
+            logger.exception("a sandbox that was made ahead could not be ended")
 
     def make(self, command: Command) -> None:
         """Begin to make the sandbox that ``command`` will join, whatever its program and arguments are. Raises nothing.
@@ -34,11 +48,13 @@ class Spare:
             return
         try:
             starting = Starting(command)
-            self._command, self._made = command, Future()
+        except Exception as error:  # whoever needs a sandbox makes one, and is told why that fails
+            _log(error)
+            return
+        self._command, self._made = command, Future()
+        try:
             threading.Thread(target=_finish, args=(starting, self._made), name="spare sandbox", daemon=True).start()
-        except (BuildError, OSError) as error:  # whoever needs a sandbox makes one, and is told why that fails
-            logger.info("no sandbox could be made ahead: %s", error)
-        except RuntimeError:  # no more threads can be started
+        except (RuntimeError, MemoryError):  # no more threads can be started
             _finish(starting, self._made)
 
     def take(self, command: Command) -> Started | None:
@@ -77,9 +93,19 @@ def _finish(starting: Starting, made: Future[Started]) -> None:
 
 
 def _result(made: Future[Started]) -> Started | None:
-    """The sandbox, as soon as it is there. None if it could not be made: nothing of it is left then."""
+    """The sandbox, as soon as it is there. None if it could not be made: nothing of it is left then.
+
+    Raises:
+        ProcessesLeft: something of it is left.
+    """
     try:
         return made.result()
-    except (BuildError, OSError) as error:
-        logger.info("no sandbox could be made ahead: %s", error)
+    except ProcessesLeft:
+        raise
+    except Exception as error:
+        _log(error)
         return None
+
+
+def _log(error: Exception) -> None:
+    logger.info("no sandbox could be made ahead: %s", str(error) or type(error).__name__)

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 
 from builds.engine.process import tree
@@ -21,6 +21,8 @@ from builds.errors import ProcessesLeft, SandboxLost, SandboxUnavailable, ToolMi
 
 # Around a fork in a sandbox there are a shell, and its parent outside.
 FORK_PROCESSES = 2
+# How long a sandbox that nothing has joined may take to end before it is killed.
+END_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -53,13 +55,16 @@ class Started:
         Raises:
             ProcessesLeft: some of its processes could not be ended.
         """
-        try:
+        with ExitStack() as stack:  # each step, whatever happens to those before it
+            stack.callback(remove, self.group)
+            stack.callback(_close_streams, self.process)
+            stack.callback(_reap, self.first)
+            stack.callback(self.process.wait)
+            stack.callback(self.process.kill)
+            close_descriptors(self.launch)  # the shell in it waits for one of them, and ends
+            with suppress(subprocess.TimeoutExpired):
+                self.process.wait(END_SECONDS)
             self.tree(marker).end(0)
-        finally:
-            self.process.wait()
-            _close_streams(self.process)
-            close_descriptors(self.launch)
-            remove(self.group)
 
 
 class Starting:
@@ -185,7 +190,8 @@ def _moving(process: subprocess.Popen[bytes], gate: Gate | None) -> Iterator[Non
     try:
         yield
     except BaseException as error:
-        _kill(process, gate)
+        # After that error, bubblewrap does not say in time which process it has made.
+        _kill(process, None if isinstance(error, TimeoutError) else gate)
         if isinstance(error, ProcessLookupError | BrokenPipeError):
             raise SandboxLost("The build was killed before it started.") from error
         if isinstance(error, OSError):
@@ -208,8 +214,13 @@ def _kill(process: subprocess.Popen[bytes], gate: Gate | None) -> None:
                 os.kill(pid, signal.SIGKILL)
     process.wait()
     _close_streams(process)
+    _reap(first)
+
+
+def _reap(first: int | None) -> None:
+    """Wait for the first process of a sandbox whose bubblewrap has ended."""
     if first:
-        with suppress(ChildProcessError):
+        with suppress(ChildProcessError):  # bubblewrap has waited for it
             os.waitpid(first, 0)
 
 

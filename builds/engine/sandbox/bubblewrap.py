@@ -11,11 +11,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from builds.engine.sandbox import landlock
 from builds.engine.sandbox.gate import Gate
@@ -49,6 +51,35 @@ def find_bubblewrap() -> str:
     return next((str(path) for folder in folders for path in Path(folder).glob("_bin/bwrap")), "")
 
 
+class _Opened:
+    """Opens descriptors in a ``with`` block, and closes them if it ends with an error."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error:
+            self._stack.close()
+
+    def pipe(self) -> tuple[int, int]:
+        ends = os.pipe()
+        for end in ends:
+            self._stack.callback(os.close, end)
+        return ends
+
+    def file(self, text: bytes) -> int:
+        """A descriptor from which ``text`` can be read."""
+        with tempfile.TemporaryFile() as file:
+            file.write(text)
+            file.seek(0)
+            descriptor = os.dup(file.fileno())
+        self._stack.callback(os.close, descriptor)
+        return descriptor
+
+
 @dataclass(frozen=True)
 class Bubblewrap(Sandbox):
     """``bwrap`` is bubblewrap's program."""
@@ -65,22 +96,24 @@ class Bubblewrap(Sandbox):
         return find_exposed(cls.kind, policy.hidden, program_folders())
 
     def launch(self, argv: Sequence[str], cwd: Path) -> Launch:
-        read_end, write_end = os.pipe()
-        plan = self._confined(write_end, cwd)
-        if self.proxy:
-            plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE}
-        return self._launch(with_plan(ENTER, plan, argv), write_end, ready=read_end)
+        with _Opened() as opened:
+            read_end, write_end = opened.pipe()
+            plan = self._confined(write_end, cwd)
+            if self.proxy:
+                plan["relay"] = {"port": self.port, "socket": PROXY_INSIDE}
+            return self._launch(opened, with_plan(ENTER, plan, argv), write_end, ready=read_end)
 
     def launch_fork(self, fork: Fork, cwd: Path) -> Launch:
-        (read_end, ready), (up, says_up), (reads_code, code) = (os.pipe() for _ in range(3))
-        joining = Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, code=code, ready=ready)
-        shell = (*SHELL, str(says_up), str(reads_code))
-        return self._launch(shell, says_up, reads_code, ready=read_end, joining=joining)
+        with _Opened() as opened:
+            (read_end, ready), (up, says_up), (reads_code, code) = (opened.pipe() for _ in range(3))
+            joining = Joining(fork, self._confined(ready, cwd), self.syscall_filter, up=up, code=code, ready=ready)
+            shell = (*SHELL, str(says_up), str(reads_code))
+            return self._launch(opened, shell, says_up, reads_code, ready=read_end, joining=joining)
 
-    def _launch(self, argv: Sequence[str], *passed: int, ready: int, joining: Joining | None = None) -> Launch:
+    def _launch(self, opened: _Opened, argv: Sequence[str], *passed: int, ready: int, joining: Joining | None = None) -> Launch:
         """Make the sandbox and start ``argv`` in it, which inherits the descriptors ``passed``."""
-        (info, says_info), (waits, go) = os.pipe(), os.pipe()
-        files = self._files_of_its_own()
+        (info, says_info), (waits, go) = opened.pipe(), opened.pipe()
+        files = [opened.file(text) for text in (*self._accounts(), self.syscall_filter) if text]
         gate = ("--info-fd", str(says_info), "--block-fd", str(waits))
         return Launch(
             [*self._bubblewrap(files, changes_user=joining is None), *gate, "--", *argv],
@@ -95,9 +128,6 @@ class Bubblewrap(Sandbox):
         writable = [str(self.workspace), "/tmp", "/dev/shm"]  # noqa: S108 - the sandbox's own
         rules = landlock.rules(read=["/"], write=writable, devices=["/dev"], no_tcp=False)
         return {**self._plan(ready, cwd), "landlock": rules}
-
-    def _files_of_its_own(self) -> list[int]:
-        return [_descriptor_of(text) for text in (*self._accounts(), self.syscall_filter) if text]
 
     @property
     def port(self) -> int:
@@ -174,16 +204,6 @@ def _parent_folders(paths: Iterable[Path]) -> Iterator[str]:
     """Make the folders above ``paths``, from the top down. Bubblewrap itself would make them accessible to root only."""
     for folder in sorted({parent for path in paths for parent in path.parents if parent != Path("/")}):
         yield from ("--perms", "0755", "--dir", str(folder))
-
-
-def _descriptor_of(text: bytes) -> int:
-    """A descriptor from which ``text`` can be read."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - bubblewrap reads it
-    file.write(text)
-    file.seek(0)
-    descriptor = os.dup(file.fileno())
-    file.close()
-    return descriptor
 
 
 @cache

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,15 @@ from builds.engine.myst import own_tools
 from builds.engine.process.ceilings import Ceilings
 from builds.engine.process.cgroup_probe import choose as choose_groups
 from builds.engine.process.cgroups import Group, Groups
+from builds.engine.process.command import Command
+from builds.engine.process.spare import Spare
+from builds.engine.process.start import Starting
+from builds.engine.process.tree import Tree
+from builds.engine.sandbox import bubblewrap, joining
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
 from builds.engine.terminal import Progress
-from builds.errors import ArchiveUnsafe
+from builds.errors import ArchiveUnsafe, ProcessesLeft, SandboxUnavailable
 from builds.lib import fork_server
 from tests.support.stage_context import make_context
 from tests.support.waiting import wait_until
@@ -105,7 +110,7 @@ def names() -> tuple[str, ...]:
 
 def test_nothing_is_left_of_one_that_is_not_needed(context: Context, made: list[Group]) -> None:
     descriptors, threads = descriptors_now(), threading.active_count()
-    with closing(context.spare):
+    with context.spare:
         own_tools.prepare(context)
         own_tools.prepare(context)  # one is there already
         assert len(made) == 1
@@ -157,14 +162,78 @@ def test_one_that_can_not_be_made_is_made_when_it_is_needed(
     assert (read_page(context), len(made)) == (FINE, 2)
 
 
-def test_it_needs_no_thread(context: Context, made: list[Group], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=["no thread", "no memory"])
+def test_it_needs_no_thread(context: Context, made: list[Group], monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", refuse)
         own_tools.prepare(context)
     assert (read_page(context), len(made)) == (FINE, 1)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("x"), MemoryError(), SandboxUnavailable("x")], ids=lambda error: type(error).__name__
+)
+def test_no_build_fails_because_none_can_be_begun(context: Context, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(self: Starting, command: Command) -> None:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Starting, "__init__", refuse)
+        own_tools.prepare(context)
+    assert read_page(context) == FINE
+
+
+def test_one_that_can_not_be_looked_for_is_ended_all_the_same(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: Tree, grace_seconds: float) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    descriptors = descriptors_now()
+    own_tools.prepare(context)
+    with monkeypatch.context() as patched:
+        patched.setattr(Tree, "end", refuse)
+        with pytest.raises(OSError, match="Too many open files"):
+            context.spare.close()
+    assert descriptors_now() == descriptors
+
+
+def test_one_that_does_not_end_is_killed(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "SHELL", ("/bin/sh", "-c", 'echo >"/proc/self/fd/$1"; sleep 60', "jobsite"))
+    monkeypatch.setattr(bubblewrap, "SHELL", joining.SHELL)
+    own_tools.prepare(context)
+    context.spare.close()
+
+
+@pytest.mark.parametrize("free", range(5))
+def test_no_descriptor_is_left_open_where_there_are_too_few(context: Context, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+    pipes, pipe = iter(range(free)), os.pipe
+
+    def scarce() -> tuple[int, int]:
+        if next(pipes, None) is None:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return pipe()
+
+    descriptors = descriptors_now()
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pipe", scarce)
+        own_tools.prepare(context)
+    assert descriptors_now() == descriptors
+    assert read_page(context) == FINE
+
+
+@pytest.mark.parametrize("others", [ArchiveUnsafe("x"), None], ids=["after an error", "otherwise"])
+def test_an_error_of_its_end_does_not_hide_another(
+    context: Context, monkeypatch: pytest.MonkeyPatch, others: Exception | None
+) -> None:
+    def left(self: Spare) -> None:
+        raise ProcessesLeft("y")
+
+    monkeypatch.setattr(Spare, "close", left)
+    with pytest.raises(ArchiveUnsafe if others else ProcessesLeft), context.spare:
+        if others:
+            raise others
 
 
 @pytest.mark.parametrize("lacks", ["server", "groups", "sandbox"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
@@ -122,6 +123,21 @@ def test_a_sandbox_that_can_not_be_made_says_so(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("builds.engine.sandbox.bubblewrap.Bubblewrap._files", lambda self: option)
     with pytest.raises(SandboxUnavailable, match="could not be made"):
         run(tmp_path, ["touch", "made"], lambda when, group, pid: time.sleep(0.3))
+
+
+def test_a_bubblewrap_that_says_nothing_is_waited_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[int] = []
+    read = Gate.__dict__["first_process"].func
+
+    def silent(self: Gate) -> int | None:
+        said.append(read(self))
+        raise TimeoutError(errno.ETIMEDOUT, "bubblewrap did not say which process it has made")
+
+    monkeypatch.setattr(Gate, "first_process", property(silent))
+    with pytest.raises(SandboxUnavailable):
+        run(tmp_path, ["touch", "made"])
+    [first] = said
+    os.waitpid(first, 0)  # it ends with bubblewrap
 
 
 def test_nothing_of_it_is_left_at_its_end(tmp_path: Path) -> None:
