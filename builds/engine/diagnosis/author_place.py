@@ -104,7 +104,7 @@ def with_callers_place(clue: Clue, clues: Sequence[Clue]) -> Clue:
 def placed(clue: Clue, clues: Sequence[Clue], pages: Pages | None) -> Clue:
     """The clue with the author's file and line, where they can be found."""
     if clue.code == "image-missing" and pages and (near := pages.near(clue.groups.get("name") or "", clue.file)):
-        why = "MyST does not find a name with a space" if " " in near else "upper and lower case matter"
+        why = "MyST can't find a name with a space" if " " in near else "upper and lower case matter"
         clue = replace(clue, groups={**clue.groups, "near": f" (but {near} is: {why})"})
     if clue.code == "yaml-quote-open" and pages and (opened := quote_opened(pages.lines(clue.file))):
         return replace(clue, line=opened)

@@ -15,7 +15,7 @@ from builds.errors import BuildError, Fault
 START = "Failed to build the repo files: "
 SOMEWHERE = "The manuscript"  # instead of a file that is not known
 # Words that begin a sentence and are written small in its middle.
-SMALL = ("A ", "An ", "The ", "This ", "There ", "In ", "On ", "Two ")
+SMALL = ("No ", "A ", "An ", "The ", "This ", "There ", "In ", "On ", "Two ")
 # How a text names a place, and what is left of that without a line.
 WITHOUT_LINE = {
     " (on line {line} of {file})": "",

@@ -97,7 +97,7 @@ def test_a_picture_that_typst_cant_read_is_found_where_it_is_shown(
 def test_a_picture_whose_name_has_a_space_is_named(project: Project) -> None:
     (project.folder / "my plot.png").write_bytes(b"\x89PNG")
     clue = explain(project, '⛔️ index.md:11 Cannot find image "my%20plot.png" in /x')
-    assert "(but paper/my plot.png is: MyST does not find a name with a space)" in clue.sentence
+    assert "(but paper/my plot.png is: MyST can't find a name with a space)" in clue.sentence
 
 
 def test_a_picture_whose_name_differs_by_case_is_named(project: Project) -> None:
