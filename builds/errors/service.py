@@ -42,7 +42,9 @@ class WorkerLost(BuildError):
     """The worker that ran the build was lost."""
 
     code = "worker-lost"
-    advice = "The manuscript needs no change. Jobsite retries the build once automatically."
+    advice = (
+        "The manuscript needs no change. Jobsite retries the build once automatically. If that fails too, retry the submission."
+    )
 
 
 class DatabaseAway(BuildError):
