@@ -94,7 +94,7 @@ def main() -> None:
     if len(sys.argv) > 1:
         send(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
         return
-    from tests.standins import DesciServer  # noqa: PLC0415 - not in the processes that are measured
+    from tests.standins import DesciServer  # noqa: PLC0415 - it would count in the memory of the senders
 
     with tempfile.TemporaryDirectory() as folder, DesciServer(SECRET, keep_files=False) as desci:
         path = Path(folder) / "article.zip"

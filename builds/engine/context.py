@@ -145,6 +145,7 @@ class Context:
     check_sandbox: Callable[[], None] = lambda: None
     groups: Groups | None = None
     spare: Spare = field(default_factory=Spare)
+    """A sandbox for the next program of our own, made before it is needed."""
     unreachable: Callable[[], Sequence[str]] = tuple
     """The listed hosts that the build's proxy could not reach so far."""
     refused: Callable[[], Sequence[str]] = tuple

@@ -55,7 +55,7 @@ def without_colour(text: str) -> str:
     return COLOUR_BYTES.sub(b"", text.encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
 
 
-def storable(text: str) -> str:
+def storable_text(text: str) -> str:
     """``text`` as PostgreSQL takes it: without NUL, and with a question mark for each half of a character."""
     try:
         data = text.encode()

@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import transaction
 
 from builds.errors import BuildStopped, DatabaseAway
-from builds.lib.text import storable
+from builds.lib.text import storable_text
 from builds.models import Build, LogBatch, State
 from builds.record.patience import DATABASE_AWAY, retry_while_away
 
@@ -142,7 +142,7 @@ class LogWriter:
     def _append(self, lines: Sequence[str], stream: str) -> int:
         begins = f"{time.time_ns() // 1_000_000}\t{self.stage}\t{stream}\t"
         between = f"\n{begins}"
-        records = storable(f"{begins}{between.join(lines)}\n")
+        records = storable_text(f"{begins}{between.join(lines)}\n")
         with self._lock:
             number, self._next_line = self._next_line, self._next_line + len(lines)
             if not self._batches or self._batches[-1].size >= BATCH_CHARACTERS:

@@ -21,6 +21,7 @@ from django.db.models import Exists, F
 from builds import lifecycle
 from builds.engine.clients.desci import Answer, DesciServer, Outcome, classify
 from builds.errors import DesciServerDown
+from builds.lib.text import storable_text
 from builds.models import OutboxHold, StatusUpdate, StatusUpdateQuerySet, StatusUpdateTry, clock
 from builds.record import metrics, outbox_bell, steps
 from builds.record.steps import Step
@@ -134,7 +135,7 @@ def send(update: StatusUpdate, server: DesciServer) -> None:
         _record(update, Outcome.TRY_AGAIN, attempt)
     else:
         attempt.code, attempt.error, attempt.seconds = answer.code, "", answer.seconds
-        attempt.body = answer.body[:4000].replace("\0", "")  # PostgreSQL rejects NUL in a text
+        attempt.body = storable_text(answer.body[:4000])
         outcome = classify(answer)
         if answer.code == 200 and outcome is not Outcome.OK:
             attempt.error = NOT_ITS_ANSWER

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from builds.lib.json_text import indented
-from builds.lib.text import COLOUR, one_line, plain, printable, storable, visible, without_colour, without_controls
+from builds.lib.text import COLOUR, one_line, plain, printable, storable_text, visible, without_colour, without_controls
 
 TEXT = "a\x1b[31mb\tc\nd\x00\x9be\u202ef\ud800g"
 
@@ -36,10 +36,10 @@ def test_a_text_loses_its_colours_and_nothing_else(text: str) -> None:
 
 
 def test_a_text_is_stored_without_nul_and_with_a_question_mark_for_half_a_character() -> None:
-    assert storable("✓ a\ud83d") == "✓ a?"
-    assert storable("✓\0 \0a\ud83d\0") == "✓ a?"
-    assert storable("✓ a\0") == "✓ a"
-    assert storable("✓ a") == "✓ a"
+    assert storable_text("✓ a\ud83d") == "✓ a?"
+    assert storable_text("✓\0 \0a\ud83d\0") == "✓ a?"
+    assert storable_text("✓ a\0") == "✓ a"
+    assert storable_text("✓ a") == "✓ a"
 
 
 def test_without_colour_keeps_other_sequences() -> None:

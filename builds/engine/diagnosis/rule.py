@@ -139,7 +139,7 @@ class Rule:
 
     @property
     def only_complains(self) -> bool:
-        """The same, and that it does say that."""
+        """Whether its line says that something is wrong, and nothing more."""
         return self.weight is Weight.COMPLAINT and self.is_only_a_complaint
 
 

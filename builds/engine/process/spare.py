@@ -1,6 +1,6 @@
 """A sandbox for the next program of our own, made while the service does something else.
 
-The kernel takes longer to make a sandbox than a program of ours takes to read a short manuscript. Nothing of a manuscript may run while a
+Making a sandbox takes the kernel longer than our own program needs to read a short manuscript. Nothing of a manuscript may run while a
 spare sandbox waits: the processes of both carry the same marker.
 """
 
@@ -48,7 +48,7 @@ class Spare:
             return
         try:
             starting = Starting(command)
-        except Exception as error:  # whoever needs a sandbox makes one, and is told why that fails
+        except Exception as error:  # not fatal: the command that needs a sandbox makes its own, and reports its own failure
             _log(error)
             return
         self._command, self._made = command, Future()

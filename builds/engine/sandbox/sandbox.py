@@ -107,8 +107,8 @@ class Sandbox(ABC):
         """The command to start instead of ``argv``, so that it runs in the sandbox."""
 
     def launch_fork(self, fork: Fork, cwd: Path) -> Launch:
-        """How to start ``fork`` in a sandbox that can be joined."""
-        raise NotImplementedError
+        """How to start ``fork`` in the sandbox. Only kinds that ``can_be_joined`` define it."""
+        raise NotImplementedError(f"{self.kind} can't be joined")
 
     @property
     @abstractmethod

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
@@ -15,17 +14,15 @@ import pytest
 
 from builds.engine.context import Context
 from builds.engine.myst import own_tools
-from builds.engine.sandbox.probe import choose
-from builds.engine.sandbox.sandbox import Policy
 from builds.errors import SandboxLost
 from builds.lib import fork_server
 from builds.lib.fork_server import ForkServer
+from tests.support.sandboxed import BUBBLEWRAP, FINE, needs_bubblewrap, read_page
 from tests.support.stage_context import make_context
 
-CHOICE = choose("bubblewrap", Policy())
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not CHOICE.allowed, reason="bubblewrap does not work on this machine"),
+    needs_bubblewrap,
 ]
 
 
@@ -34,19 +31,7 @@ def context(tmp_path: Path) -> Context:
     # An ordinary user has no control groups here.
     made = make_context(tmp_path, groups=SimpleNamespace(make=lambda *arguments: None))
     (made.workspace / "index.json").write_text("{}")
-    return replace(made, sandbox=CHOICE.sandbox(made.workspace, "a build"))
-
-
-def read_page(context: Context) -> list[str]:
-    export = {"kind": "page", "path": str(context.workspace / "index.json"), "seconds": 60}
-    plan = {"memory": 1 << 30, "bytes": 1 << 20, "entries": 10, "exports": [export], "published": None}
-    command = ("read_exports.py", json.dumps(plan))
-    result = own_tools.run(context, context.sandbox, command, seconds=60, max_bytes=1 << 20, env={})
-    assert (result.ended.exit_code, result.errors) == (0, [])
-    return result.lines
-
-
-FINE = ['{"export": 0, "problem": ""}']
+    return replace(made, sandbox=BUBBLEWRAP.sandbox(made.workspace, "a build"))
 
 
 def test_it_runs_as_a_fork(context: Context, running_fork_server: ForkServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,9 +17,8 @@ from builds.engine.process.cgroup_probe import LEAF, _settle, _Unusable, choose
 from builds.engine.process.cgroups import LARGEST_PAGES, Groups, Legacy, Unified, Version
 from builds.engine.process.command import Completed
 from tests.support.commands import run_in
+from tests.support.sandboxed import GROUPS, needs_groups
 
-GROUPS = choose("auto")
-real = pytest.mark.skipif(not GROUPS, reason=" ".join(GROUPS.problems) or "none")
 CEILINGS = Ceilings(memory=200_000_000, processes=50, cpu_weight=33)
 HOG = f"{sys.executable} -I -c 'a = bytearray(400_000_000)'; sleep 30"
 
@@ -34,13 +33,13 @@ def left(folder: Path) -> list[Any]:
     return [group for build_id, found in GROUPS.strays().items() if build_id in str(folder).replace("/", "_") for group in found]
 
 
-@real
+@needs_groups
 def test_a_command_runs_in_its_own_group_that_is_removed_at_its_end(tmp_path: Path) -> None:
     completed, lines = run(tmp_path, "grep -c jobsite-build- /proc/self/cgroup; cat; exit 3")
     assert (completed.exit_code, lines, left(tmp_path)) == (3, [str(len(set(GROUPS.parents.values())))], [])
 
 
-@real
+@needs_groups
 def test_a_command_that_runs_out_of_memory_is_ended_and_the_limit_named(tmp_path: Path) -> None:
     completed, _lines = run(tmp_path, HOG)
     assert completed.hit is not None
@@ -68,7 +67,7 @@ def test_cached_files_do_not_count_as_lack_of_memory(tmp_path: Path, script: str
     assert group.end()
 
 
-@real
+@needs_groups
 def test_the_processor_time_is_that_of_the_group(tmp_path: Path) -> None:
     completed, _lines = run(tmp_path, f"{sys.executable} -Ic 'import time\nwhile time.process_time() < 0.3: pass'")
     assert completed.processor_seconds >= 0.3
@@ -82,14 +81,14 @@ def test_the_kernel_counts_the_processor_time_of_a_group(tmp_path: Path) -> None
     assert Legacy({"memory": tmp_path, "pids": tmp_path}).processor_seconds == 0
 
 
-@real
+@needs_groups
 def test_a_command_that_starts_too_many_processes_is_ended_and_the_limit_named(tmp_path: Path) -> None:
     completed, _lines = run(tmp_path, "for i in $(seq 100); do sleep 31 & done; wait")
     assert completed.hit is not None
     assert completed.hit.text == "started more than its limit of 50 processes and threads."
 
 
-@real
+@needs_groups
 def test_a_command_that_kills_itself_is_not_blamed_for_its_memory(tmp_path: Path) -> None:
     completed, _lines = run(tmp_path, "kill -9 $$")
     assert (completed.signal, completed.hit) == (9, None)
@@ -101,7 +100,7 @@ def test_a_kill_that_the_kernel_did_not_report_is_not_blamed_on_memory() -> None
     assert "one of its own programs" in known.sentence
 
 
-@real
+@needs_groups
 def test_what_a_killed_worker_left_behind_is_found_and_ended(tmp_path: Path) -> None:
     group = GROUPS.make("left-behind", CEILINGS)
     assert group is not None

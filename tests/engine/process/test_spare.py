@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import signal
 import threading
@@ -21,30 +20,26 @@ from builds.engine import terminal
 from builds.engine.context import Context
 from builds.engine.myst import own_tools
 from builds.engine.process.ceilings import Ceilings
-from builds.engine.process.cgroup_probe import choose as choose_groups
-from builds.engine.process.cgroups import Group, Groups
+from builds.engine.process.cgroups import Group, Groups, Version
 from builds.engine.process.command import Command
 from builds.engine.process.spare import Spare
 from builds.engine.process.start import Starting
 from builds.engine.process.tree import Tree
 from builds.engine.sandbox import bubblewrap, joining
-from builds.engine.sandbox.probe import choose
-from builds.engine.sandbox.sandbox import Policy
 from builds.engine.terminal import Progress
 from builds.errors import ArchiveUnsafe, ProcessesLeft, SandboxUnavailable
 from builds.lib import fork_server
+from tests.support.sandboxed import BUBBLEWRAP, FINE, GROUPS, needs_bubblewrap, needs_groups, read_page, zombies
 from tests.support.stage_context import make_context
 from tests.support.waiting import wait_until
 
-GROUPS = choose_groups("auto")
-CHOICE = choose("bubblewrap", Policy())
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.usefixtures("running_fork_server"),
-    pytest.mark.skipif(not CHOICE.allowed, reason="bubblewrap does not work on this machine"),
-    pytest.mark.skipif(not GROUPS, reason=" ".join(GROUPS.problems) or "none"),
+    needs_bubblewrap,
+    needs_groups,
 ]
-FINE = ['{"export": 0, "problem": ""}']
+MEMORY_LIMIT = "memory.max" if GROUPS.version == Version.V2 else "memory.limit_in_bytes"
 
 
 @pytest.fixture
@@ -68,27 +63,13 @@ def context(tmp_path: Path) -> Iterator[Context]:
     before = zombies()
     context = make_context(tmp_path, groups=GROUPS)
     (context.workspace / "index.json").write_text("{}")
-    yield replace(context, sandbox=CHOICE.sandbox(context.workspace, "a build"))
+    yield replace(context, sandbox=BUBBLEWRAP.sandbox(context.workspace, "a build"))
     assert not GROUPS.strays().get(context.build_id)
     assert not zombies() - before
 
 
-def zombies() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE}
-
-
 def descriptors_now() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def read_page(context: Context, **options: Any) -> list[str]:
-    export = {"kind": "page", "path": str(context.workspace / "index.json"), "seconds": 60}
-    plan = {"memory": 1 << 30, "bytes": 1 << 20, "entries": 10, "exports": [export], "published": None}
-    command = ("read_exports.py", json.dumps(plan))
-    arguments = {"seconds": 60, "max_bytes": 1 << 20, "env": {}, **options}
-    result = own_tools.run(context, context.sandbox, command, **arguments)
-    assert (result.ended.exit_code, result.errors) == (0, [])
-    return result.lines
 
 
 def test_a_program_runs_in_the_sandbox_that_was_made_before(context: Context, made: list[Group]) -> None:
@@ -101,12 +82,8 @@ def test_its_limits_hold(context: Context, made: list[Group]) -> None:
     limited = replace(context, limits=replace(context.limits, ceilings=Ceilings(memory=60_000_000, processes=50)))
     own_tools.prepare(limited)
     wait_until(lambda: len(made[0].members) == 3)  # bubblewrap, the first process inside, and the shell that waits
-    assert made[0].folders["memory"].joinpath(names()[0]).read_text().strip() == str(60_000_000 // 4096 * 4096)
+    assert (made[0].folders["memory"] / MEMORY_LIMIT).read_text().strip() == str(60_000_000 // 4096 * 4096)
     assert read_page(limited) == FINE
-
-
-def names() -> tuple[str, ...]:
-    return ("memory.max",) if str(GROUPS.version) == "v2" else ("memory.limit_in_bytes",)
 
 
 def test_nothing_is_left_of_one_that_is_not_needed(context: Context, made: list[Group]) -> None:

@@ -16,22 +16,19 @@ import psutil
 import pytest
 
 from builds.engine.process.ceilings import Ceilings
-from builds.engine.process.cgroup_probe import choose as choose_groups
 from builds.engine.process.cgroups import Group
 from builds.engine.process.command import Completed
 from builds.engine.sandbox import gate
 from builds.engine.sandbox.gate import Gate
-from builds.engine.sandbox.probe import choose
-from builds.engine.sandbox.sandbox import Policy
 from builds.errors import SandboxLost, SandboxUnavailable
 from builds.lib.stop import Stop
 from tests.support.commands import run_in
+from tests.support.sandboxed import BUBBLEWRAP, GROUPS, needs_bubblewrap, needs_groups, zombies
 
-GROUPS = choose_groups("auto")
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not choose("bubblewrap", Policy()).allowed, reason="bubblewrap does not work on this machine"),
-    pytest.mark.skipif(not GROUPS, reason=" ".join(GROUPS.problems) or "none"),
+    needs_bubblewrap,
+    needs_groups,
 ]
 CEILINGS = Ceilings(memory=200_000_000, processes=50)
 
@@ -57,7 +54,7 @@ class Watched:
 
 
 def run(folder: Path, argv: list[str], moves: Any = lambda when, group, pid: None, **options: Any) -> Completed:
-    sandbox = choose("bubblewrap", Policy()).sandbox(folder, "a build")
+    sandbox = BUBBLEWRAP.sandbox(folder, "a build")
     assert sandbox is not None
     sandbox.hand_over()
     environment = {"PATH": "/usr/bin:/bin"}
@@ -65,10 +62,6 @@ def run(folder: Path, argv: list[str], moves: Any = lambda when, group, pid: Non
         folder, argv, env=environment, sandbox=sandbox, ceilings=CEILINGS, groups=Watched(moves), **options
     )
     return completed
-
-
-def zombies() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if child.status() == psutil.STATUS_ZOMBIE}
 
 
 def test_all_that_the_program_uses_is_limited(tmp_path: Path) -> None:

@@ -26,11 +26,12 @@ from builds.lib.fork_server import ForkServer, memory_file
 from builds.lib.stop import Stop
 from tests.lib.test_fork_server import runs
 from tests.support.commands import run_in
+from tests.support.sandboxed import needs_bubblewrap
 from tests.support.waiting import wait_until
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(not choose("bubblewrap", Policy()).allowed, reason="bubblewrap does not work on this machine"),
+    needs_bubblewrap,
 ]
 
 # What a program finds out about itself, and what it is refused. Numbers that differ from start to start are left out.
