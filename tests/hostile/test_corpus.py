@@ -56,6 +56,7 @@ LIMITS = {
 MAKE_ADMIN = "from django.contrib.auth.models import User\nUser.objects.create_superuser('admin', password={password!r})"
 PUBLIC_FOLDERS = [Path(name) for name in ("/tmp", "/var/tmp", "/dev/shm", "/run/lock") if Path(name).is_dir()]
 TIDY_SECONDS = 300
+LOG_CHARACTERS = 5000  # the end of a log that says why a build failed
 
 
 @dataclass
@@ -121,9 +122,9 @@ def left_the_sandbox(attacked: Attacked, name: str) -> Iterator[str]:
     yield from (path.read_text(errors="replace") for path in kept.rglob("*") if path.is_file())
 
 
-def check(case: Case, ended: dict[str, object], *, by_groups: bool) -> None:
+def check(case: Case, ended: dict[str, object], log: str, *, by_groups: bool) -> None:
     expected = case.cause(by_groups=by_groups, alone=SANDBOX == "landlock")
-    assert ended["state"] == case.state, ended["cause"]
+    assert ended["state"] == case.state, f"{ended['cause']}\n{log[-LOG_CHARACTERS:]}"
     cause = ended["cause"] or {"code": "", "fault": "", "sentence": ""}
     assert isinstance(cause, dict)
     assert cause["code"].startswith(expected.code) if expected.code else cause["code"] == "", cause
@@ -166,7 +167,7 @@ def nothing_left(attacked: Attacked, build_id: str) -> None:
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 def test_it_ends_as_expected_and_steals_nothing(attacked: Attacked, case: Case) -> None:
     ended = attacked.parade.wait(case.name)
-    check(case, ended.status, by_groups=attacked.by_groups)
+    check(case, ended.status, attacked.service.log(case.name), by_groups=attacked.by_groups)
     assert ended.readiness == 200
     assert len(ended.beside) == 2
     assert ended.left == []

@@ -14,7 +14,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -166,14 +166,15 @@ def _fetch(ctx: Context, sandbox: Sandbox, cache: Path, wanted: Sequence[Cited])
     (folder / "plan").write_text(json.dumps({**plan, "dois": {each.name: each.doi for each in wanted}}))
     host = urlsplit(ctx.doi_service).netloc
     own = host if urlsplit(ctx.doi_service).hostname in LOOPBACK else ""
-    with network.proxied((*ctx.build_hosts.listed, *REGISTRARS, host), (*ctx.build_hosts.private, host), own=own) as proxy:
+    listed, private = (*ctx.build_hosts.listed, *REGISTRARS, host), (*ctx.build_hosts.private, host)
+    with network.proxied(sandbox, listed, private, own=own) as proxy:
         result = own_tools.run(
             ctx,
-            replace(sandbox, proxy=proxy.socket),
+            proxy.sandbox,
             ("fetch_dois.py", str(folder / "plan")),
             seconds=FETCH_SECONDS + 30,
             max_bytes=MAX_OUTPUT_BYTES,
-            env={name: value for name, value in network.variables(sandbox.port).items() if name.lower() != "no_proxy"},
+            env={name: value for name, value in proxy.variables().items() if name.lower() != "no_proxy"},
         )
     answered = {str(answer.get("name")): answer for answer in _answers(result.lines)}
     why = Problem(result.ended.hit.text if result.ended.hit else f"{host} did not answer in time")

@@ -16,7 +16,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -227,14 +226,14 @@ def _write_source(folder: Path, **source: str) -> None:
 
 def _download(ctx: Context, sandbox: Sandbox, address: str, target: Path) -> tuple[str, str]:
     """Download a template's zip to ``target``. Returns its SHA-256 and an empty string, or an empty string and the problem."""
-    with network.proxied(ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
+    with network.proxied(sandbox, ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
         result = own_tools.run(
             ctx,
-            replace(sandbox, proxy=proxy.socket),
+            proxy.sandbox,
             ("download.py", address, str(target), str(MAX_ARCHIVE_BYTES)),
             seconds=MAX_FETCH_SECONDS,
             max_bytes=MAX_OUTPUT_BYTES,
-            env=network.variables(sandbox.port),
+            env=proxy.variables(),
         )
         refusals = proxy.refusals()
     if result.ended.exit_code == 0:

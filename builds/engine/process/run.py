@@ -6,6 +6,7 @@ A program runs in its own session. It gets no environment but the given one, wit
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -20,10 +21,12 @@ from builds.engine.process.watch import Streams, Watch
 from builds.engine.process.watcher import Watcher
 from builds.engine.sandbox.joining import Joined
 from builds.engine.sandbox.sandbox import Launch
-from builds.errors import SandboxLost, SandboxUnavailable
+from builds.errors import MemoryFull, ProcessesFull, SandboxLost, SandboxUnavailable
 from builds.lib.stop import Stop
 
-STARTED = b"R"
+STARTED, FAILED = b"R", b"E"
+# Errors of the kernel that come from what other builds and programs use at that moment.
+NO_ROOM = {errno.EAGAIN: ProcessesFull, errno.ENOMEM: MemoryFull}
 KILLED = 128 + signal.SIGKILL  # the exit code of a sandbox whose program was killed
 DEFAULT_OUTPUT_BYTES = 200_000_000
 
@@ -50,6 +53,7 @@ def run_command(
     Raises:
         ToolMissing: the program does not exist.
         SandboxUnavailable: the sandbox could not be made.
+        ProcessesFull, MemoryFull: the same, because there was no room for another process at that moment.
         SandboxLost: the sandbox was killed before the program started.
         BuildStopped: ``stop`` was set; nothing of the program runs any more.
         ProcessesLeft: some of its processes could not be ended.
@@ -117,8 +121,11 @@ def _read_start_report(launch: Launch) -> bytes:
 
 def _check_start(program: str, report: bytes, completed: Completed) -> None:
     """Raise the error of a program that was not started."""
-    if number := report.removeprefix(STARTED):
-        raise not_started(program, os.strerror(int(number)))
+    if report.startswith(FAILED):
+        number = int(report.removeprefix(FAILED))
+        raise NO_ROOM.get(number, SandboxUnavailable)(f"The build's sandbox could not be made: {os.strerror(number)}.")
+    if code := report.removeprefix(STARTED):
+        raise not_started(program, os.strerror(int(code)))
     if report or completed.timed_out or completed.hit:
         return
     if completed.signal is not None or completed.exit_code == KILLED:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +25,6 @@ from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.joining import SHELL, Fork, Joining
 from builds.engine.sandbox.sandbox import (
     ETC,
-    RELAY_PORTS,
     SYSTEM,
     Launch,
     Policy,
@@ -39,6 +39,7 @@ from builds.engine.tools import TOOLS
 ENTER = TOOLS / "enter.py"
 INSIDE_UID = 1000
 PROXY_INSIDE = "/run/jobsite/proxy.sock"
+RELAY_PORT = 20_128  # the build has its own loopback, on which any port is free
 HELP_SECONDS = 20
 
 
@@ -88,6 +89,8 @@ class Bubblewrap(Sandbox):
     can_be_joined = True
 
     bwrap: str = field(default_factory=find_bubblewrap)
+    proxy: Path | None = None
+    """The proxy's socket."""
 
     @classmethod
     def find_problem(cls, policy: Policy, syscall_filter: bytes) -> str:
@@ -129,9 +132,15 @@ class Bubblewrap(Sandbox):
         rules = landlock.rules(read=["/"], write=writable, devices=["/dev"], no_tcp=False)
         return {**self._plan(ready, cwd), "landlock": rules}
 
+    def with_proxy(self, folder: Path) -> tuple[Self, socket.socket]:
+        path, listening = folder / "proxy.sock", socket.socket(socket.AF_UNIX)
+        listening.bind(str(path))
+        path.chmod(0o666)  # the build's user may connect
+        return replace(self, proxy=path), listening
+
     @property
     def port(self) -> int:
-        return RELAY_PORTS[0]  # the build has its own loopback, on which any port is free
+        return RELAY_PORT if self.proxy else 0
 
     @property
     def has_own_tmp(self) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from builds.engine.sandbox.sandbox import Sandbox
 from builds.engine.tools import TOOLS
 from builds.errors import BuildError, SystemFault
 from builds.lib import fork_server
@@ -31,10 +32,23 @@ DIRECT = "localhost,127.0.0.1,::1"
 
 @dataclass
 class Proxy:
-    """A running proxy: the socket it listens on, and the file it writes refusals and failures to."""
+    """A running proxy: the sandbox from which programs reach it, the address it listens at (of a socket's file, or of TCP), and the file
+    it writes refusals and failures to."""
 
-    socket: Path
+    sandbox: Sandbox
+    address: str | tuple[str, int]
     output: Path
+
+    @property
+    def family(self) -> socket.AddressFamily:
+        """The kind of socket that connects to its address."""
+        return socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
+
+    def variables(self) -> dict[str, str]:
+        """The environment variables that make programs in the sandbox use it."""
+        address = f"http://127.0.0.1:{self.sandbox.port}"
+        names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
+        return {**dict.fromkeys(names, address), "NO_PROXY": DIRECT, "no_proxy": DIRECT, "NODE_USE_ENV_PROXY": "1"}
 
     def refusals(self) -> list[str]:
         """What it has refused so far: one sentence per host and reason."""
@@ -50,9 +64,9 @@ class Proxy:
 
     def has_died(self) -> bool:
         """Whether it takes no connections any more. A build that met this met it before, so there is nothing to wait for."""
-        with socket.socket(socket.AF_UNIX) as client:
+        with socket.socket(self.family) as client:
             client.settimeout(1)
-            return client.connect_ex(str(self.socket)) == errno.ECONNREFUSED
+            return client.connect_ex(self.address) == errno.ECONNREFUSED
 
     def _lines(self) -> list[str]:
         with suppress(OSError):
@@ -60,16 +74,9 @@ class Proxy:
         return []
 
 
-def variables(port: int) -> dict[str, str]:
-    """The environment variables that make programs use the proxy at ``port`` of the build's loopback."""
-    address = f"http://127.0.0.1:{port}"
-    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy")
-    return {**dict.fromkeys(names, address), "NO_PROXY": DIRECT, "no_proxy": DIRECT, "NODE_USE_ENV_PROXY": "1"}
-
-
 @contextmanager
-def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "") -> Iterator[Proxy]:
-    """Run a proxy during the block. It allows ``hosts``, and ``private`` hosts also at private addresses.
+def proxied(sandbox: Sandbox, hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "") -> Iterator[Proxy]:
+    """Run a proxy for ``sandbox`` during the block. It allows ``hosts``, and ``private`` hosts also at private addresses.
 
     ``own`` is a host that may be this machine itself. Only for a program of our own, while nothing of the manuscript runs.
 
@@ -77,8 +84,12 @@ def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "")
         SystemFault: the block failed, and the proxy had died before.
     """
     with tempfile.TemporaryDirectory(prefix="jobsite-net-") as folder:
-        proxy = Proxy(Path(folder) / "proxy.sock", Path(folder) / "refused")
-        with _start(proxy, ",".join(hosts), ",".join(private), own) as process:
+        reaching, listening = sandbox.with_proxy(Path(folder))
+        with listening:
+            listening.listen(BACKLOG)
+            proxy = Proxy(reaching, listening.getsockname(), Path(folder) / "refused")
+            started = _start(listening, proxy.output, ",".join(hosts), ",".join(private), own)
+        with started as process:
             try:
                 yield proxy
             except BuildError as error:
@@ -89,21 +100,14 @@ def proxied(hosts: Sequence[str], private: Sequence[str] = (), *, own: str = "")
                 process.end()  # every line that it wrote is in the file
 
 
-def _start(proxy: Proxy, *lists: str) -> Forked | _Process:
+def _start(listening: socket.socket, written: Path, *lists: str) -> Forked | _Process:
     """Start the proxy, which takes connections at once.
 
     As a fork of the fork server it has nothing to import. Without one it is started as a new process, and becomes the filtering program
     with the first connection, because most commands never use the network.
     """
-    with (
-        socket.socket(socket.AF_UNIX) as listening,
-        proxy.output.open("wb") as output,
-        Path(os.devnull).open("r+b", buffering=0) as null,
-    ):
-        listening.bind(str(proxy.socket))
-        listening.listen(BACKLOG)
-        proxy.socket.chmod(0o666)  # the build's user may connect; only the service can enter the folder above
-        own_folder = str(proxy.socket.parent)
+    with written.open("wb") as output, Path(os.devnull).open("r+b", buffering=0) as null:
+        own_folder = str(written.parent)
         if server := fork_server.current():
             files = [null.fileno(), output.fileno(), null.fileno(), listening.fileno()]
             with suppress(fork_server.Gone):

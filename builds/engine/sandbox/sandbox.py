@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+import socket
 import subprocess
 import sys
 import zlib
@@ -45,8 +46,6 @@ ETC = (
 # User ids (first, count) that no account has: beyond those that distributions and containers assign (systemd's UIDS-GIDS.md), or,
 # where those do not exist, systemd's dynamic ones.
 UIDS = ((1_900_000_000, 1 << 24), (61_184, 4_000))
-# Ports for the relay to the proxy, below those that systems assign automatically.
-RELAY_PORTS = range(20_128, 32_000)
 
 
 class SandboxKind(StrEnum):
@@ -94,7 +93,6 @@ class Sandbox(ABC):
     limits: Mapping[str, int] = field(default_factory=dict)
     nice: int = 0
     uid: int | None = None
-    proxy: Path | None = None
     syscall_filter: bytes = field(default=b"", repr=False)
 
     @classmethod
@@ -110,10 +108,17 @@ class Sandbox(ABC):
         """How to start ``fork`` in the sandbox. Only kinds that ``can_be_joined`` define it."""
         raise NotImplementedError(f"{self.kind} can't be joined")
 
+    @abstractmethod
+    def with_proxy(self, folder: Path) -> tuple[Self, socket.socket]:
+        """The same sandbox, from which programs reach a proxy, and the socket on which that proxy has to listen.
+
+        ``folder`` is for the files that this needs. Only the service may be able to enter it.
+        """
+
     @property
     @abstractmethod
     def port(self) -> int:
-        """The port on the build's loopback where its programs reach the proxy."""
+        """The port on the build's loopback where its programs reach the proxy; 0 if there is none."""
 
     @property
     def shares_processes(self) -> bool:

@@ -124,13 +124,13 @@ def _with_network(ctx: Context, *, bundled: bool) -> Iterator[tuple[Context, Map
     if ctx.sandbox is None or not (ctx.build_network or not bundled):
         yield ctx, environment
         return
-    with network.proxied(ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
+    with network.proxied(ctx.sandbox, ctx.build_hosts.listed, ctx.build_hosts.private) as proxy:
         folder = toolchain.pixi_folder()
         pixi = [folder / "pixi"] if folder else []
-        sandbox = replace(ctx.sandbox.seeing(*pixi), proxy=proxy.socket)
         try:
+            sandbox = proxy.sandbox.seeing(*pixi)
             met = replace(ctx, sandbox=sandbox, unreachable=proxy.unreachable, refused=proxy.refusals, asked=proxy.asked)
-            yield met, {**environment, **network.variables(sandbox.port)}
+            yield met, {**environment, **proxy.variables()}
         finally:
             refusals = [*proxy.unreachable(), *proxy.refusals()]
             for refusal in refusals[:MAX_REFUSALS]:

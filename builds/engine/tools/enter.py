@@ -7,7 +7,8 @@ PLAN is a dictionary, written by marshal, in hex: ``ready`` (a descriptor on whi
 ``nice``, ``uid`` (of an ordinary user, if this is root), ``cwd``, ``signals`` (which Python ignores, and the program must not), ``relay``
 (a ``port`` to listen on, and the ``socket`` of the proxy behind it), ``landlock`` (builds/engine/sandbox/landlock.py).
 
-Reported is ``R`` once all of it is done, followed by the error's number if the program can't be started.
+Reported is ``R`` once all of it is done, followed by the error's number if the program can't be started, or ``E`` and the error's number
+if any of it fails.
 
 Every command of a build passes through here, so this imports little: json, socket and landlockpy would take longer than all the rest.
 """
@@ -48,10 +49,14 @@ class PathBeneathAttr(ctypes.Structure):
 
 
 def main(plan: dict[str, Any], argv: list[str]) -> None:
-    prepare(plan)
-    if plan.get("relay"):
-        _start_relay(**plan["relay"])
-    become(plan, argv)
+    try:
+        prepare(plan)
+        if plan.get("relay"):
+            _start_relay(**plan["relay"])
+        become(plan, argv)
+    except OSError as error:
+        report_failure(plan, error)
+        raise
 
 
 def prepare(plan: dict[str, Any]) -> None:
@@ -76,6 +81,12 @@ def become(plan: dict[str, Any], argv: list[str]) -> None:
     except OSError as error:
         os.write(plan["ready"], str(error.errno).encode())
         sys.exit(127)
+
+
+def report_failure(plan: dict[str, Any], error: OSError) -> None:
+    """Report why the program was not started. The error itself goes to the log."""
+    if error.errno:
+        os.write(plan["ready"], b"E%d" % error.errno)
 
 
 def _set_limits(plan: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -80,7 +81,7 @@ def test_nothing_starts_if_landlock_refuses_the_rules(part: str, value: Any) -> 
     rules = landlock.rules(read=["/"], write=[], devices=[], no_tcp=False)
     assert rules is not None
     ended, report = enter(["/bin/echo", "started"], landlock={**rules, part: value})
-    assert (ended.stdout, report) == ("", b"")
+    assert (ended.stdout, report) == ("", b"E%d" % errno.EINVAL)
     assert ended.returncode != 0
 
 

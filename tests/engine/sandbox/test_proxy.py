@@ -9,7 +9,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -18,6 +17,7 @@ from proxy.http.exception import HttpRequestRejected
 
 from builds.engine.process.tree import child_pids
 from builds.engine.sandbox import proxy as proxies
+from builds.engine.sandbox.bubblewrap import Bubblewrap
 from builds.engine.sandbox.probe import choose
 from builds.engine.sandbox.sandbox import Policy
 from builds.engine.tools import TOOLS
@@ -31,6 +31,8 @@ from tests.support.mirror import Mirror, mirror, private_address
 from tests.support.waiting import wait_until
 
 LISTED = ["localhost", "192.168.0.1", "metadata.internal", ".listed.example", "named.example:8081"]
+ANY = Bubblewrap(Path())
+"""Nothing runs in it."""
 UNLISTED = "it is not on the list of hosts"
 needs_an_address = pytest.mark.skipif(not private_address(), reason="this machine has no private address besides loopback")
 
@@ -45,7 +47,7 @@ def inside(tmp_path: Path) -> Iterator[Mirror]:
 def proxy() -> Iterator[proxies.Proxy]:
     """A proxy whose allowed hosts do not exist."""
     with proxies.proxied(
-        LISTED, ["127.0.0.1", "localhost:8080", "169.254.169.254", "[fd00:ec2::254]", "168.63.129.16"]
+        ANY, LISTED, ["127.0.0.1", "localhost:8080", "169.254.169.254", "[fd00:ec2::254]", "168.63.129.16"]
     ) as running:
         yield running
 
@@ -54,7 +56,7 @@ def ask(proxy: proxies.Proxy, *packets: bytes) -> bytes:
     """All answers to ``packets``. Each packet is sent once the one before has been answered."""
     with socket.socket(socket.AF_UNIX) as client:
         client.settimeout(20)
-        client.connect(str(proxy.socket))
+        client.connect(proxy.address)
         answer = bytearray()
         for packet in packets:
             client.sendall(packet)
@@ -158,7 +160,7 @@ def test_anything_but_a_proxy_request_is_a_bad_request(proxy: proxies.Proxy, pac
 
 @pytest.mark.slow
 def test_the_number_of_reported_refusals_is_limited() -> None:
-    with proxies.proxied([]) as proxy:
+    with proxies.proxied(ANY, []) as proxy:
         for number in range(150):
             ask(proxy, f"CONNECT {number}.example:443 HTTP/1.1\r\n\r\n".encode())
         assert proxy.refusals() == [f"'{number}.example': {UNLISTED}" for number in range(100)]
@@ -171,7 +173,7 @@ def test_the_number_of_reported_refusals_is_limited() -> None:
 @needs_an_address
 def test_a_listed_host_that_can_not_be_connected_to_is_unreachable(inside: Mirror) -> None:
     closed = f"{inside.host.partition(':')[0]}:1"
-    with proxies.proxied([], [closed]) as proxy:
+    with proxies.proxied(ANY, [], [closed]) as proxy:
         ask(proxy, f"CONNECT {closed} HTTP/1.1\r\n\r\n".encode())
         assert (proxy.refusals(), len(proxy.unreachable())) == ([], 1)
 
@@ -207,7 +209,7 @@ def test_a_second_request_on_a_connection_can_not_reach_another_host(inside: Mir
     """It would be sent to the first host. For another host the client must open a new connection; an unlisted one is refused."""
     first = get(f"http://{inside.host}/package", f"Host: {inside.host}")
     other = inside.tls_host
-    with proxies.proxied([], [inside.host, other]) as proxy:
+    with proxies.proxied(ANY, [], [inside.host, other]) as proxy:
         assert ask(proxy, first).endswith(b"the package")
         inside.keeps_open = True
         assert ask(proxy, first, get(f"http://{other}/second")).count(b"HTTP/1.1") == 1
@@ -219,7 +221,7 @@ def test_a_second_request_on_a_connection_can_not_reach_another_host(inside: Mir
 @pytest.mark.slow
 @needs_an_address
 def test_a_forwarded_request_names_the_host_that_was_checked(inside: Mirror) -> None:
-    with proxies.proxied([], [inside.host]) as proxy:
+    with proxies.proxied(ANY, [], [inside.host]) as proxy:
         ask(proxy, get(f"http://{inside.host}/one").replace(b"1.1", b"1.0"))
         ask(proxy, get(f"http://{inside.host}/two", "Upgrade: x", "Connection: Upgrade", f"Host: {inside.host}"))
     assert inside.asked == [("GET", "/one", inside.host), ("GET", "/two", inside.host)]
@@ -227,7 +229,7 @@ def test_a_forwarded_request_names_the_host_that_was_checked(inside: Mirror) -> 
 
 def test_the_proxy_itself_is_started_by_its_first_client_and_gone_after_the_block() -> None:
     others = child_pids()
-    with proxies.proxied([]) as proxy:
+    with proxies.proxied(ANY, []) as proxy:
         [pid] = child_pids() - others
         assert "await_client.py" in psutil.Process(pid).cmdline()[3]
         assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
@@ -248,18 +250,18 @@ def server() -> Iterator[psutil.Process]:
 
 def test_the_proxy_is_a_fork_of_the_fork_server_and_gone_after_the_block(server: psutil.Process) -> None:
     others = child_pids()
-    with proxies.proxied([]) as proxy:
+    with proxies.proxied(ANY, []) as proxy:
         assert child_pids() == others
         assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
         [fork] = server.children()
         assert proxy.refusals() == [f"'evil.example': {UNLISTED}"]
-        names = {path.name for path in proxy.socket.parent.iterdir()}
+        names = {path.name for path in proxy.output.parent.iterdir()}
     assert not fork.is_running()
     assert {"proxy.sock", "refused"} < names  # what proxy.py writes is here too, and not in somebody's home
 
 
 def test_a_fork_knows_only_the_hosts_of_its_own_build(server: psutil.Process) -> None:
-    with proxies.proxied(["one.invalid"]) as one, proxies.proxied(["two.invalid"]) as other:
+    with proxies.proxied(ANY, ["one.invalid"]) as one, proxies.proxied(ANY, ["two.invalid"]) as other:
         for proxy in (one, other):
             for name in ("one", "two"):
                 ask(proxy, get(f"http://{name}.invalid/"))
@@ -271,7 +273,7 @@ def test_a_fork_knows_only_the_hosts_of_its_own_build(server: psutil.Process) ->
 def test_a_server_that_has_ended_is_not_needed(server: psutil.Process) -> None:
     server.kill()
     wait_until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
-    with proxies.proxied([]) as proxy:
+    with proxies.proxied(ANY, []) as proxy:
         assert ask(proxy, get("http://evil.example/")).startswith(b"HTTP/1.1 403")
 
 
@@ -284,27 +286,27 @@ def test_a_client_of_a_proxy_that_has_died_is_refused_at_once_and_the_build_is_n
     message = "The proxy through which the build reaches the network has died."
     with (
         pytest.raises(SystemFault, match=message),
-        proxies.proxied([]) as proxy,
+        proxies.proxied(ANY, []) as proxy,
         socket.socket(socket.AF_UNIX) as client,
     ):
         wait_until(lambda: set(parent.children()) - others)
         [running] = set(parent.children()) - others
         running.kill()
-        wait_until(lambda: client.connect_ex(str(proxy.socket)) == errno.ECONNREFUSED)
+        wait_until(lambda: client.connect_ex(proxy.address) == errno.ECONNREFUSED)
         raise CommandFailed("The command failed.")
 
 
 def test_the_failure_of_a_build_with_a_proxy_that_lives_is_its_own() -> None:
-    with pytest.raises(CommandFailed), proxies.proxied([]):
+    with pytest.raises(CommandFailed), proxies.proxied(ANY, []):
         raise CommandFailed("The command failed.")
 
 
 def test_a_build_can_not_end_its_proxy_by_many_connections(server: psutil.Process) -> None:
     """Its failure would then be Jobsite's, and retried as such."""
-    with pytest.raises(CommandFailed), proxies.proxied([]) as proxy:
+    with pytest.raises(CommandFailed), proxies.proxied(ANY, []) as proxy:
         with ExitStack() as opened:
             for _ in range(300):
-                opened.enter_context(socket.socket(socket.AF_UNIX)).connect(str(proxy.socket))
+                opened.enter_context(socket.socket(socket.AF_UNIX)).connect(proxy.address)
             [fork] = server.children()
             wait_until(lambda: fork.num_threads() > filters.MAX_CLIENTS)
             assert fork.num_threads() == filters.MAX_CLIENTS + 1
@@ -326,13 +328,13 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @needs_an_address
 def test_a_name_is_resolved_once_and_the_checked_address_is_used(inside: Mirror, tmp_path: Path) -> None:
     port = int(inside.host.rpartition(":")[2])
-    proxy = proxies.Proxy(tmp_path / "proxy.sock", tmp_path / "refused")
+    proxy = proxies.Proxy(ANY, str(tmp_path / "proxy.sock"), tmp_path / "refused")
     with (
         socket.socket(socket.AF_UNIX) as listening,
         socket.create_server(("127.0.0.1", port)) as own,
         proxy.output.open("wb") as output,
     ):
-        listening.bind(str(proxy.socket))
+        listening.bind(proxy.address)
         listening.listen()
         own.settimeout(0)
         number = listening.fileno()
@@ -355,7 +357,7 @@ def test_a_name_is_resolved_once_and_the_checked_address_is_used(inside: Mirror,
 @pytest.mark.slow
 @needs_an_address
 def test_a_private_host_is_reached_only_if_the_operator_names_it(inside: Mirror) -> None:
-    with proxies.proxied([inside.host]) as proxy:
+    with proxies.proxied(ANY, [inside.host]) as proxy:
         assert ask(proxy, get(f"http://{inside.host}/package")).startswith(b"HTTP/1.1 403")
     assert inside.asked == []
 
@@ -364,8 +366,8 @@ def test_a_private_host_is_reached_only_if_the_operator_names_it(inside: Mirror)
 @needs_an_address
 def test_an_answer_that_is_not_received_does_not_fill_memory(inside: Mirror) -> None:
     inside.files["/large"] = bytes(100_000_000)
-    with proxies.proxied([], [inside.host]) as proxy, socket.socket(socket.AF_UNIX) as idle:
-        idle.connect(str(proxy.socket))
+    with proxies.proxied(ANY, [], [inside.host]) as proxy, socket.socket(socket.AF_UNIX) as idle:
+        idle.connect(proxy.address)
         idle.sendall(get(f"http://{inside.host}/large"))
         idle.recv(1)
         assert len(ask(proxy, get(f"http://{inside.host}/large"))) > 100_000_000
@@ -410,11 +412,10 @@ def test_programs_in_the_sandbox_reach_listed_hosts_only(tmp_path: Path, inside:
         "node": [str(node), "ask.mjs"],
     }
     urls = [f"http://{inside.host}/package", f"https://{inside.tls_host}/package", "https://evil.example/"]
-    with proxies.proxied([], [inside.host, inside.tls_host]) as proxy:
-        sandbox = replace(found, proxy=proxy.socket)
+    with proxies.proxied(found, [], [inside.host, inside.tls_host]) as proxy:
         trust = dict.fromkeys(("SSL_CERT_FILE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"), str(workspace / "ca.pem"))
-        environment = {"PATH": "/usr/bin:/bin", **trust, **proxies.variables(sandbox.port)}
-        _completed, lines = start(sandbox, [*commands[client], *urls, f"http://{inside.host}/away"], env=environment)
+        environment = {"PATH": "/usr/bin:/bin", **trust, **proxy.variables()}
+        _completed, lines = start(proxy.sandbox, [*commands[client], *urls, f"http://{inside.host}/away"], env=environment)
         assert (lines.count("the package"), proxy.refusals()) == (
             2,
             [f"'evil.example': {UNLISTED}", f"'169.254.169.254': {UNLISTED}"],

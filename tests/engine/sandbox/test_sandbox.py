@@ -24,7 +24,7 @@ from builds.engine.sandbox import probe
 from builds.engine.sandbox.bubblewrap import Bubblewrap
 from builds.engine.sandbox.probe import Choice, choose
 from builds.engine.sandbox.sandbox import Policy, Sandbox
-from builds.errors import SandboxLost, SandboxUnavailable, ToolMissing
+from builds.errors import ProcessesFull, SandboxLost, SandboxUnavailable, ToolMissing
 from tests.support.commands import run_in
 
 POLICY = Policy()
@@ -168,9 +168,7 @@ ready.wait()
 os.close(file)
 """
 # Small, so that a measurement of the moment in which it is still open does not exceed the limit.
-SENT = (
-    "a, b = socket.socketpair(); os.write(file, bytes(1000)); socket.send_fds(a, [b'x'], [file]); os.close(file); time.sleep(3)"
-)
+SENT = "a, b = socket.socketpair(); os.write(file, bytes(1000)); socket.send_fds(a, [b'x'], [file]); os.close(file)"
 
 
 def hiding(code: str) -> str:
@@ -203,7 +201,8 @@ def test_what_can_not_be_measured_is_taken_from_the_disk_s_loss(
     """For example a file that was sent through a socket and not received: no process has it open."""
     free = chain([100_000_000], repeat(100_000_000 - lost))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=next(free)))
-    completed, _lines = run(hiding(SENT), ceilings=Ceilings(workspace=10_000_000))
+    # One that exceeds its limit is ended, however late it is measured.
+    completed, _lines = run(hiding(f"{SENT}; time.sleep({60 if is_hit else 3})"), ceilings=Ceilings(workspace=10_000_000))
     assert (completed.hit is not None) is is_hit
 
 
@@ -270,6 +269,21 @@ def test_a_sandbox_that_can_not_be_made_is_not_a_failed_command(tmp_path: Path) 
     broken = replace(sandbox, workspace=tmp_path / "gone")
     with pytest.raises(SandboxUnavailable):
         start(broken, ["/bin/true"], cwd=tmp_path)
+
+
+@pytest.mark.skipif(not WORKING_KINDS, reason="no sandbox works on this machine")
+@pytest.mark.parametrize("kind", WORKING_KINDS)
+def test_a_sandbox_for_which_no_process_is_left_says_so(tmp_path: Path, kind: str) -> None:
+    """It may work a moment later, so the build is retried."""
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    sandbox = choose(kind, POLICY).sandbox(workspace, "a build", limits={"NPROC": 0})
+    assert sandbox is not None
+    if sandbox.shares_processes:
+        pytest.skip("the limit depends on other programs here")
+    reaching, listening = sandbox.with_proxy(tmp_path)
+    with listening, pytest.raises(ProcessesFull, match="could not be made: Resource temporarily unavailable"):
+        start(reaching, ["/bin/true"])
 
 
 @pytest.mark.parametrize("end", ["kill -KILL $$", "exit 137"])

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import psutil
 
@@ -19,7 +16,6 @@ from builds.engine.sandbox.landlock_alone.seccomp import asked_calls, build_filt
 from builds.engine.sandbox.landlock_alone.syscall_numbers import MACHINES
 from builds.engine.sandbox.sandbox import (
     ETC,
-    RELAY_PORTS,
     SYSTEM,
     Launch,
     Policy,
@@ -30,7 +26,6 @@ from builds.engine.sandbox.sandbox import (
     program_folders,
     with_plan,
 )
-from builds.errors import SandboxUnavailable
 
 OWN_TOOLS = Path(__file__).parent.resolve() / "tools"
 # From this version on (Linux 6.12), Landlock keeps a build from signalling the service's processes.
@@ -47,6 +42,8 @@ class LandlockAlone(Sandbox):
 
     kind = SandboxKind.LANDLOCK
     notice = "builds are sandboxed by Landlock alone: they can see that other files and processes exist, and can't run notebooks."
+
+    proxy_port: int = 0
 
     @classmethod
     def find_problem(cls, policy: Policy, syscall_filter: bytes) -> str:
@@ -70,13 +67,17 @@ class LandlockAlone(Sandbox):
             "keeper": self._keeper(),
         }
         plan["landlock"] = landlock.rules(read=self._readable, write=[str(self.workspace)], devices=DEVICES, no_tcp=True)
-        if self.proxy:
-            plan["relay"] = {"port": self.port, "socket": str(self.proxy)}
         return Launch(with_plan(OWN_TOOLS / "start.py", plan, argv), (write_end,), read_end)
+
+    def with_proxy(self, folder: Path) -> tuple[Self, socket.socket]:
+        """The build shares the machine's loopback. The proxy keeps its port for as long as it runs."""
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        return replace(self, proxy_port=listening.getsockname()[1]), listening
 
     @property
     def port(self) -> int:
-        return _free_port(str(self.workspace))
+        return self.proxy_port
 
     @property
     def shares_processes(self) -> bool:
@@ -103,7 +104,7 @@ class LandlockAlone(Sandbox):
         return {
             "parent": os.getpid(),
             "workspace": str(self.workspace),
-            "port": self.port if self.proxy else 0,
+            "port": self.port,
             "asked": asked_calls(name),
             "filter": build_filter(name).hex(),
             "seccomp": MACHINES[name].calls["seccomp"],
@@ -119,13 +120,3 @@ def _find_closed(paths: Iterable[Path]) -> Path | None:
     """The first folder, of ``paths`` and their parents, that only its owner can enter."""
     folders = (folder for path in paths for folder in (*reversed(path.parents), path) if folder.is_dir())
     return next((folder for folder in folders if not folder.stat().st_mode & 0o001), None)
-
-
-@cache
-def _free_port(workspace: str) -> int:
-    """A free port of the machine, the same for all commands of a build. Builds start their search at different ports."""
-    first = zlib.crc32(workspace.encode()) % len(RELAY_PORTS)
-    for port in (*RELAY_PORTS[first:], *RELAY_PORTS[:first]):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return int(port)
-    raise SandboxUnavailable("This machine has no free port for the build's network.")

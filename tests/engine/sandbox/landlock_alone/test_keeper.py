@@ -18,6 +18,7 @@ import pytest
 from builds.engine.process.ceilings import Ceilings
 from builds.engine.process.command import Completed
 from builds.engine.sandbox.probe import choose
+from builds.engine.sandbox.proxy import proxied
 from builds.engine.sandbox.sandbox import Policy, Sandbox
 from tests.engine.sandbox.test_sandbox import WORKING_KINDS, start
 from tests.support.waiting import wait_until
@@ -65,8 +66,8 @@ for act in acts:
 """
 CONNECT = """
 import socket, sys
-port = int(sys.argv[1])
-for address in (("127.0.0.1", port), ("127.0.0.2", port), ("127.0.0.1", port + 1)):
+port, other = map(int, sys.argv[1:])
+for address in (("127.0.0.1", port), ("127.0.0.2", port), ("127.0.0.1", other)):
     for seconds in (None, 5):
         with socket.socket() as s:
             s.settimeout(seconds)
@@ -172,15 +173,30 @@ def test_the_memory_of_orphaned_processes_is_measured_too(sandbox: Sandbox) -> N
 
 def test_only_the_proxy_can_be_reached(sandbox: Sandbox, tmp_path: Path) -> None:
     """Nor can the same port of another address, which Landlock would allow: it only knows port numbers."""
-    with socketserver.ThreadingUnixStreamServer(str(tmp_path / "proxy"), Answers) as proxy:
+    reaching, listening = sandbox.with_proxy(tmp_path)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answers, bind_and_activate=False) as proxy:
+        proxy.socket.close()
+        proxy.socket = listening
+        proxy.server_activate()
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
-        proxied = replace(sandbox, proxy=tmp_path / "proxy")
-        with socket.create_server(("127.0.0.2", proxied.port)), socket.create_server(("127.0.0.1", proxied.port + 1)):
-            (proxied.workspace / "code").write_text(CONNECT)
-            completed, lines = start(proxied, [sys.executable, "-I", "code", str(proxied.port)])
+        with socket.create_server(("127.0.0.2", reaching.port)), socket.create_server(("127.0.0.1", 0)) as other:
+            (reaching.workspace / "code").write_text(CONNECT)
+            ports = (str(reaching.port), str(other.getsockname()[1]))
+            completed, lines = start(reaching, [sys.executable, "-I", "code", *ports])
         proxy.shutdown()
     assert lines == ["b'answer'"] * 2 + ["Permission denied"] * 5
     assert completed.left_behind == 0
+
+
+def test_no_other_program_can_take_the_port_of_the_proxy(sandbox: Sandbox) -> None:
+    """A build would fail if it could not listen there, or reach somebody else's server."""
+    with (
+        proxied(sandbox, []) as proxy,
+        socket.socket() as other,
+        pytest.raises(OSError, match="in use"),
+    ):
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", proxy.sandbox.port))
 
 
 class Answers(socketserver.StreamRequestHandler):

@@ -9,7 +9,6 @@ calls by number, the number of ``seccomp``, and for the keeper ``parent``, ``wor
 import ctypes
 import marshal
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).resolve().parents
 import enter  # type: ignore[import-not-found]  # noqa: E402 - needs the path above
 import keeper  # type: ignore[import-not-found]  # noqa: E402 - needs the path above
 
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 1, 22, 2
+PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 22, 2
 # The filter is loaded by a descriptor. Signals wait while the keeper acts for a program, so that it never acts twice.
 SECCOMP_SET_MODE_FILTER, NEW_LISTENER, WAIT_KILLABLE_RECV = 1, 8, 32
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -34,28 +33,20 @@ class _Program(ctypes.Structure):
 
 
 def main(plan: dict[str, Any], argv: list[str]) -> None:
-    enter.prepare(plan)
-    if plan["filter"]:
-        _load_filter(bytes.fromhex(plan["filter"]))
-    if plan.get("relay"):  # under the filter too: the build's programs could control it
-        _start_relay(**plan["relay"])
-    _start_keeper(plan["keeper"])
-    enter.become(plan, argv)
+    try:
+        enter.prepare(plan)
+        if plan["filter"]:
+            _load_filter(bytes.fromhex(plan["filter"]))
+        _start_keeper(plan["keeper"])
+        enter.become(plan, argv)
+    except OSError as error:
+        enter.report_failure(plan, error)
+        raise
 
 
 def _load_filter(steps: bytes) -> None:
     if LIBC.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(_program(steps)), 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "The kernel did not accept the seccomp filter")
-
-
-def _start_relay(port: int, socket: str) -> None:
-    """As in enter.py, in a child of this process, with which it ends."""
-    listening = enter.listen(port)
-    if os.fork() == 0:
-        os.setsid()
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        enter.serve(listening.fileno(), socket)
-    listening.close()
 
 
 def _start_keeper(plan: dict[str, Any]) -> None:
