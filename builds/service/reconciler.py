@@ -16,7 +16,7 @@ from functools import wraps
 from pathlib import Path
 
 from django.conf import settings
-from django.db import transaction
+from django.db import OperationalError, transaction
 
 from builds import lifecycle
 from builds.engine.myst import doi_cache, template_cache
@@ -27,7 +27,7 @@ from builds.models import FINAL, Build, QueueControl, State, clock
 from builds.pipeline import isolation
 from builds.queue import store, workers
 from builds.record import failure_groups, kept_exports, metrics, search, workspaces
-from builds.record.patience import DATABASE_AWAY
+from builds.record.patience import DATABASE_AWAY, is_locked
 from builds.record.waiting import limit_waiting
 from builds.service.alarm_watch import AlarmWatch
 from builds.service.due_watch import DueWatch
@@ -91,8 +91,18 @@ class LeaseWatch:
         self._after_outage: dict[uuid.UUID, datetime | None] = {}
 
     def lose_lapsed(self) -> None:
-        """As :func:`lose_lapsed`, for the builds whose lease was not renewed while this process watched."""
-        for build in self._lapsed(self._clock()):
+        """As :func:`lose_lapsed`, for the builds whose lease was not renewed while this process watched.
+
+        While the database is locked, none is lost.
+        """
+        try:
+            lapsed = self._lapsed(self._clock())
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            self._note_lock()
+            return
+        for build in lapsed:
             excused = self._after_outage.get(build.pk) == build.lease_expires_at
             _lose(build, was_watched=True, excused=excused)
 
@@ -107,10 +117,20 @@ class LeaseWatch:
             try:
                 repair()
             except DATABASE_AWAY:
-                self._seen, self._was_away = {}, True
+                self._begin_again()
                 raise
 
         return notice
+
+    def _note_lock(self) -> None:
+        """With many busy workers, the lock is now and then taken for the second that this process waits for it. That harms nothing."""
+        level = logging.WARNING if self._was_away else logging.INFO
+        logger.log(level, "no lease was checked in this round: the database was locked for %.0f s", LOCK_SECONDS)
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Nothing that was seen until now says that a worker is gone: it could not have renewed its lease."""
+        self._seen, self._was_away = {}, True
 
     def _lapsed(self, now: float) -> list[Build]:
         with transaction.atomic():  # on SQLite it takes the lock that a worker needs to renew its lease
