@@ -72,7 +72,8 @@ class Outbox:
 
 def _reserve(limit: int) -> list[StatusUpdate]:
     """Reserve up to ``limit`` due updates for sending. While desci-server rejects the secret: one at most, and only now and then."""
-    if limit <= 0:
+    # Mostly nothing is waiting, and the queries below take eight times as long to make as this one.
+    if limit <= 0 or not StatusUpdate.objects.pending().exists():
         return []
     due = StatusUpdate.objects.due()
     if hold := OutboxHold.objects.first():
