@@ -21,6 +21,7 @@ from builds.staff.failures import GROWS_FROM, find_recent
 
 # Beyond this, a count says "or more". Counting a long queue for every reader every two seconds would be slow.
 MAX_COUNTED = 10_000
+NO_WORKER, STORE_AWAY = "no-worker", "queue-store-away"
 # A refused update that is older than this raises an alarm.
 OVERDUE_SECONDS = 60
 # A failure that is our own fault is an alarm for this long.
@@ -48,6 +49,11 @@ class Alarm:
     """The page that shows more."""
 
     @property
+    def stops_builds(self) -> bool:
+        """Whether it says that no build can start."""
+        return self.kind in (NO_WORKER, STORE_AWAY)
+
+    @property
     def is_event(self) -> bool:
         """Whether it reports an event. Such an alarm is certain at once, and its end means nothing."""
         return self.kind.startswith(OWN_FAILURE)
@@ -67,7 +73,7 @@ def accepts_builds(worker: Worker) -> bool:
 def find_worker_alarms(workers: list[Worker]) -> list[Alarm]:
     alarms = []
     if not any(map(accepts_builds, workers)):
-        alarms.append(Alarm("no-worker", "No worker is accepting builds.", _explain_missing_workers(workers)))
+        alarms.append(Alarm(NO_WORKER, "No worker is accepting builds.", _explain_missing_workers(workers)))
     if silent := [worker for worker in workers if worker.is_silent]:
         names = ", ".join(worker.name for worker in silent)
         alarms.append(Alarm("silent-worker", f"No recent contact with {names}.", SILENT_DETAIL, serious=False))
@@ -91,7 +97,10 @@ def _find_isolation_alarms(workers: list[Worker]) -> list[Alarm]:
 def _explain_missing_workers(workers: list[Worker]) -> str:
     if any(worker.ending for worker in workers):
         return "The remaining workers are stopping. Submissions are accepted and wait until an operator starts workers."
-    return "Submissions are accepted and wait. An operator has to start workers, or find out why they stopped."
+    return (
+        "Submissions are accepted and wait. An operator has to start workers (manage.py serve or manage.py worker), or find out in "
+        "their log why they stopped."
+    )
 
 
 def find_queue_store_alarms() -> list[Alarm]:
@@ -100,9 +109,10 @@ def find_queue_store_alarms() -> list[Alarm]:
     except RedisError:
         return [
             Alarm(
-                "queue-store-away",
+                STORE_AWAY,
                 "The queue store cannot be reached.",
-                "Nothing is lost; builds start once it is reachable again.",
+                "Nothing is lost; builds start once it is reachable again. An operator has to start the server at REDIS_URL, or, without "
+                "that setting, manage.py serve.",
             )
         ]
     return []

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from builds import lifecycle
 from builds.lifecycle import turns
 from builds.models import Build, QueueControl, State, Worker, clock
-from builds.staff.alarms import accepts_builds
+from builds.staff.alarms import Alarm, accepts_builds, find_queue_store_alarms, find_worker_alarms
 
 # Beyond this place, a page says only that the build waits.
 MAX_PLACES = 100
@@ -30,15 +30,13 @@ class Waiting:
         return not lifecycle.next_refusal(self.build)
 
 
-def find_obstacle(control: QueueControl, workers: list[Worker]) -> str:
+def find_obstacle(control: QueueControl, alarms: Iterable[Alarm]) -> str:
     """What prevents all builds from starting; empty if nothing does."""
     if control.draining:
         return "The queue is being drained."
     if control.is_paused:
         return "The queue is paused."
-    if not any(map(accepts_builds, workers)):
-        return "No worker is accepting builds."
-    return ""
+    return next((alarm.sentence for alarm in alarms if alarm.stops_builds), "")
 
 
 def explain(builds: list[Build], running: Counter[str], obstacle: str, free: int) -> list[Waiting]:
@@ -88,7 +86,7 @@ def explain_one(build: Build) -> str:
     if held := turns.explain_held(build, running):
         return held
     workers = list(Worker.objects.all())
-    if obstacle := find_obstacle(QueueControl.now(), workers):
+    if obstacle := find_obstacle(QueueControl.now(), [*find_worker_alarms(workers), *find_queue_store_alarms()]):
         return f"It waits. {obstacle}"
     first = turns.line_up(MAX_PLACES, running)
     if build.pk not in first:

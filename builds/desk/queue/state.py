@@ -81,6 +81,11 @@ class QueueNow:
         return self.control.draining and not self.running
 
     @property
+    def starts_nothing(self) -> bool:
+        """Whether something prevents all builds from starting."""
+        return any(alarm.stops_builds for alarm in self.alarms)
+
+    @property
     def active_workers(self) -> int:
         """How many workers accept builds, busy or not."""
         return sum(1 for now in self.workers if accepts_builds(now.worker))
@@ -95,14 +100,15 @@ def read() -> QueueNow:
     beyond = _queued()[MAX_WAITING_SHOWN:MAX_COUNTED].count() if len(waiting) == MAX_WAITING_SHOWN else 0
     busy = {build.worker for build in builds}
     free = waits.count_free(workers, busy)
+    alarms = [*find_worker_alarms(workers), *find_queue_store_alarms(), *find_delivery_alarms()]
     return QueueNow(
         control=control,
         running=_add_workers(builds, workers),
-        waiting=waits.explain(waiting, running, waits.find_obstacle(control, workers), free),
+        waiting=waits.explain(waiting, running, waits.find_obstacle(control, alarms), free),
         more_waiting=beyond,
         workers=_add_builds(workers, builds),
         isolation=_describe_isolation(workers),
-        alarms=[*find_worker_alarms(workers), *find_queue_store_alarms(), *find_delivery_alarms()],
+        alarms=alarms,
         changes=list(QueueChange.objects.all()[:MAX_CHANGES_SHOWN]),
     )
 

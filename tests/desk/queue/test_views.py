@@ -81,13 +81,13 @@ def test_running_builds_are_shown_with_stage_and_worker(viewer: Client, store: R
         (lambda: (worker(), pausing.drain(actor="ada", reason="x")), "The queue is being drained."),
     ],
 )
-def test_the_first_in_the_queue_shows_why_it_is_waiting(prepare: Any, expected: str) -> None:
+def test_the_first_in_the_queue_shows_why_it_is_waiting(store: Redis, prepare: Any, expected: str) -> None:
     prepare()
     submit("job-1")
     assert whys() == [(1, expected)]
 
 
-def test_positions_count_only_builds_that_may_start() -> None:
+def test_positions_count_only_builds_that_may_start(store: Redis) -> None:
     worker(), run("job-0")
     for number in (1, 2, 3, 4):
         submit(f"job-{number}")
@@ -100,7 +100,7 @@ def test_positions_count_only_builds_that_may_start() -> None:
     ]
 
 
-def test_builds_are_shown_in_the_order_of_turns_and_held_ones_say_why(viewer: Client, settings: Any) -> None:
+def test_builds_are_shown_in_the_order_of_turns_and_held_ones_say_why(viewer: Client, store: Redis, settings: Any) -> None:
     worker(), run("job-0")
     for job_id, owner in (("job-1", "a"), ("job-2", "a"), ("job-3", "ben")):
         submit(job_id, repository=f"{owner}/b")
@@ -209,6 +209,20 @@ def test_missing_workers_raise_an_alarm(viewer: Client, store: Redis) -> None:
     assert "No worker is accepting builds. Submissions are accepted and wait." in words(viewer.get("/queue/"))
     worker()
     assert alarms() == []
+
+
+def test_a_queue_that_starts_nothing_is_not_called_open(viewer: Client, store: Redis) -> None:
+    assert "No build starts 0 running" in words(viewer.get("/queue/"))
+    worker()
+    assert "Open 0 running" in words(viewer.get("/queue/"))
+
+
+def test_while_the_queue_store_is_away_nothing_seems_to_start(viewer: Client) -> None:
+    worker()
+    submission = submit("job-1")
+    assert "No build starts 0 running" in words(viewer.get("/queue/"))
+    assert whys() == [(1, "The queue store cannot be reached.")]
+    assert "It waits. The queue store cannot be reached." in words(viewer.get(f"/submissions/{submission.pk}/"))
 
 
 def test_a_silent_worker_and_an_unreachable_queue_store_raise_alarms() -> None:

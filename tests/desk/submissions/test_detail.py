@@ -14,6 +14,7 @@ from django.db.models import F
 from django.test import Client
 from django.utils import timezone
 from django.utils.html import escape
+from redis import Redis
 
 from builds import lifecycle
 from builds.engine.findings import Finding, Group, Severity
@@ -397,7 +398,7 @@ def test_settled_status_updates_fold_into_one_line(viewer: Client) -> None:
     assert folded.count('<details id="update-') == count
 
 
-def test_a_queued_attempt_says_why_it_waits(viewer: Client) -> None:
+def test_a_queued_attempt_says_why_it_waits(viewer: Client, store: Redis) -> None:
     first, second = made.queued("1"), made.queued("2")
     assert "It waits. No worker is accepting builds." in page(viewer, second)
     Worker.objects.create(name="host:1", host="host", pid=1, started_at=timezone.now(), seen_at=timezone.now())
