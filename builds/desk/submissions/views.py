@@ -31,6 +31,7 @@ BUILT_IN = (
     ("Jobsite failures", "state=failed&fault=service"),
     ("Succeeded", "state=succeeded"),
     ("With problems", "problems=yes"),
+    ("Cancelled", "state=cancelled"),
 )
 
 
