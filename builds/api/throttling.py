@@ -8,10 +8,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from redis import RedisError
+from redis import RedisError, ResponseError
 
 from builds.api.envelope import failure
 from builds.queue import rates
@@ -58,6 +59,14 @@ def _is_over(kind: str, client: str, client_limit: int, total_limit: int) -> boo
     limits = [(f"{kind}{client}:{window}", client_limit), (f"{kind}all:{window}", total_limit)]
     try:
         return rates.exceed(limits, seconds=2 * WINDOW_SECONDS)
-    except (RedisError, OSError) as error:
+    except ResponseError as error:  # it lasts until somebody changes the store: an account that may not run scripts, for example
+        _warn(window, str(error))
+    except (RedisError, OSError) as error:  # an alarm reports it
         logger.debug("requests are not counted: %s", error)
-        return False
+    return False
+
+
+@lru_cache(maxsize=1)
+def _warn(window: int, error: str) -> None:
+    """Log a warning once in each window."""
+    logger.warning("requests are not counted, so none is refused: the queue store answered: %s", error)

@@ -23,6 +23,7 @@ def counted(settings: Any, store: Redis, monkeypatch: pytest.MonkeyPatch) -> Ite
     settings.API_RATE_PER_CLIENT, settings.API_RATE = 3, 5
     monkeypatch.setattr(rates, "STORE_SECONDS", 30)  # too short for a busy machine
     rates.connection.cache_clear()
+    throttling._warn.cache_clear()
     yield
     rates.connection().close()
     rates.connection.cache_clear()
@@ -64,6 +65,19 @@ def test_without_the_queue_store_no_request_is_refused(api: ApiClient, settings:
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     rates.connection.cache_clear()
     assert codes(api, 6) == [200] * 6
+
+
+def test_an_account_of_the_store_that_may_not_count_is_reported_once_in_a_window(
+    api: ApiClient, store: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.acl_setuser("default", enabled=True, commands=["-@scripting"])
+    try:
+        assert codes(api, 6) == [200] * 6
+    finally:
+        store.acl_setuser("default", enabled=True, commands=["+@all"])
+    [warning] = [record.getMessage() for record in caplog.records if record.name == throttling.logger.name]
+    assert warning.startswith("requests are not counted, so none is refused: the queue store answered: ")
+    assert "no permissions" in warning.lower()
 
 
 def test_a_client_that_tries_many_user_names_is_limited(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
