@@ -30,6 +30,16 @@ async () => {
   return [sum, sources]
 }
 """
+# Where the first part is, with the rest of the page and without it.
+PLACES = """
+() => {
+  const [first, rest] = document.querySelectorAll('.two > .beside')
+  const place = () => { const { x, y, width } = first.getBoundingClientRect(); return [x, y, width] }
+  const whole = place()
+  rest.remove()
+  return [whole, place()]
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +72,15 @@ def test_no_page_shifts_while_it_loads(open_as: Open, built: int, width: int) ->
     shifted = {address: shift_of(page, address) for address in pages}
 
     assert {address: shift for address, shift in shifted.items() if shift[0] > MAX_SHIFT} == {}
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_the_state_of_a_submission_does_not_move_when_the_rest_of_the_page_comes(open_as: Open, built: int, width: int) -> None:
+    """Over a slow network, a browser shows the beginning of a page first."""
+    page = open_as("root", viewport={"width": width, "height": 900})
+    page.goto(f"/submissions/{built}/")
+    whole, alone = page.evaluate(PLACES)
+    assert alone == whole
 
 
 def shift_of(page: Page, address: str) -> tuple[float, list[str]]:
