@@ -23,6 +23,8 @@ from builds.queue import store
 # A retry by hand goes before every owner that has waited for less than this. Without it, endless retries would keep all others waiting.
 HAND_ADVANTAGE = timedelta(days=1)
 MAX_OWNER = 100
+# How often in a row others may change what is being read.
+MAX_CHANGES = 100
 PLACED = ("pk", "owner", "created_at", "place")
 # When a queued build was created, its id, and its owner.
 Waiting = tuple[datetime, UUID, str]
@@ -90,10 +92,10 @@ def _lock_owner(owner: str) -> None:
             cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"owner {owner}"])
 
 
-def startable() -> BuildQuerySet:
-    """Queued builds that are due and not held back."""
-    held = at_limit(running_by_owner())
-    return _due().filter(Q(rank=Rank.NEXT) | Q(mode=Mode.DELIVER) | ~Q(owner__in=held)) if held else _due()
+def startable(taken: Collection[UUID] = ()) -> BuildQuerySet:
+    """Queued builds that are due and not held back. ``taken``: builds that another worker is starting."""
+    held, due = at_limit(running_by_owner(taken)), _due().exclude(pk__in=taken)
+    return due.filter(Q(rank=Rank.NEXT) | Q(mode=Mode.DELIVER) | ~Q(owner__in=held)) if held else due
 
 
 def _due() -> BuildQuerySet:
@@ -131,7 +133,13 @@ def choose(taken: Collection[UUID] = ()) -> UUID | None:
     """The build that starts next; None if none may start. ``taken``: builds that another worker is starting."""
     if QueueControl.now().is_paused:
         return None
-    return next(iter(_line_up(_due().exclude(pk__in=taken), running_by_owner(taken), 1)), None)
+    for _ in range(MAX_CHANGES):
+        if found := _line_up(_due().exclude(pk__in=taken), running_by_owner(taken), 1):
+            return found[0]
+        # Between two queries, another worker may have started the build whose turn it was. That does not mean that no other may start.
+        if not startable(taken).exists():
+            break
+    return None
 
 
 def line_up(count: int, running: Counter[str]) -> list[UUID]:

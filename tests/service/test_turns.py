@@ -14,6 +14,7 @@ from rq import Queue
 
 from builds import lifecycle
 from builds.lifecycle import pausing
+from builds.lifecycle import turns as order
 from builds.models import Build, State
 from builds.queue import store as queue
 from builds.queue.jobs import BuildJob
@@ -192,6 +193,24 @@ def test_a_build_of_another_worker_that_has_ended_meanwhile_holds_nothing_back(
     monkeypatch.setattr(queue, "drop", drop_late)
     assert turns.take(two) is None
     assert in_queue() == [two]
+
+
+def test_a_build_that_another_worker_starts_this_moment_does_not_hide_the_next(
+    store: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the job would be forgotten, and nothing but the reconciler would bring it back."""
+    ben, ada = post("ben-1", "ada-1")
+    assert (pop(store), pop(store)) == (ben, ada)
+    find_owners = order._turns
+
+    def find_late(*arguments: Any) -> list[order.Turn]:
+        found = find_owners(*arguments)
+        if Build.objects.filter(pk=ben, state=State.QUEUED).exists():
+            run(ben)
+        return found
+
+    monkeypatch.setattr(order, "_turns", find_late)
+    assert turns.take(ada) == ada
 
 
 def test_the_reconciler_puts_back_only_what_may_start(store: Redis, settings: Any) -> None:
