@@ -54,6 +54,7 @@ def run(
 
     Raises:
         SandboxUnavailable, SandboxLost: it can't be sandboxed.
+        ProcessesFull, MemoryFull: there was no room for its process.
         BuildStopped: the build has to stop.
     """
     if sandbox:

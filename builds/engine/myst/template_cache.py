@@ -27,7 +27,15 @@ from builds.engine.manuscript.templates import Template, find_templates
 from builds.engine.myst import own_tools
 from builds.engine.sandbox import proxy as network
 from builds.engine.sandbox.sandbox import Sandbox
-from builds.errors import ArchiveBroken, ArchiveTooLarge, ArchiveUnsafe, ExportOutside, ExportUnwritable, SandboxUnavailable
+from builds.errors import (
+    ArchiveBroken,
+    ArchiveTooLarge,
+    ArchiveUnsafe,
+    ExportOutside,
+    ExportUnwritable,
+    ProcessesFull,
+    SandboxUnavailable,
+)
 from builds.lib.stop import Stop
 from builds.lib.unzip import UnzipLimits, unzip
 
@@ -185,7 +193,7 @@ def _renew(ctx: Context, sandbox: Sandbox, entry: Path, template: Template) -> s
             return f"{failed.read_text()} (tried a few minutes ago)"
     try:
         problem = _fetch(ctx, sandbox, entry, template)
-    except (_FailedForThisBuild, SandboxUnavailable) as error:
+    except (_FailedForThisBuild, SandboxUnavailable, ProcessesFull) as error:
         return str(error).removesuffix(".")
     if problem:
         failed.write_text(problem)

@@ -161,6 +161,15 @@ def test_a_service_that_does_not_answer_is_not_asked_for_every_doi(make: Make, s
     assert any("does not answer" in finding.text for finding in ctx.findings.all)
 
 
+def test_a_lookup_for_which_no_process_is_left_is_a_finding(make: Make) -> None:
+    ctx, project = make("a", "# P\n\nSee [](doi:10.1145/Known.1).\n")
+    if ctx.sandbox is None or ctx.sandbox.shares_processes:
+        pytest.skip("the limit depends on other programs here")
+    doi_cache.provide(replace(ctx, sandbox=replace(ctx.sandbox, limits={"NPROC": 0})), project)
+    assert problems(ctx) == [("doi-unknown", "index.md", 3)]
+    assert "Resource temporarily unavailable" in ctx.findings.all[0].text
+
+
 def test_an_author_s_own_copy_stays(make: Make, service: DoiService) -> None:
     ctx, project = make("a", "# P\n\nSee [](doi:10.1145/Known.1).\n")
     [cited] = doi_cache.find(ctx, project)
