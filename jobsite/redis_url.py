@@ -16,14 +16,16 @@ from jobsite.env import WrongSetting
 
 with without("opentelemetry"):  # for metrics of redis, which nothing here turns on
     from redis import ConnectionPool, RedisError
+    from redis.backoff import NoBackoff
     from redis.connection import parse_url
+    from redis.retry import Retry
     from redis.sentinel import Sentinel
 
 # The URL schemes of Sentinel, and those of the server that it names.
 SENTINEL = {"redis+sentinel": "redis", "rediss+sentinel": "rediss"}
 SENTINEL_PORT = 26379
-# How long to wait for one sentinel: there are others. In seconds.
-SENTINEL_LIMITS = {"socket_timeout": 1, "socket_connect_timeout": 1}
+# How long to wait for one sentinel, in seconds. It is asked once: there are others.
+SENTINEL_LIMITS = {"socket_timeout": 1, "socket_connect_timeout": 1, "retry": Retry(NoBackoff(), 0)}
 FILES = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 FORMS = "redis://host:6379/0, rediss://host:6379/0, unix:///path or redis+sentinel://host:26379,host:26379/master/0"
 

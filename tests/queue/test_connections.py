@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -171,3 +173,19 @@ def test_sentinel_names_the_master_and_after_its_death_the_next(folder: Path, us
         store.fail_fast_connection().flushdb()
         check_the_web(sentinels.address)
         check_a_worker(sentinels.address)
+
+
+def test_a_sentinel_that_does_not_answer_is_asked_once() -> None:
+    """A page waits for it. By default, redis-py asks it again and again."""
+    asked = []
+
+    class Silent(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            asked.append(self.client_address)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Silent) as sentinel:
+        threading.Thread(target=sentinel.serve_forever, daemon=True).start()
+        with pytest.raises(RedisError):
+            connect(f"redis+sentinel://127.0.0.1:{sentinel.server_address[1]}/desk").ping()
+        sentinel.shutdown()
+    assert len(asked) == 1

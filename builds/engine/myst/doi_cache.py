@@ -27,7 +27,7 @@ from builds.engine.manuscript.project import Project
 from builds.engine.myst import own_tools
 from builds.engine.sandbox import proxy as network
 from builds.engine.sandbox.sandbox import Sandbox
-from builds.errors import ExportOutside, ExportUnwritable, ProcessesFull, SandboxUnavailable
+from builds.errors import ExportOutside, ExportUnwritable, MemoryFull, ProcessesFull, SandboxUnavailable
 from builds.lib.text import one_line
 
 MAX_DOIS = 500
@@ -147,7 +147,7 @@ def _look_up(ctx: Context, sandbox: Sandbox, cache: Path, cited: Sequence[Cited]
         return problems
     try:
         fetched = _fetch(ctx, sandbox, cache, wanted)
-    except (SandboxUnavailable, ProcessesFull) as error:
+    except (SandboxUnavailable, ProcessesFull, MemoryFull) as error:
         fetched = {each.name: Problem(str(error).removesuffix(".")) for each in wanted}
     for each in wanted:
         problem = fetched.get(each.name)

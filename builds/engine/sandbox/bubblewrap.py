@@ -30,6 +30,7 @@ from builds.engine.sandbox.sandbox import (
     Policy,
     Sandbox,
     SandboxKind,
+    bound_socket,
     find_exposed,
     program_folders,
     with_plan,
@@ -133,8 +134,8 @@ class Bubblewrap(Sandbox):
         return {**self._plan(ready, cwd), "landlock": rules}
 
     def with_proxy(self, folder: Path) -> tuple[Self, socket.socket]:
-        path, listening = folder / "proxy.sock", socket.socket(socket.AF_UNIX)
-        listening.bind(str(path))
+        path = folder / "proxy.sock"
+        listening = bound_socket(socket.AF_UNIX, str(path))
         path.chmod(0o666)  # the build's user may connect
         return replace(self, proxy=path), listening
 

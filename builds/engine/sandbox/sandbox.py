@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Self
 from builds.engine.sandbox.gate import Gate
 from builds.engine.sandbox.joining import Fork, Joining
 from builds.engine.tools import TOOLS
+from builds.errors import SandboxUnavailable
 
 # What a build sees of the system. Of /etc it sees only what programs need to run: no accounts, hosts or keys.
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
@@ -113,6 +114,9 @@ class Sandbox(ABC):
         """The same sandbox, from which programs reach a proxy, and the socket on which that proxy has to listen.
 
         ``folder`` is for the files that this needs. Only the service may be able to enter it.
+
+        Raises:
+            SandboxUnavailable: the proxy can't have such a socket now.
         """
 
     @property
@@ -151,6 +155,21 @@ class Sandbox(ABC):
             **{"ready": ready, "limits": dict(self.limits), "nice": self.nice},
             **{"uid": self.uid, "cwd": str(cwd), "signals": signals},
         }
+
+
+def bound_socket(family: socket.AddressFamily, address: str | tuple[str, int]) -> socket.socket:
+    """A socket at this address, for a proxy.
+
+    Raises:
+        SandboxUnavailable: it can't be made.
+    """
+    made = socket.socket(family)
+    try:
+        made.bind(address)
+    except OSError as error:
+        made.close()
+        raise SandboxUnavailable(f"The build's proxy has no socket to listen on: {error.strerror}.") from error
+    return made
 
 
 def with_plan(program: Path, plan: Mapping[str, Any], argv: Sequence[str]) -> list[str]:

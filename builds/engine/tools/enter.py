@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import _socket
 import ctypes
+import errno
 import marshal
 import os
 import resource
@@ -117,11 +118,18 @@ def _start_relay(port: int, socket: str) -> None:
     """Start :func:`serve` in a process that is not a child of the program's."""
     listening = listen(port)
     if os.fork() == 0:
-        os.setsid()
-        if os.fork():
-            os._exit(0)
-        serve(listening.fileno(), socket)
-    os.wait()
+        failed = errno.EIO
+        try:
+            os.setsid()
+            if os.fork() == 0:
+                serve(listening.fileno(), socket)
+            failed = 0
+        except OSError as error:
+            failed = error.errno or failed
+        finally:
+            os._exit(failed)  # whatever happens, only one process may report and become the program
+    if failed := os.waitstatus_to_exitcode(os.wait()[1]):
+        raise OSError(failed if failed > 0 else errno.EIO, "The relay to the proxy was not started")
     listening.close()
 
 

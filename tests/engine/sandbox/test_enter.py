@@ -18,6 +18,8 @@ from builds.engine.tools import TOOLS
 
 needs_landlock = pytest.mark.skipif(not landlock.version(), reason="this kernel has no Landlock")
 
+OF_NOBODY = 1_912_345_678
+"""A user without any other process."""
 TRY = """
 import os, socket, sys
 own, other = sys.argv[1:3]
@@ -82,6 +84,17 @@ def test_nothing_starts_if_landlock_refuses_the_rules(part: str, value: Any) -> 
     assert rules is not None
     ended, report = enter(["/bin/echo", "started"], landlock={**rules, part: value})
     assert (ended.stdout, report) == ("", b"E%d" % errno.EINVAL)
+    assert ended.returncode != 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have a user with no other processes")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_nothing_starts_if_there_is_no_process_left_for_the_relay(processes: int) -> None:
+    """The relay needs two, one after the other."""
+    ended, report = enter(
+        ["/bin/echo", "started"], uid=OF_NOBODY, limits={"NPROC": processes}, relay={"port": 0, "socket": "/none"}
+    )
+    assert (ended.stdout, report) == ("", b"E%d" % errno.EAGAIN)
     assert ended.returncode != 0
 
 

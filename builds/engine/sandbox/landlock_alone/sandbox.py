@@ -21,6 +21,7 @@ from builds.engine.sandbox.sandbox import (
     Policy,
     Sandbox,
     SandboxKind,
+    bound_socket,
     build_user,
     find_exposed,
     program_folders,
@@ -71,8 +72,7 @@ class LandlockAlone(Sandbox):
 
     def with_proxy(self, folder: Path) -> tuple[Self, socket.socket]:
         """The build shares the machine's loopback. The proxy keeps its port for as long as it runs."""
-        listening = socket.socket()
-        listening.bind(("127.0.0.1", 0))
+        listening = bound_socket(socket.AF_INET, ("127.0.0.1", 0))
         return replace(self, proxy_port=listening.getsockname()[1]), listening
 
     @property
