@@ -1,4 +1,4 @@
-"""What all tests share: the data folder of their process, and a queue store."""
+"""What all tests share: the data folder of their process, a queue store, and counts of queries."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from django.conf import settings
 
 from builds.lib import release
 from tests.cases.score import summary
+from tests.support.counted_queries import django_assert_max_num_queries, django_assert_num_queries
 from tests.support.hanging import must_end
 from tests.support.queue_store import store, valkey
 
-__all__ = ["must_end", "store", "valkey"]
+__all__ = ["django_assert_max_num_queries", "django_assert_num_queries", "must_end", "store", "valkey"]
 
 E2E = Path(__file__).parent / "e2e"
 
