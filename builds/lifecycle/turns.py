@@ -94,13 +94,14 @@ def _lock_owner(owner: str) -> None:
 
 def startable(taken: Collection[UUID] = ()) -> BuildQuerySet:
     """Queued builds that are due and not held back. ``taken``: builds that another worker is starting."""
-    held, due = at_limit(running_by_owner(taken)), _due().exclude(pk__in=taken)
+    held, due = at_limit(running_by_owner(taken)), _due(taken)
     return due.filter(Q(rank=Rank.NEXT) | Q(mode=Mode.DELIVER) | ~Q(owner__in=held)) if held else due
 
 
-def _due() -> BuildQuerySet:
-    """Queued builds that need not wait for their time. A queued build has never started: an index depends on this."""
-    return Build.objects.filter(Q(not_before=None) | Q(not_before__lte=clock.now()), state=State.QUEUED, started_at=None)
+def _due(taken: Collection[UUID] = ()) -> BuildQuerySet:
+    """Queued builds that need not wait for their time, except ``taken``. A queued build has never started: an index depends on this."""
+    due = Build.objects.filter(Q(not_before=None) | Q(not_before__lte=clock.now()), state=State.QUEUED, started_at=None)
+    return due.exclude(pk__in=taken)
 
 
 def explain_held(build: Build, running: Counter[str]) -> str:
@@ -134,7 +135,7 @@ def choose(taken: Collection[UUID] = ()) -> UUID | None:
     if QueueControl.now().is_paused:
         return None
     for _ in range(MAX_CHANGES):
-        if found := _line_up(_due().exclude(pk__in=taken), running_by_owner(taken), 1):
+        if found := _line_up(_due(taken), running_by_owner(taken), 1):
             return found[0]
         # Between two queries, another worker may have started the build whose turn it was. That does not mean that no other may start.
         if not startable(taken).exists():

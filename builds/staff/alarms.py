@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -62,15 +62,26 @@ class Alarm:
 def find() -> list[Alarm]:
     """Everything that is wrong now."""
     workers = list(Worker.objects.all())
-    here = [*find_worker_alarms(workers), *find_queue_store_alarms()]
-    return [*here, *find_delivery_alarms(), *_find_stuck_alarms(), *_find_own_failures(), *_find_growing_groups()]
+    return [
+        *find_start_alarms(workers),
+        *find_delivery_alarms(),
+        *_find_stuck_alarms(),
+        *_find_own_failures(),
+        *_find_growing_groups(),
+    ]
+
+
+def find_start_alarms(workers: list[Worker]) -> Iterator[Alarm]:
+    """The alarms about workers and the queue store, without which no build starts. A store that hangs is asked last: it takes a second."""
+    yield from _find_worker_alarms(workers)
+    yield from _find_queue_store_alarms()
 
 
 def accepts_builds(worker: Worker) -> bool:
     return not (worker.is_silent or worker.ending)
 
 
-def find_worker_alarms(workers: list[Worker]) -> list[Alarm]:
+def _find_worker_alarms(workers: list[Worker]) -> list[Alarm]:
     alarms = []
     if not any(map(accepts_builds, workers)):
         alarms.append(Alarm(NO_WORKER, "No worker is accepting builds.", _explain_missing_workers(workers)))
@@ -103,7 +114,7 @@ def _explain_missing_workers(workers: list[Worker]) -> str:
     )
 
 
-def find_queue_store_alarms() -> list[Alarm]:
+def _find_queue_store_alarms() -> list[Alarm]:
     try:
         store.fail_fast_connection().ping()
     except RedisError:

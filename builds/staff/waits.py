@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
 from builds import lifecycle
 from builds.lifecycle import turns
 from builds.models import Build, QueueControl, State, Worker, clock
-from builds.staff.alarms import Alarm, accepts_builds, find_queue_store_alarms, find_worker_alarms
+from builds.staff.alarms import Alarm, accepts_builds, find_start_alarms
 
 # Beyond this place, a page says only that the build waits.
 MAX_PLACES = 100
@@ -78,12 +78,6 @@ def count_free(workers: list[Worker], busy: Collection[str]) -> int:
     return sum(1 for worker in workers if accepts_builds(worker) and worker.name not in busy)
 
 
-def _serious_alarms(workers: list[Worker]) -> Iterator[Alarm]:
-    """The alarms of which some stop all builds. A queue store that hangs is asked last, because that takes a second."""
-    yield from find_worker_alarms(workers)
-    yield from find_queue_store_alarms()
-
-
 def explain_one(build: Build) -> str:
     """As :func:`explain`, for one build: a sentence; empty if it is not queued, or waits for the time of its retry."""
     if build.state != State.QUEUED or (build.not_before and build.not_before > clock.now()):
@@ -92,7 +86,7 @@ def explain_one(build: Build) -> str:
     if held := turns.explain_held(build, running):
         return held
     workers = list(Worker.objects.all())
-    if obstacle := find_obstacle(QueueControl.now(), _serious_alarms(workers)):
+    if obstacle := find_obstacle(QueueControl.now(), find_start_alarms(workers)):
         return f"It waits. {obstacle}"
     first = turns.line_up(MAX_PLACES, running)
     if build.pk not in first:

@@ -21,8 +21,7 @@ from builds.staff.alarms import (
     Alarm,
     accepts_builds,
     find_delivery_alarms,
-    find_queue_store_alarms,
-    find_worker_alarms,
+    find_start_alarms,
 )
 
 MAX_RUNNING_SHOWN = 200
@@ -100,7 +99,7 @@ def read() -> QueueNow:
     beyond = _queued()[MAX_WAITING_SHOWN:MAX_COUNTED].count() if len(waiting) == MAX_WAITING_SHOWN else 0
     busy = {build.worker for build in builds}
     free = waits.count_free(workers, busy)
-    alarms = [*find_worker_alarms(workers), *find_queue_store_alarms(), *find_delivery_alarms()]
+    alarms = [*find_start_alarms(workers), *find_delivery_alarms()]
     return QueueNow(
         control=control,
         running=_add_workers(builds, workers),
